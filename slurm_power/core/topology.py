@@ -1,0 +1,165 @@
+"""Zones, feeds and the tree between them: who is charged what share of a zone's load.
+
+A zone hangs on leaf feeds; a feed may hang on a parent. Feeds of kind `cooling` form trees of their own.
+
+- `2N`: either side must carry the whole load, so each side is charged the whole; within a side, feeds share it.
+- `N`: the load is split evenly over all the zone's feeds.
+- An element that both sides share further up (a utility) carries the load once, never twice.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from functools import cached_property
+from math import floor, isqrt
+
+
+class Redundancy(StrEnum):
+    """How a zone uses its feeds."""
+
+    N = "N"
+    TWO_N = "2N"
+
+
+class Lane(StrEnum):
+    """What a zone is for: guaranteed work, interruptible work, or both."""
+
+    HOT = "hot"
+    COLD = "cold"
+    MIXED = "mixed"
+
+
+class Side(StrEnum):
+    """The side of a redundant pair that a feed is on."""
+
+    A = "A"
+    B = "B"
+
+
+class FeedKind(StrEnum):
+    """What a feed delivers."""
+
+    POWER = "power"
+    COOLING = "cooling"
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """A breaker's rating; `power_factor` and the continuous share turn volt-amperes into plannable watts."""
+
+    volts: int
+    amps: int
+    phases: int = 3
+    power_factor: Fraction = Fraction(95, 100)
+
+    def continuous_w(self) -> int:
+        """volts × amps × (√3 for three phases) × power factor × 80 %, rounded down.
+
+        Source: NEC 210.20(A) and 215.3: a continuous load is at most 80 % of the breaker's rating.
+        """
+        share = self.volts * self.amps * self.power_factor * Fraction(8, 10)
+        if self.phases == 1:
+            return floor(share)
+        squared = 3 * share * share
+        return isqrt(squared.numerator // squared.denominator)
+
+
+def usable_w(limit_w: int, margin: Fraction) -> int:
+    """⌊limit × (1 − margin)⌋: what may be planned."""
+    return floor(limit_w * (1 - margin))
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """An element upstream of zones; `limit_w` is already the least of what was declared and its breaker."""
+
+    name: str
+    limit_w: int
+    side: Side | None = None
+    parent: str | None = None
+    kind: FeedKind = FeedKind.POWER
+    margin: Fraction = Fraction(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """The nodes behind one power limit; `limit_w` is the least of declared, breaker and cooling."""
+
+    name: str
+    nodes: tuple[str, ...]
+    limit_w: int
+    baseline_w: int = 0
+    margin: Fraction = Fraction(15, 100)
+    lane: Lane = Lane.MIXED
+    redundancy: Redundancy = Redundancy.N
+    feeds: tuple[str, ...] = ()
+    switch: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """The share ⌈w × numerator ÷ denominator⌉ of a zone's load w that a feed is charged."""
+
+    feed: str
+    numerator: int
+    denominator: int
+
+
+class Topology:
+    """All zones and feeds, and for each zone the feeds that it charges.
+
+    The caller (the site file) has checked that parents exist, that there is no cycle and that no node is in two zones.
+    """
+
+    def __init__(self, zones: Iterable[Zone], feeds: Iterable[Feed] = ()) -> None:
+        self.feeds: Mapping[str, Feed] = {feed.name: feed for feed in feeds}
+        self.taps: dict[str, tuple[Tap, ...]] = {}
+        self.zones: dict[str, Zone] = {}
+        for zone in zones:
+            self.zones[zone.name] = zone
+            self.taps[zone.name] = self._taps_of(zone)
+
+    @cached_property
+    def zone_of_node(self) -> Mapping[str, str]:
+        """Node name → zone name."""
+        return {node: zone.name for zone in self.zones.values() for node in zone.nodes}
+
+    @cached_property
+    def zones_under(self) -> Mapping[str, tuple[str, ...]]:
+        """Feed name → names of the zones that charge it."""
+        below: dict[str, list[str]] = {name: [] for name in self.feeds}
+        for zone, taps in self.taps.items():
+            for tap in taps:
+                below[tap.feed].append(zone)
+        return {name: tuple(zones) for name, zones in below.items()}
+
+    def _taps_of(self, zone: Zone) -> tuple[Tap, ...]:
+        shares: dict[str, Fraction] = {}
+        for kind in FeedKind:
+            leaves = [self.feeds[name] for name in zone.feeds if self.feeds[name].kind is kind]
+            shares.update(self._shares(leaves, zone.redundancy))
+        return tuple(Tap(feed, share.numerator, share.denominator) for feed, share in sorted(shares.items()))
+
+    def _shares(self, leaves: list[Feed], redundancy: Redundancy) -> dict[str, Fraction]:
+        """Shares of one kind's tree: within a side they add up; under 2N the larger side counts where both meet."""
+        sides = {feed.side for feed in leaves}
+        doubled = redundancy is Redundancy.TWO_N and len(sides) > 1
+        total: dict[str, Fraction] = {}
+        for side in sorted(sides, key=str):
+            of_side = [feed for feed in leaves if feed.side is side]
+            part = Fraction(1, len(of_side) if doubled else len(leaves))
+            own: dict[str, Fraction] = {}
+            for leaf in of_side:
+                for name in self._upwards(leaf):
+                    own[name] = own.get(name, Fraction(0)) + part
+            for name, share in own.items():
+                before = total.get(name, Fraction(0))
+                total[name] = max(before, share) if doubled else before + share
+        return total
+
+    def _upwards(self, feed: Feed) -> Iterable[str]:
+        step: Feed | None = feed
+        while step is not None:
+            yield step.name
+            step = self.feeds[step.parent] if step.parent else None

@@ -1,0 +1,63 @@
+"""Half-open windows of time, and instants.
+
+An instant is a whole number of seconds since 1970-01-01 UTC: what Slurm itself keeps, free of time zones, and
+cheap to compare. Text and time zones stay at the edges, in the two functions below.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from slurm_power.core.errors import UsageError
+
+FOREVER = 1 << 53
+"""An end that never comes; exact as a JSON number too."""
+
+_RELATIVE = re.compile(
+    r"now(?:\s*\+\s*(?P<number>\d+)\s*(?P<unit>seconds?|minutes?|hours?|days?|weeks?)?)?", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The instants t with start ≤ t < end."""
+
+    start: int
+    end: int = FOREVER
+
+    def __post_init__(self) -> None:
+        if self.end <= self.start:
+            raise ValueError(f"a window ends after its start: [{self.start}, {self.end})")
+
+    def __contains__(self, instant: int) -> bool:
+        return self.start <= instant < self.end
+
+    def overlaps(self, other: "Window") -> bool:
+        """Whether some instant lies in both."""
+        return self.start < other.end and other.start < self.end
+
+
+def window_from(start: int, length_s: int | None) -> Window:
+    """The window that begins at `start` and lasts `length_s` seconds (None: without end)."""
+    return Window(start, FOREVER if length_s is None else start + max(length_s, 1))
+
+
+def format_instant(instant: int) -> str | None:
+    """ISO 8601 in UTC, `2026-04-20T18:00:00Z`; None for FOREVER."""
+    if instant >= FOREVER:
+        return None
+    return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_instant(text: str, now: int, zone: tzinfo = UTC) -> int:
+    """ISO 8601 (without offset: in `zone`) or Slurm's `now`, `now+2hours`, `now+90` (seconds). Raises UsageError."""
+    match = _RELATIVE.fullmatch(text.strip())
+    if match is not None:
+        unit = (match["unit"] or "seconds").lower()
+        span = timedelta(**{unit if unit.endswith("s") else unit + "s": int(match["number"] or 0)})
+        return now + int(span.total_seconds())
+    try:
+        moment = datetime.fromisoformat(text.strip())
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp())
+    except (ValueError, OverflowError):
+        raise UsageError(f"'{text}' is not a time; write 2026-04-20T18:00:00Z or now+2hours") from None

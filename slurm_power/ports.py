@@ -1,0 +1,300 @@
+"""What the service needs of the world: a clock, Slurm, a store. Adapters and fakes implement these protocols."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Time, as the service sees it."""
+
+    def now(self) -> int:
+        """The instant, in whole seconds since 1970-01-01 UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds that never run backwards, for pacing."""
+
+
+class JobState(StrEnum):
+    """A job's base state, as Slurm names it; other words of Slurm's map to the nearest of these."""
+
+    PENDING = "PENDING"
+    CONFIGURING = "CONFIGURING"
+    RUNNING = "RUNNING"
+    SUSPENDED = "SUSPENDED"
+    COMPLETING = "COMPLETING"
+    ENDED = "ENDED"
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """One job as Slurm has it now. A pending array is one record; its started tasks are records of their own.
+
+    Times are instants; None where Slurm says unknown or unlimited. Hostlists stay folded text.
+    """
+
+    job_id: int
+    state: JobState
+    uid: int
+    user: str = ""
+    account: str = ""
+    qos: str = ""
+    partition: str = ""
+    name: str = ""
+    priority: int = 0
+    """0 while the job is held."""
+    reason: str = ""
+    array_job_id: int | None = None
+    array_task_id: int | None = None
+    array_tasks: str = ""
+    """The pending tasks of an array's own record, `3-99`, without the throttle; empty otherwise."""
+    array_throttle: int | None = None
+    het_job_id: int | None = None
+    het_offset: int | None = None
+    node_list: str = ""
+    node_count: int = 1
+    cpus: int = 1
+    gpus: int = 0
+    """GPUs of the whole job."""
+    exclusive: bool = False
+    time_limit_s: int | None = None
+    submit_time: int = 0
+    eligible_time: int | None = None
+    start_time: int | None = None
+    end_time: int | None = None
+    restarts: int = 0
+    batch: bool = True
+    requeue: bool = True
+    licenses: str = ""
+    features: str = ""
+    required_nodes: str = ""
+    excluded_nodes: str = ""
+    reservation: str = ""
+    dependency: str = ""
+    admin_comment: str = ""
+    comment: str = ""
+
+    @property
+    def target(self) -> str:
+        """How scontrol is told of this record: `812`, or `812_[3-99]` for the pending part of an array."""
+        if self.array_tasks:
+            return f"{self.array_job_id}_[{self.array_tasks}]"
+        return str(self.job_id)
+
+    @property
+    def held(self) -> bool:
+        """Whether priority 0 keeps it from starting, by whomever."""
+        return self.state is JobState.PENDING and self.priority == 0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """One node as Slurm has it now; `up` means that Slurm would start a job on it once it is free."""
+
+    name: str
+    up: bool
+    cpus: int
+    cpus_alloc: int
+    gpus: int
+    gpus_alloc: int
+    memory_mb: int = 0
+    memory_alloc_mb: int = 0
+    features: tuple[str, ...] = ()
+    partitions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionRecord:
+    """One partition; limits in seconds, None for unlimited or unset."""
+
+    name: str
+    nodes: str
+    default: bool = False
+    max_time_s: int | None = None
+    default_time_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LicenseRecord:
+    """One licence as slurmctld counts it."""
+
+    name: str
+    total: int
+    used: int
+    reserved: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class QosRecord:
+    """One QOS of the accounting database, with the QOS that it may preempt."""
+
+    name: str
+    priority: int = 0
+    preempts: tuple[str, ...] = ()
+    preempt_mode: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """`scontrol update jobid=TARGET key=value …`; an empty value clears the field."""
+
+    target: str
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """`scontrol hold TARGET`."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """`scontrol release TARGET`."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequeueHold:
+    """`scontrol requeuehold TARGET`."""
+
+    target: str
+
+
+Command = Update | Hold | Release | RequeueHold
+Chain = tuple[Command, ...]
+"""Commands for one job, in order; the first that fails ends the chain, so nothing is released that was not bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a chain: how many of its commands succeeded, and what Slurm said to the one that did not.
+
+    `unsure` is set when the command may have taken effect although no success was seen (a time-out).
+    """
+
+    done: int
+    error: str = ""
+    unsure: bool = False
+
+
+class Slurm(Protocol):
+    """Slurm, read and written. Every method may block and may raise SlurmError; none is called on the decision path."""
+
+    def version(self) -> tuple[int, int, int]:
+        """For example (22, 5, 8)."""
+
+    def jobs(self) -> Sequence[JobRecord]:
+        """All jobs that slurmctld still knows, ended ones included."""
+
+    def nodes(self) -> Sequence[NodeRecord]:
+        """All nodes."""
+
+    def partitions(self) -> Sequence[PartitionRecord]:
+        """All partitions."""
+
+    def licenses(self) -> Sequence[LicenseRecord]:
+        """All licences as slurmctld counts them."""
+
+    def qos(self) -> Sequence[QosRecord]:
+        """All QOS, from the accounting database."""
+
+    def write(self, chains: Sequence[Chain]) -> Sequence[Outcome]:
+        """Run the chains, many in one process; one outcome a chain, in the same order. Never raises for one job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One line of the audit log: what was decided about a job, by which numbers."""
+
+    at: int
+    job: str
+    """The job id where one is known, else the token."""
+    token: str
+    uid: int
+    account: str
+    action: str
+    """admit, hold, reject, release, deny, launch, end, would-…"""
+    mode: str
+    zones: tuple[str, ...] = ()
+    reasons: tuple[Mapping[str, object], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """An action on Slurm that is about to be taken; durable before the action, closed after it."""
+
+    target: str
+    action: str
+    at: int
+    detail: Mapping[str, object] = field(default_factory=dict)
+    id: int | None = None
+
+
+class HoldKind(StrEnum):
+    """Who holds a pending job."""
+
+    POWER = "power"
+    USER = "user"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredJob:
+    """What the database promises about one job: its envelope as admitted, and who holds it."""
+
+    token: str
+    job_id: int | None
+    uid: int
+    account: str
+    tier: str
+    est_w: int
+    max_w: int
+    headroom_w: int
+    group: str
+    submitted_at: int
+    hold: HoldKind | None = None
+    detail: Mapping[str, object] = field(default_factory=dict)
+    """What else a later pass needs to decide anew: the request as it was asked."""
+
+
+class Store(Protocol):
+    """The database of promises. Methods block; the daemon calls them from one writer thread."""
+
+    def save_jobs(self, jobs: Sequence[StoredJob]) -> None:
+        """Insert or replace by token."""
+
+    def drop_jobs(self, tokens: Sequence[str]) -> None:
+        """Forget jobs that Slurm no longer knows."""
+
+    def jobs(self) -> Sequence[StoredJob]:
+        """All that is stored, by token."""
+
+    def record(self, decisions: Sequence[Decision]) -> None:
+        """Append to the audit log; never changed afterwards."""
+
+    def decisions(
+        self, *, job: str | None = None, since: int = 0, until: int | None = None, limit: int = 1_000
+    ) -> Sequence[Decision]:
+        """The newest `limit` lines that match, oldest first."""
+
+    def open_intents(self, intents: Sequence[Intent]) -> Sequence[Intent]:
+        """Make them durable; returns them with ids."""
+
+    def close_intents(self, ids: Sequence[int], result: str) -> None:
+        """Mark as carried out (or not: `result` says)."""
+
+    def pending_intents(self) -> Sequence[Intent]:
+        """Those that a crash left open."""
+
+    def setting(self, name: str) -> str | None:
+        """A small named value, such as the mode that an operator has set; None if never set."""
+
+    def set_setting(self, name: str, value: str | None) -> None:
+        """Set it, or with None forget it."""
+
+    def close(self) -> None:
+        """Release the database."""
