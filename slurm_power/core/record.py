@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from slurm_power.core.claim import Charge as Charge
+
 _SEGMENT = re.compile(r"(?:^|(?<=[\s;]))power:(id=[^\s;]*)")
 _SHARE = re.compile(r"([A-Za-z0-9_.-]+)/(\d+)/(\d+)/(\d+)")
 
@@ -22,16 +24,6 @@ class Standing(StrEnum):
     HOLD = "hold"
     FREE = "free"
     """No watts to count: none of its nodes lies in a zone, or the mode does not act on it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """What a job is charged in one zone."""
-
-    zone: str
-    nodes: int
-    est_w: int
-    max_w: int
 
 
 @dataclass(frozen=True, slots=True)

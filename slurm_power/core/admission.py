@@ -1,0 +1,100 @@
+"""The decision: admit, hold or reject, with reasons. `decide` is pure; production, what-if and replay call the same.
+
+Rejected is only what could never run: what finds no place even on an empty floor with its declared limits.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from slurm_power.core.claim import Claim
+from slurm_power.core.diagnosis import diagnose
+from slurm_power.core.ledger import Ledger
+from slurm_power.core.placement import Placement, Placer
+from slurm_power.core.policy import Tier
+from slurm_power.core.reasons import Code, Help, Reason
+from slurm_power.core.request import Request
+from slurm_power.core.topology import Lane
+
+
+class PowerClass(StrEnum):
+    """What a job runs on."""
+
+    RESERVED = "reserved"
+    SHARED = "shared"
+    INTERRUPTIBLE = "interruptible"
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """The request fits now: the claim to count, and what the job will run on."""
+
+    claim: Claim
+    power_class: PowerClass
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Not now."""
+
+    reasons: tuple[Reason, ...]
+    earliest: int | None = None
+    helps: tuple[Help, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Never."""
+
+    reasons: tuple[Reason, ...]
+    helps: tuple[Help, ...] = ()
+
+
+Verdict = Admit | Hold | Reject
+
+
+def decide(
+    request: Request, ledger: Ledger, floor: Ledger, *, ignore: str | None = None, others: Iterable[Tier] = ()
+) -> Verdict:
+    """Decide on a request at `ledger.now`. `floor` is `ledger.empty()`, kept by the caller; neither is changed.
+
+    `ignore` names a booked shadow that the request outranks; `others` are tiers to try when explaining a hold.
+    """
+    now = ledger.now
+    if request.not_before > now:
+        return _too_early(request, floor)
+    placement = Placer(request, ledger, request.window(now), ignore).place()
+    if placement is not None:
+        return admit(request, ledger, placement)
+    if not could_ever_fit(request, floor):
+        found = diagnose(request, floor, others=others)
+        return Reject(found.reasons, found.helps)
+    found = diagnose(request, ledger, ignore, others)
+    return Hold(found.reasons, found.start.at if found.start else None, found.helps)
+
+
+def admit(request: Request, ledger: Ledger, placement: Placement) -> Admit:
+    """The verdict for a request that found its place."""
+    lanes = {ledger.topology.zones[charge.zone].lane for charge in placement.charges}
+    claim = request.claim(placement.charges, ledger.now, placement.share_milli)
+    return Admit(claim, power_class(request.tier, lanes))
+
+
+def power_class(tier: Tier, lanes: Iterable[Lane]) -> PowerClass:
+    """Never preempted: reserved; preempted at once, or in a cold lane: interruptible; else shared."""
+    if tier.notice_s is None:
+        return PowerClass.RESERVED
+    if tier.notice_s == 0 or Lane.COLD in lanes:
+        return PowerClass.INTERRUPTIBLE
+    return PowerClass.SHARED
+
+
+def could_ever_fit(request: Request, floor: Ledger) -> bool:
+    """Whether the request finds a place on an empty floor."""
+    return Placer(request, floor, request.window(floor.now)).place() is not None
+
+
+def _too_early(request: Request, floor: Ledger) -> Verdict:
+    if not could_ever_fit(request, floor):
+        return Reject(diagnose(request, floor).reasons)
+    return Hold((Reason(Code.NOT_ELIGIBLE, detail="its time has not come"),), request.not_before)

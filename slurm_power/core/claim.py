@@ -1,0 +1,60 @@
+"""Claims: watts that something holds in zones over a window."""
+
+from dataclasses import dataclass, replace
+
+from slurm_power.core.window import Window
+
+WHOLE_NODE = 1_000
+"""Node shares count in thousandths of a node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a job is charged in one zone; `nodes` are its nodes there."""
+
+    zone: str
+    nodes: int
+    est_w: int
+    max_w: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The charges of one job (or of a shadow, see queue.py) over a window.
+
+    `group` is the correlation group: claims of one group burst together. `share_milli` is the part of a node that
+    each of the claim's nodes takes. `placed` says that Slurm's own node counts already contain it.
+    """
+
+    id: str
+    charges: tuple[Charge, ...]
+    window: Window
+    group: str
+    tier: str = ""
+    uid: int = 0
+    account: str = ""
+    share_milli: int = WHOLE_NODE
+    placed: bool = False
+
+    @property
+    def est_w(self) -> int:
+        """Σ est over the zones, in W."""
+        return sum(charge.est_w for charge in self.charges)
+
+    @property
+    def max_w(self) -> int:
+        """Σ max over the zones, in W."""
+        return sum(charge.max_w for charge in self.charges)
+
+    def at(self, window: Window) -> "Claim":
+        """The same claim over another window."""
+        return replace(self, window=window)
+
+
+def split_over(zones: dict[str, int], est_w: int, max_w: int) -> tuple[Charge, ...]:
+    """Charges of a job over zones (name → its nodes there), by nodes, demand rounded up; in order of name."""
+    total = sum(zones.values())
+    return tuple(
+        Charge(zone, nodes, -(-est_w * nodes // total), -(-max_w * nodes // total))
+        for zone, nodes in sorted(zones.items())
+    )

@@ -1,0 +1,102 @@
+"""Held jobs: their order, and the shadow that keeps smaller jobs from delaying the first of them.
+
+Order: tier, then slack to the deadline or to the class's tolerated delay, then fair share, forecast accuracy, age.
+The first job that does not fit gets a shadow: a claim booked from its earliest start on. Whatever is admitted
+meanwhile has to fit beside it, so a smaller job overtakes only if it delays nobody (EASY backfill, on watts and nodes).
+"""
+
+from dataclasses import dataclass
+
+from slurm_power.core.claim import Claim
+from slurm_power.core.diagnosis import Start, earliest_in
+from slurm_power.core.ledger import Ledger
+from slurm_power.core.placement import Placer, roomiest
+from slurm_power.core.request import Request
+
+SHADOW = "shadow:"
+"""What the id of a shadow begins with; the job's own id follows."""
+
+_SHADOW_ZONES = 128
+_NO_SLACK = 1 << 53
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A held job, with what its place in the queue depends on. Times are instants."""
+
+    request: Request
+    submitted: int
+    deadline: int | None = None
+    max_delay_s: int | None = None
+    fair_share: float = 0.5
+    """0 to 1, as Slurm has it; more goes first."""
+    accuracy: float = 0.5
+    """0 to 1: how well the account forecasts; more goes first."""
+
+    def slack_s(self, now: int) -> int:
+        """How long the job may still wait."""
+        latest = [_NO_SLACK]
+        if self.deadline is not None:
+            latest.append(self.deadline - (self.request.time_limit_s or 0))
+        if self.max_delay_s is not None:
+            latest.append(self.submitted + self.max_delay_s)
+        return min(latest) - now
+
+
+def order(queue: list[Waiting], now: int) -> list[Waiting]:
+    """The queue, first come first; the last tie falls by id."""
+    return sorted(
+        queue,
+        key=lambda w: (
+            w.request.tier.rank,
+            w.slack_s(now),
+            -w.fair_share,
+            -w.accuracy,
+            w.submitted,
+            len(w.request.id),
+            w.request.id,
+        ),
+    )
+
+
+def shadow(request: Request, ledger: Ledger) -> Claim | None:
+    """The claim to book for the head of the queue; None where no start can be told."""
+    start = earliest(request, ledger)
+    if start is None:
+        return None
+    claim = request.claim(start.placement.charges, start.at, start.placement.share_milli)
+    return Claim(
+        id=SHADOW + request.id,
+        charges=claim.charges,
+        window=claim.window,
+        group=claim.group,
+        tier=claim.tier,
+        share_milli=claim.share_milli,
+    )
+
+
+def earliest(request: Request, ledger: Ledger) -> Start | None:
+    """When and where the request could start, over one zone or several."""
+    placer = Placer(request, ledger, request.window(ledger.now))
+    zones = roomiest(placer, _SHADOW_ZONES, any_nodes=True)
+    starts = [start for zone in zones if (start := earliest_in(request, ledger, zone)) is not None]
+    best = min(starts, key=lambda s: (s.at, s.placement.charges[0].zone), default=None)
+    return best if best is not None else _earliest_spread(request, ledger, zones)
+
+
+def _earliest_spread(request: Request, ledger: Ledger, zones: list[str]) -> Start | None:
+    """For a job over several zones: the first end of a claim in them at which it finds its place, by bisection."""
+    if request.ask.nodes < 2 or request.ask.copies > 1:
+        return None
+    ends = sorted({max(end, ledger.now + 1) for zone in zones for end, _, _ in ledger.meters[zone].ends()})
+    instants = [max(ledger.now + 1, request.not_before), *(end for end in ends if end > request.not_before)]
+    low, high = 0, len(instants)
+    found: Start | None = None
+    while low < high:
+        middle = (low + high) // 2
+        placement = Placer(request, ledger, request.window(instants[middle])).place()
+        if placement is None:
+            low = middle + 1
+        else:
+            found, high = Start(instants[middle], placement), middle
+    return found

@@ -1,0 +1,156 @@
+"""Reasons as data: why a job waits or cannot run, by which numbers, and what would help. Text is made here, once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from slurm_power.core.units import format_watts
+from slurm_power.core.window import FOREVER, format_instant
+
+
+class Code(StrEnum):
+    """What stands in the way. The codes are part of the JSON interface."""
+
+    ZONE_POWER = "zone_power"
+    ZONE_BURST = "zone_burst"
+    FEED_POWER = "feed_power"
+    FEED_BURST = "feed_burst"
+    COOLING_POWER = "cooling_power"
+    COOLING_BURST = "cooling_burst"
+    HEADROOM = "headroom"
+    NODES = "nodes"
+    CLOSED = "closed"
+    QUEUE = "queue"
+    HOURS = "hours"
+    NOT_ELIGIBLE = "not_eligible"
+    USER_HOLD = "user_hold"
+    NO_ZONE = "no_zone"
+    RUMOURS = "rumours"
+    BINDING = "binding"
+    ENVELOPE = "envelope"
+    TIER = "tier"
+    CLASS_LIMIT = "class_limit"
+    FORBIDDEN = "forbidden"
+    RESERVATION = "reservation"
+    HET = "het"
+    ARRAY = "array"
+    UNREACHABLE = "unreachable"
+    GATE = "gate"
+    STARTING = "starting"
+
+
+_TEXT: Mapping[Code, str] = {
+    Code.ZONE_POWER: "zone {subject} is short of power: asked {asked}, free {free}, short by {short}",
+    Code.ZONE_BURST: "zone {subject} could not carry the bursts: asked {asked} at most, free {free}, short by {short}",
+    Code.FEED_POWER: "feed {subject} is short of power: asked {asked}, free {free}, short by {short}",
+    Code.FEED_BURST: "feed {subject} could not carry the bursts: asked {asked} at most, free {free}, short by {short}",
+    Code.COOLING_POWER: "cooling loop {subject} is short of capacity: asked {asked}, free {free}, short by {short}",
+    Code.COOLING_BURST: "cooling loop {subject} could not carry the bursts: asked {asked} at most, free {free}, "
+    "short by {short}",
+    Code.HEADROOM: "zone {subject} has less headroom than the job's floor: asked {asked}, free {free}, short by {short}",
+    Code.NODES: "zone {subject} has the watts, but not enough free nodes: {detail}",
+    Code.CLOSED: "zone {subject} admits nothing now: {detail}",
+    Code.QUEUE: "zone {subject} is kept for job {detail}, which waits longer",
+    Code.HOURS: "class {subject} may start only during {detail}",
+    Code.NOT_ELIGIBLE: "the job is not eligible yet ({detail}); watts are claimed once it is",
+    Code.USER_HOLD: "the job is held by its user",
+    Code.NO_ZONE: "no zone matches what the job asks for: {detail}",
+    Code.RUMOURS: "user {subject} has {free} left for submissions that Slurm has not shown yet; this one asks {asked}",
+    Code.BINDING: "the job cannot be bound to its zone: {detail}",
+    Code.ENVELOPE: "{detail}",
+    Code.TIER: "{detail}",
+    Code.CLASS_LIMIT: "class {subject} allows at most {free} a job; asked {asked}",
+    Code.FORBIDDEN: "{detail}",
+    Code.RESERVATION: "{detail}",
+    Code.HET: "the components of a heterogeneous job are placed together, after all of them have been seen",
+    Code.ARRAY: "the array's tasks do not fit one zone together; they are placed range by range",
+    Code.UNREACHABLE: "slurm_power did not answer at submission; the job is placed as soon as it does",
+    Code.GATE: "the nodes that Slurm chose could not carry the job: {detail}",
+    Code.STARTING: "the job was placed but did not start in time: {detail}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One thing that stands in the way: its code, the zone, feed, class … it is about, and the numbers in W."""
+
+    code: Code
+    subject: str = ""
+    asked_w: int | None = None
+    free_w: int | None = None
+    detail: str = ""
+
+    @property
+    def short_w(self) -> int | None:
+        """asked − free, in W, where both are known."""
+        if self.asked_w is None or self.free_w is None:
+            return None
+        return self.asked_w - self.free_w
+
+    @property
+    def text(self) -> str:
+        """The reason for people."""
+        return _TEXT[self.code].format(
+            subject=self.subject,
+            detail=self.detail,
+            asked=_watts(self.asked_w),
+            free=_watts(self.free_w),
+            short=_watts(self.short_w),
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """The reason in the shape of `spower explain --json`."""
+        return {
+            "code": str(self.code),
+            "subject": self.subject,
+            "asked_w": self.asked_w,
+            "free_w": self.free_w,
+            "short_w": self.short_w,
+            "text": self.text,
+        }
+
+
+class Cure(StrEnum):
+    """What would help."""
+
+    FEWER_WATTS = "fewer_watts"
+    LATER = "later"
+    OTHER_TIER = "other_tier"
+
+
+@dataclass(frozen=True, slots=True)
+class Help:
+    """One thing that would let the job run: fewer watts, a later time, another tier."""
+
+    cure: Cure
+    zone: str = ""
+    watts: int | None = None
+    at: int | None = None
+    after_job: str = ""
+    tier: str = ""
+
+    @property
+    def text(self) -> str:
+        """The help for people."""
+        if self.cure is Cure.FEWER_WATTS:
+            return f"fits {self.zone} at {_watts(self.watts)}"
+        if self.cure is Cure.OTHER_TIER:
+            return f"fits {self.zone} now as {self.tier}"
+        when = format_instant(self.at if self.at is not None else FOREVER)
+        return f"fits {self.zone} at {when}" + (f" when job {self.after_job} ends" if self.after_job else "")
+
+    def as_json(self) -> dict[str, object]:
+        """The help in the shape of `spower explain --json`."""
+        return {
+            "cure": str(self.cure),
+            "zone": self.zone,
+            "watts_w": self.watts,
+            "at": format_instant(self.at) if self.at is not None else None,
+            "after_job": self.after_job,
+            "tier": self.tier,
+            "text": self.text,
+        }
+
+
+def _watts(watts: int | None) -> str:
+    return "?" if watts is None else format_watts(watts)
