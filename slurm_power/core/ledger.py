@@ -13,7 +13,7 @@ from slurm_power.core.meter import Booking, Load, Meter
 from slurm_power.core.nodes import ZoneNodes, all_free
 from slurm_power.core.policy import BurstRule
 from slurm_power.core.rooms import RoomIndex
-from slurm_power.core.topology import Topology
+from slurm_power.core.topology import Tap, Topology
 from slurm_power.core.units import ceil_share
 from slurm_power.core.window import Window
 
@@ -59,12 +59,17 @@ class Ledger:
         self._in_zone: dict[str, dict[str, None]] = {}
         self._booked: dict[str, Claim] = {}
         self._loads: dict[str, Loads] = {}
+        self.most_nodes = max((len(zone.nodes) for zone in topology.zones.values()), default=0)
         self._make_meters()
-        self._narrow = {feed: zones for feed, zones in topology.zones_under.items() if len(zones) <= _NARROW}
+        self._narrow = _narrow_feeds(topology)
         self._narrow_taps = {z: tuple(t for t in taps if t.feed in self._narrow) for z, taps in topology.taps.items()}
-        domains = {z: tuple(t.feed for t in taps if t.feed not in self._narrow) for z, taps in topology.taps.items()}
-        self.wide_share = self._least_shares()
-        self.rooms = RoomIndex(topology, pools or {"": topology.zones}, domains)
+        self.wide_feeds = {
+            z: frozenset(t.feed for t in taps if t.feed not in self._narrow) for z, taps in topology.taps.items()
+        }
+        """For each zone the feeds above it that are not part of its room."""
+        self.rooms = RoomIndex(topology, {"": topology.zones, **(pools or {})})
+        self._feed_rooms = {feed: self.meters[feed].room_w for feed in self._narrow}
+        self._rooms: dict[str, int] = {}
         for name, zone in topology.zones.items():
             self.nodes[name] = all_free(len(zone.nodes))
             self._promised[name] = 0
@@ -95,15 +100,16 @@ class Ledger:
 
     def room_w(self, zone: str) -> int:
         """The most est that one more claim without burst could have in the zone, its narrow feeds counted, in W."""
-        room = self.meters[zone].room_w
-        for tap in self._narrow_taps[zone]:
-            through = self.meters[tap.feed].room_w * tap.denominator // tap.numerator
-            if through < room:
-                room = through
-        return room
+        return self._rooms[zone]
 
     def shortfall(
-        self, charges: Iterable[Charge], group: str, window: Window, *, beside: Loads | None = None, ignore: str | None = None
+        self,
+        charges: Iterable[Charge],
+        group: str,
+        window: Window,
+        *,
+        beside: Loads | None = None,
+        ignore: str | None = None,
     ) -> Shortfall | None:
         """The first element, zones before feeds, that cannot carry the charges; None when all can.
 
@@ -129,7 +135,8 @@ class Ledger:
         try:
             for name, load in self.loads(new.charges).items():
                 held = had.get(name)
-                if held and load.est_w <= held.est_w and load.burst_w <= held.burst_w and not self.meters[name].bookings:
+                no_more = held and load.est_w <= held.est_w and load.burst_w <= held.burst_w
+                if no_more and not self.meters[name].bookings:
                     continue
                 short = self.short(self.meters[name], load.est_w, load.burst_w, new.group, new.window, None)
                 if short is not None:
@@ -142,7 +149,8 @@ class Ledger:
         self, meter: Meter, est_w: int, burst_w: int, group: str, window: Window, ignore: str | None = None
     ) -> Shortfall | None:
         """Whether one meter lacks room for a load over a window; see `shortfall`."""
-        committed_w, _ = meter.peak(window, self.now, ignore)
+        plain = not meter.bookings and window.start <= self.now
+        committed_w = meter.committed_w if plain else meter.peak(window, self.now, ignore)[0]
         if committed_w + est_w > meter.usable_w:
             return Shortfall(meter.name, est_w, meter.usable_w - committed_w, burst=False)
         top_w = est_w + meter.burst_with(group, burst_w, window, ignore)
@@ -165,20 +173,21 @@ class Ledger:
         if claim.id in self.claims or claim.id in self._booked:
             raise ValueError(f"claim {claim.id} is in the ledger already")
         loads = self.loads(claim.charges, claim.share_milli)
-        self._loads[claim.id] = loads
         if claim.window.start > self.now:
             self._booked[claim.id] = claim
+            self._loads[claim.id] = loads
             for name, load in loads.items():
                 self.meters[name].bookings[claim.id] = Booking(claim.window, claim.group, load)
             return
-        self.claims[claim.id] = claim
-        end = claim.window.end
-        for name, load in loads.items():
-            self.meters[name].add(load, claim.group, end)
-        for charge in claim.charges:
-            self._in_zone[charge.zone][claim.id] = None
-        self._promise(claim, 1)
+        self._count(claim, loads)
         self.refresh(loads)
+
+    def load(self, claims: Iterable[Claim]) -> None:
+        """Add many live claims at once; the index is brought up to date at the end only."""
+        for claim in claims:
+            self._count(claim, self.loads(claim.charges, claim.share_milli))
+        self.refresh(self.meters)
+        self.refresh(self.nodes)
 
     def remove(self, claim_id: str) -> Claim | None:
         """Forget a claim, live or booked; None if it is not there."""
@@ -234,15 +243,32 @@ class Ledger:
             self.closed[zone] = why
 
     def refresh(self, elements: Iterable[str]) -> None:
-        """Bring the index up to date after these elements changed."""
+        """Bring the zones' rooms and their index up to date after these elements changed."""
         zones: set[str] = set()
         for name in elements:
             if name in self.nodes:
                 zones.add(name)
             elif name in self._narrow:
-                zones.update(self._narrow[name])
+                zones.update(self._touched(name))
         for zone in zones:
-            self.rooms.put(zone, self.room_w(zone), self.nodes[zone].free_class)
+            room_w = self.meters[zone].room_w
+            for tap in self._narrow_taps[zone]:
+                room_w = min(room_w, self._feed_rooms[tap.feed] * tap.denominator // tap.numerator)
+            self._rooms[zone] = room_w
+            self.rooms.put(zone, room_w, self.nodes[zone].free_class)
+
+    def _touched(self, feed: str) -> Iterator[str]:
+        """Zones whose room may differ now that a narrow feed changed: it was, or it becomes, what limits them."""
+        before = self._feed_rooms[feed]
+        after = self.meters[feed].room_w
+        if after == before:
+            return
+        self._feed_rooms[feed] = after
+        for zone, tap in self._narrow[feed]:
+            room_w = self._rooms[zone]
+            least = min(before, after)
+            if least * tap.denominator // tap.numerator <= room_w:
+                yield zone
 
     def empty(self) -> "Ledger":
         """The same floor with no claims, declared limits and all nodes free: what could ever fit."""
@@ -259,18 +285,26 @@ class Ledger:
         for feed in self.topology.feeds.values():
             self.meters[feed.name] = Meter(feed.name, feed.limit_w, feed.margin, baselines[feed.name], self.rule)
 
-    def _least_shares(self) -> dict[str, tuple[int, int]]:
-        """For each wide feed the least share (numerator, denominator) that any zone charges it."""
-        least: dict[str, tuple[int, int]] = {}
-        for taps in self.topology.taps.values():
-            for tap in taps:
-                if tap.feed not in self._narrow:
-                    n, d = least.get(tap.feed, (tap.numerator, tap.denominator))
-                    least[tap.feed] = min((n, d), (tap.numerator, tap.denominator), key=lambda share: share[0] / share[1])
-        return least
+    def _count(self, claim: Claim, loads: Loads) -> None:
+        self.claims[claim.id] = claim
+        self._loads[claim.id] = loads
+        end = claim.window.end
+        for name, load in loads.items():
+            self.meters[name].add(load, claim.group, end)
+        for charge in claim.charges:
+            self._in_zone[charge.zone][claim.id] = None
+        self._promise(claim, 1)
 
     def _promise(self, claim: Claim, sign: int) -> None:
         if not claim.placed:
             for charge in claim.charges:
                 self._promised[charge.zone] += sign * charge.nodes * claim.share_milli
 
+
+def _narrow_feeds(topology: Topology) -> dict[str, tuple[tuple[str, Tap], ...]]:
+    """Feeds of few zones, each with those zones and what it is charged of them."""
+    members: dict[str, list[tuple[str, Tap]]] = {}
+    for zone, taps in topology.taps.items():
+        for tap in taps:
+            members.setdefault(tap.feed, []).append((zone, tap))
+    return {feed: tuple(zones) for feed, zones in members.items() if len(zones) <= _NARROW}

@@ -151,14 +151,17 @@ class Meter:
 
         Claims that end within the window count to its end: never too little.
         """
-        extra = [(group, burst_w)] if burst_w else []
+        if not self.bookings:
+            if not burst_w:
+                return self.burst_w
+            twice = 2 * self._bursts.get(group, 0) + burst_w  # (x + b)² − x² = b·(2x + b)
+            return self._combine(self._sum + burst_w, self._squares + burst_w * twice)
+        extra = [(group, burst_w)]
         extra += [
             (b.group, b.load.burst_w)
             for name, b in self.bookings.items()
-            if name != ignore and b.load.burst_w and b.window.overlaps(window)
+            if name != ignore and b.window.overlaps(window)
         ]
-        if not extra:
-            return self.burst_w
         total, squares, moved = self._sum, self._squares, dict[str, int]()
         for name, added in extra:
             before = moved.get(name, self._bursts.get(name, 0))

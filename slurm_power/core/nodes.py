@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from slurm_power.core.claim import WHOLE_NODE
 
+MOST_IDLE = 32
+
 
 @dataclass(frozen=True, slots=True)
 class NodeAsk:
@@ -51,8 +53,8 @@ class ZoneNodes:
 
     @property
     def free_class(self) -> int:
-        """0: nothing free; 1: only parts of nodes; 1 + n: n whole nodes idle (at most 8 are told apart)."""
-        return 1 + min(self.idle, 8) if self.idle else int(bool(self.partly))
+        """0: nothing free; 1: only parts of nodes; 1 + n: n whole nodes idle (up to MOST_IDLE are told apart)."""
+        return 1 + min(self.idle, MOST_IDLE) if self.idle else int(bool(self.partly))
 
     def share_milli(self, ask: NodeAsk) -> int:
         """The thousandths of a node that each node of the job takes, at least 1."""

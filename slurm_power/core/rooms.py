@@ -1,8 +1,8 @@
 """An index of zones by room, so that best fit does not look at every zone.
 
-Zones are filed in drawers: by pool (partition), lane, domain (the wide feeds above them, asked once for all) and by how
-many whole nodes are free. Within a drawer they lie in order of room; keys are single integers, room × n + rank, so
-that a binary search in a plain list is all it takes and ties fall by name.
+Zones are filed in drawers: by pool (partition), lane and how many whole nodes are free. Within a drawer they lie in
+order of room; keys are single integers, room × n + rank, so that a binary search in a plain list is all it takes and
+ties fall by name.
 """
 
 from bisect import bisect_left, insort
@@ -12,33 +12,28 @@ from heapq import heapify, heappop, heapreplace
 
 from slurm_power.core.topology import Lane, Topology
 
-Drawer = tuple[str, Lane, tuple[str, ...], int]
-"""(pool, lane, domain, free class)"""
+Drawer = tuple[str, Lane, int]
+"""(pool, lane, free class)"""
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Which drawers to open: those of a pool and lanes, with at least a free class, whose domain is not blocked."""
+    """Which drawers to open: those of a pool and lanes, with at least a free class."""
 
     pool: str
     lanes: tuple[Lane, ...]
     free_class: int
-    blocked: frozenset[str] = frozenset()
-    """Wide feeds that cannot carry the request."""
 
 
 class RoomIndex:
     """Zones by room. `put` files a zone anew; the searches yield zone names."""
 
-    def __init__(
-        self, topology: Topology, pools: Mapping[str, Iterable[str]], domains: Mapping[str, tuple[str, ...]]
-    ) -> None:
+    def __init__(self, topology: Topology, pools: Mapping[str, Iterable[str]]) -> None:
         self.pools = {pool: tuple(sorted(zones)) for pool, zones in pools.items()}
         self._names = sorted(topology.zones)
         self._rank = {name: rank for rank, name in enumerate(self._names)}
         self._base = len(self._names) + 1
         self._lanes = {name: zone.lane for name, zone in topology.zones.items()}
-        self._domains = domains
         self._pools_of: dict[str, list[str]] = {name: [] for name in self._names}
         for pool, zones in self.pools.items():
             for zone in zones:
@@ -54,16 +49,12 @@ class RoomIndex:
         if before == (key, free_class):
             return
         self._where[zone] = (key, free_class)
-        lane, domain = self._lanes[zone], self._domains[zone]
+        lane = self._lanes[zone]
         for pool in self._pools_of[zone]:
             if before is not None:
-                keys = self._drawers[pool, lane, domain, before[1]]
+                keys = self._drawers[pool, lane, before[1]]
                 del keys[bisect_left(keys, before[0])]
-            insort(self._drawer((pool, lane, domain, free_class)), key)
-
-    def domains(self, pool: str) -> frozenset[str]:
-        """The wide feeds above any zone of a pool."""
-        return frozenset(feed for drawer in self._by_pool[pool] for feed in drawer[2])
+            insort(self._drawer((pool, lane, free_class)), key)
 
     def tightest_first(self, search: Search, need_w: int) -> Iterator[tuple[str, int]]:
         """(zone, room) with room ≥ `need_w`, the smallest room first."""
@@ -105,8 +96,7 @@ class RoomIndex:
 
     def _open(self, search: Search) -> Iterator[list[int]]:
         for drawer in self._by_pool[search.pool]:
-            _, lane, domain, free_class = drawer
-            if free_class >= search.free_class and lane in search.lanes and search.blocked.isdisjoint(domain):
+            if drawer[2] >= search.free_class and drawer[1] in search.lanes:
                 yield self._drawers[drawer]
 
     def _name(self, key: int) -> tuple[str, int]:
