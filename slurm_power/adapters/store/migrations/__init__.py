@@ -1,0 +1,1 @@
+"""Alembic's home: env.py says how a migration runs, versions/ holds them."""

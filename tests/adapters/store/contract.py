@@ -1,0 +1,158 @@
+"""What every store must do, whatever is behind it."""
+
+from dataclasses import replace
+from types import MappingProxyType
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from slurm_power.core.units import MAX_WATTS
+from slurm_power.ports import HoldKind, Store
+from tests.adapters.store.samples import intent, job, line
+
+_ODD_TEXTS = ("nul \x00 in it", "not UTF-8 \udcff", "\\u0000", "back\\slash", "é 漢 🔌", "a" * 70_000)
+
+
+class StoreContract:
+    """Needs a fixture `store`, which is empty."""
+
+    def test_empty(self, store: Store) -> None:
+        assert (list(store.jobs()), list(store.decisions()), list(store.pending_intents())) == ([], [], [])
+        assert store.setting("mode") is None
+
+    def test_nothing_is_nothing(self, store: Store) -> None:
+        store.save_jobs([])
+        store.drop_jobs([])
+        store.record([])
+        store.close_intents([], "done")
+        assert list(store.open_intents([])) == []
+        assert (list(store.jobs()), list(store.decisions()), list(store.pending_intents())) == ([], [], [])
+
+    def test_jobs_come_back_by_token(self, store: Store) -> None:
+        jobs = [job("b"), job("B", job_id=None), replace(job("a"), hold=None, uid=4_294_967_294), job("_", est_w=0)]
+        store.save_jobs(jobs)
+        assert list(store.jobs()) == sorted(jobs, key=lambda each: each.token)
+
+    @pytest.mark.parametrize("hold", [None, *HoldKind])
+    def test_holds(self, store: Store, hold: HoldKind | None) -> None:
+        store.save_jobs([replace(job("a"), hold=hold)])
+        assert [each.hold for each in store.jobs()] == [hold]
+
+    def test_a_later_save_replaces(self, store: Store) -> None:
+        store.save_jobs([job("a"), job("b")])
+        store.save_jobs([job("a", est_w=1), job("a", est_w=2, job_id=None)])
+        assert list(store.jobs()) == [job("a", est_w=2, job_id=None), job("b")]
+
+    def test_dropped_jobs_are_gone(self, store: Store) -> None:
+        store.save_jobs([job("a"), job("b"), job("A")])
+        store.drop_jobs(["a", "never seen"])
+        assert [each.token for each in store.jobs()] == ["A", "b"]
+
+    def test_many_jobs(self, store: Store) -> None:
+        jobs = [job(f"t{number:04}") for number in range(1_200)]
+        store.save_jobs(jobs)
+        assert list(store.jobs()) == jobs
+        store.drop_jobs([each.token for each in jobs[1:]])
+        assert list(store.jobs()) == jobs[:1]
+
+    def test_largest_watts(self, store: Store) -> None:
+        most = replace(job("a"), est_w=MAX_WATTS, max_w=8 * MAX_WATTS, headroom_w=MAX_WATTS)
+        store.save_jobs([most])
+        assert list(store.jobs()) == [most]
+
+    def test_lines_come_oldest_first(self, store: Store) -> None:
+        lines = [line(30), line(10, action="hold"), line(20), line(20, action="release")]
+        store.record(lines[:1])
+        store.record(lines[1:])
+        assert [(each.at, each.action) for each in store.decisions()] == [
+            (10, "hold"), (20, "admit"), (20, "release"), (30, "admit"),
+        ]  # fmt: skip
+        assert store.decisions()[-1] == lines[0]
+
+    @pytest.mark.parametrize(
+        ("query", "expected"),
+        [
+            ({"job": "812"}, [10, 30, 40]),
+            ({"job": "81"}, []),
+            ({"since": 20}, [20, 30, 40]),
+            ({"until": 30}, [10, 20]),
+            ({"since": 20, "until": 40}, [20, 30]),
+            ({"limit": 2}, [30, 40]),
+            ({"limit": 0}, []),
+            ({"job": "812", "until": 40, "limit": 1}, [30]),
+        ],
+    )
+    def test_lines_are_found(self, store: Store, query: dict[str, object], expected: list[int]) -> None:
+        store.record([line(10), line(20, job_id="a-token"), line(30), line(40)])
+        assert [each.at for each in store.decisions(**query)] == expected  # type: ignore[arg-type]
+
+    def test_intents_stay_open_until_closed(self, store: Store) -> None:
+        intents = [intent("812"), intent("813", "hold"), intent("812_[3-9]")]
+        opened = store.open_intents(intents)
+        assert [replace(each, id=None) for each in opened] == intents
+        ids = [each.id for each in opened if each.id is not None]
+        assert len(set(ids)) == 3
+        assert list(store.pending_intents()) == list(opened)
+        store.close_intents([ids[0], ids[2], 999_999], "done")
+        assert list(store.pending_intents()) == [opened[1]]
+        store.close_intents(ids, "late")
+        assert list(store.pending_intents()) == []
+
+    def test_intents_of_two_calls_have_ids_of_their_own(self, store: Store) -> None:
+        first = store.open_intents([intent("1")])
+        store.close_intents([each.id or 0 for each in first], "done")
+        second = store.open_intents([intent("2")])
+        assert first[0].id != second[0].id
+        assert list(store.pending_intents()) == list(second)
+
+    def test_many_intents_keep_their_order(self, store: Store) -> None:
+        targets = [str(number) for number in range(1_200)]
+        opened = store.open_intents([intent(target) for target in targets])
+        assert [each.target for each in opened] == targets
+        assert list(store.pending_intents()) == sorted(opened, key=lambda each: each.id or 0)
+        assert {each.id: each.target for each in store.pending_intents()} == {each.id: each.target for each in opened}
+        store.close_intents([each.id or 0 for each in opened], "done")
+        assert list(store.pending_intents()) == []
+
+    def test_settings(self, store: Store) -> None:
+        store.set_setting("mode", "observe")
+        store.set_setting("Mode", "other")
+        store.set_setting("mode", "enforce")
+        store.set_setting("empty", "")
+        assert (store.setting("mode"), store.setting("Mode"), store.setting("empty")) == ("enforce", "other", "")
+        store.set_setting("mode", None)
+        store.set_setting("mode", None)
+        assert (store.setting("mode"), store.setting("Mode")) == (None, "other")
+
+    def test_detail_comes_back_as_json_has_it(self, store: Store) -> None:
+        detail = MappingProxyType({"tuple": (1, 2), "inner": MappingProxyType({"a": 1}), "big": 1 << 60})
+        store.save_jobs([replace(job("a"), detail=detail)])
+        assert store.jobs()[0].detail == {"tuple": [1, 2], "inner": {"a": 1}, "big": 1 << 60}
+        store.record([replace(line(1), reasons=(detail,))])
+        assert store.decisions()[0].reasons == (store.jobs()[0].detail,)
+
+    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(text=st.text(st.characters(), max_size=200))
+    def test_any_text_survives(self, store: Store, text: str) -> None:
+        odd = replace(job("a", group=text), account=text, detail={text: text})
+        store.save_jobs([odd])
+        assert list(store.jobs()) == [odd]
+        written = store.open_intents([replace(intent(text), detail={"text": text})])
+        assert written[0] in list(store.pending_intents())
+        store.set_setting("text", text)
+        assert store.setting("text") == text
+
+    @pytest.mark.parametrize("text", _ODD_TEXTS)
+    def test_odd_texts(self, store: Store, text: str) -> None:
+        store.save_jobs([replace(job("a", group=text), detail={"name": text})])
+        assert (store.jobs()[0].group, store.jobs()[0].detail) == (text, {"name": text})
+
+    @pytest.mark.parametrize("bad", [float("nan"), {1, 2}, object()])
+    def test_what_json_cannot_say_is_refused_whole(self, store: Store, bad: object) -> None:
+        with pytest.raises(Exception, match="JSON"):
+            store.save_jobs([job("a"), replace(job("b"), detail={"bad": bad})])
+        assert list(store.jobs()) == []
+        with pytest.raises(Exception, match="JSON"):
+            store.open_intents([intent("1"), replace(intent("2"), detail={"bad": bad})])
+        assert list(store.pending_intents()) == []

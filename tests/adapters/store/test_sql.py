@@ -1,0 +1,311 @@
+"""Opening a database: migrations, several processes at once, and everything that may be wrong with it."""
+
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine, make_url, text
+
+from slurm_power.adapters.store import SqlStore, StoreDataError, open_store, schema
+from slurm_power.adapters.store.engine import make_engine, place_of
+from slurm_power.adapters.store.migrate import upgrade
+from slurm_power.core.errors import StoreError
+from tests.adapters.store.other_user import NOBODY, as_user
+from tests.adapters.store.samples import intent, job, line
+
+_OPEN = """
+import sys
+from slurm_power.adapters.store import open_store
+from slurm_power.core.errors import StoreError
+try:
+    store = open_store(sys.argv[1], busy_s=float(sys.argv[2]))
+    store.set_setting("opened", "yes")
+    store.close()
+except StoreError as error:
+    sys.exit(str(error))
+"""
+
+
+def _open_elsewhere(url: str) -> "subprocess.Popen[str]":
+    """Open and write the database in another process."""
+    return subprocess.Popen([sys.executable, "-c", _OPEN, url, "30"], stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that others may enter and not write; pytest's own are closed to them."""
+    with TemporaryDirectory() as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
+
+
+def _sqlite(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+def test_what_was_stored_is_there_after_reopening(url: str) -> None:
+    first = open_store(url)
+    first.save_jobs([job("a")])
+    first.record([line(1)])
+    opened = first.open_intents([intent("812")])
+    first.set_setting("mode", "observe")
+    first.close()
+    second = open_store(url)
+    assert list(second.jobs()) == [job("a")]
+    assert list(second.decisions()) == [line(1)]
+    assert list(second.pending_intents()) == list(opened)
+    assert second.setting("mode") == "observe"
+    second.close()
+
+
+def test_migrations_lead_to_the_schema_of_the_code(url: str) -> None:
+    open_store(url).close()
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+    engine.dispose()
+
+
+def test_watts_end_in_w_and_nothing_else_does() -> None:
+    names = {column.name for table in schema.metadata.sorted_tables for column in table.columns}
+    assert {name for name in names if "w" in name.split("_")} == {"est_w", "max_w", "headroom_w"}
+
+
+def test_processes_that_open_at_once_all_succeed(url: str) -> None:
+    processes = [_open_elsewhere(url) for _ in range(4)]
+    assert [(process.communicate(timeout=60)[1], process.returncode) for process in processes] == [("", 0)] * 4
+    store = open_store(url)
+    assert store.setting("opened") == "yes"
+    store.close()
+
+
+def test_threads_write_at_once(url: str) -> None:
+    first, second = open_store(url), open_store(url)
+
+    def work(store: SqlStore, name: str) -> None:
+        for number in range(20):
+            store.save_jobs([job("shared", job_id=number), job(f"{name}-{number}")])
+            store.record([line(number, job_id=name)])
+
+    threads = [threading.Thread(target=work, args=pair) for pair in ((first, "a"), (second, "b"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(first.jobs()) == 41
+    assert len(second.decisions()) == 40
+    first.close()
+    second.close()
+
+
+def test_a_database_newer_than_the_code_is_refused(url: str) -> None:
+    open_store(url).close()
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(StoreError, match=r"schema 9999, which is newer than this version .*0001.*install"):
+        open_store(url)
+
+
+def test_a_migration_that_was_cut_short_is_completed(url: str) -> None:
+    # MariaDB commits each table by itself, so a crash may leave the first ones without a version.
+    engine = create_engine(url)
+    schema.jobs.create(engine)
+    engine.dispose()
+    store = open_store(url)
+    store.save_jobs([job("a")])
+    store.record([line(1)])
+    store.close()
+
+
+def test_upgrade_twice_changes_nothing(url: str) -> None:
+    engine = make_engine(url, busy_s=5)
+    upgrade(engine, url)
+    upgrade(engine, url)
+    engine.dispose()
+
+
+def test_rows_out_of_range_are_the_datas_fault(url: str) -> None:
+    store = open_store(url)
+    with pytest.raises(StoreDataError):
+        store.save_jobs([job("a"), job("b", est_w=1 << 70)])
+    assert list(store.jobs()) == []
+    store.close()
+
+
+def test_a_server_that_lost_the_connection_is_reached_again(server_url: str) -> None:
+    store = open_store(server_url)
+    store.save_jobs([job("a")])
+    admin = create_engine(server_url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        if admin.dialect.name == "postgresql":
+            connection.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            )
+        else:
+            rows = connection.execute(text("SHOW PROCESSLIST")).mappings().all()
+            own = connection.scalar(text("SELECT CONNECTION_ID()"))
+            for row in rows:
+                if row["db"] == make_url(server_url).database and row["Id"] != own:
+                    connection.execute(text(f"KILL {row['Id']}"))
+    admin.dispose()
+    assert [each.token for each in store.jobs()] == ["a"]
+    store.close()
+
+
+def test_sqlite_keeps_its_promises(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "deep" / "state.db"
+    engine = make_engine(_sqlite(path), busy_s=5)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+    engine.dispose()
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_sqlite_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    store = open_store(_sqlite(path), busy_s=0)
+    store.save_jobs([job("a")])
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert [each.token for each in store.jobs()] == ["a"]
+    with pytest.raises(StoreError, match=r"database is locked .*another process"):
+        store.save_jobs([job("b")])
+    other.execute("ROLLBACK")
+    store.save_jobs([job("b")])
+    assert len(store.jobs()) == 2
+    other.close()
+    store.close()
+
+
+def test_a_locked_database_cannot_be_opened(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    open_store(_sqlite(path)).close()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StoreError, match="cannot open the state database: database is locked"):
+        open_store(_sqlite(path), busy_s=0)
+    other.close()
+
+
+@pytest.mark.parametrize("content", [b"this is no database, and long enough to show\n" * 40, b"SQLite format 3\x00"])
+def test_a_damaged_file(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "state.db"
+    path.write_bytes(content + b"\xff" * 4096)
+    with pytest.raises(StoreError, match=r"state\.db.*(no SQLite database|damaged)"):
+        open_store(_sqlite(path))
+
+
+def test_a_directory_instead_of_a_file(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="Is a directory"):
+        open_store(_sqlite(tmp_path))
+
+
+def test_a_file_where_the_directory_should_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot make the directory of the state database"):
+        open_store(_sqlite(tmp_path / "file" / "state.db"))
+
+
+@pytest.mark.parametrize("what", ["directory", "parent", "file"])
+def test_a_path_that_may_not_be_written(open_directory: Path, what: str) -> None:
+    path = open_directory / "sub" / "state.db" if what == "parent" else open_directory / "state.db"
+    if what == "file":
+        open_store(_sqlite(path)).close()
+
+    def try_it() -> str:
+        try:
+            open_store(_sqlite(path))
+        except StoreError as error:
+            return str(error)
+        return "opened"
+
+    told = as_user(NOBODY, try_it)
+    assert told.startswith(str(path.parent if what == "parent" else path))
+    assert "Permission denied" in told
+
+
+def test_a_file_that_may_be_read_only(open_directory: Path) -> None:
+    path = open_directory / "state.db"
+    open_store(_sqlite(path)).close()
+    path.chmod(0o644)
+
+    def try_it() -> str:
+        try:
+            open_store(_sqlite(path))
+        except StoreError as error:
+            return str(error)
+        return "opened"
+
+    assert "Permission denied" in as_user(NOBODY, try_it)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "state.db",
+        "oracle://scott:tiger@host/x",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "postgresql+nosuch://u:tiger@h/d",
+        "postgresql://u:tiger@h:port/d",
+    ],
+)
+def test_urls_that_cannot_be_used(url: str) -> None:
+    with pytest.raises(StoreError, match=r"sqlite:////var/lib/slurm_power/state\.db") as caught:
+        open_store(url)
+    assert "tiger" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "extra"),
+    [
+        ("postgresql://u:secret@127.0.0.1/d", "psycopg", "postgresql"),
+        ("mariadb://u:secret@127.0.0.1/d", "pymysql", "mariadb"),
+        ("mysql://u:secret@127.0.0.1/d", "pymysql", "mariadb"),
+    ],
+)
+def test_a_missing_driver_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, url: str, module: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(StoreError, match=rf"pip install 'slurm-power\[{extra}\]'") as caught:
+        open_store(url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "mariadb"])
+def test_a_server_that_is_not_there(scheme: str) -> None:
+    with pytest.raises(StoreError, match=r"127\.0\.0\.1.*cannot open the state database") as caught:
+        open_store(f"{scheme}://u:secret@127.0.0.1:1/d")
+    assert "secret" not in str(caught.value)
+
+
+def test_messages_hide_the_password() -> None:
+    assert place_of("postgresql://u:secret@h/d") == "postgresql+psycopg://u:***@h/d"
+
+
+def test_migrations_travel_with_the_package() -> None:
+    # Setuptools takes along what lies in packages, and every directory here must be one.
+    home = resources.files("slurm_power.adapters.store.migrations")
+    assert (home / "env.py").is_file()
+    assert (home / "script.py.mako").is_file()
+    assert (home / "versions" / "__init__.py").is_file()
+    assert any(entry.name.startswith("r0001") for entry in (home / "versions").iterdir())

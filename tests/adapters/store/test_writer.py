@@ -1,0 +1,375 @@
+"""The writer thread: order, batches, durability, and a database that fails."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from slurm_power.adapters.store import StoreDataError, StoreWriter, open_store
+from slurm_power.core.errors import StoreError
+from slurm_power.ports import Decision, Intent, StoredJob
+from tests.adapters.store.samples import intent, job, line
+from tests.fakes.store import MemoryStore
+
+_LONG_S = 20.0
+"""Longer than anything here takes; nothing waits that long unless the test fails."""
+
+
+class Faulty(MemoryStore):
+    """A store that notes its calls, can be made to fail, to refuse rows, and to stand still."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+        self.fail: StoreError | None = None
+        self.refused: set[str] = set()
+        self.bug: Exception | None = None
+        self.attempts = threading.Semaphore(0)
+        self.go = threading.Event()
+        self.go.set()
+        self.entered = threading.Event()
+
+    def _enter(self, what: str) -> None:
+        self.entered.set()
+        assert self.go.wait(_LONG_S)
+        self.attempts.release()
+        if self.fail is not None:
+            raise self.fail
+        if self.bug is not None:
+            raise self.bug
+        self.calls.append(what)
+
+    def _refuse(self, names: Sequence[str]) -> None:
+        if self.refused & set(names):
+            raise StoreDataError("cannot be stored")
+
+    def save_jobs(self, jobs: Sequence[StoredJob]) -> None:
+        if jobs:
+            self._enter("save " + ",".join(each.token for each in jobs))
+            self._refuse([each.token for each in jobs])
+        super().save_jobs(jobs)
+
+    def drop_jobs(self, tokens: Sequence[str]) -> None:
+        if tokens:
+            self._enter("drop " + ",".join(tokens))
+        super().drop_jobs(tokens)
+
+    def record(self, decisions: Sequence[Decision]) -> None:
+        self._enter("record " + ",".join(each.job for each in decisions))
+        self._refuse([each.job for each in decisions])
+        super().record(decisions)
+
+    def open_intents(self, intents: Sequence[Intent]) -> Sequence[Intent]:
+        self._enter("intents " + ",".join(each.target for each in intents))
+        return super().open_intents(intents)
+
+    def set_setting(self, name: str, value: str | None) -> None:
+        self._enter(f"set {name}={value}")
+        super().set_setting(name, value)
+
+    def await_attempts(self, number: int) -> None:
+        for _ in range(number):
+            assert self.attempts.acquire(timeout=_LONG_S)
+
+
+@pytest.fixture
+def store() -> Faulty:
+    return Faulty()
+
+
+@pytest.fixture
+def make(store: Faulty) -> Iterator[Callable[..., StoreWriter]]:
+    """Makes writers over `store` that retry at once, and ends them."""
+    made: list[StoreWriter] = []
+
+    def new(**options: float) -> StoreWriter:
+        made.append(StoreWriter(store, **{"retry_s": 0.005, "retry_max_s": 0.01, **options}))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield new
+    store.fail = None
+    store.go.set()
+    for writer in made:
+        writer.close(_LONG_S)
+
+
+def _stall(writer: StoreWriter, store: Faulty) -> None:
+    """Let the thread stand still inside a first write, so that what follows queues up."""
+    store.go.clear()
+    store.entered.clear()
+    writer.put(lambda each: each.set_setting("first", "1"))
+    assert store.entered.wait(_LONG_S)
+
+
+def test_all_is_written_and_in_order(store: Faulty, make: Callable[..., StoreWriter]) -> None:
+    writer = make()
+    writer.save_jobs([job("a")])
+    writer.record([line(1)])
+    writer.put(lambda each: each.set_setting("mode", "observe"))
+    writer.put(lambda each: each.set_setting("mode", "enforce"))
+    writer.drop_jobs(["a"])
+    writer.save_jobs([job("b")])
+    assert writer.flush(_LONG_S)
+    assert [each.token for each in store.jobs()] == ["b"]
+    assert store.setting("mode") == "enforce"
+    assert list(store.decisions()) == [line(1)]
+    assert writer.health().waiting == 0
+    assert writer.health().error == ""
+
+
+def test_adjacent_saves_are_one_batch_and_the_last_wins(store: Faulty, make: Callable[..., StoreWriter]) -> None:
+    writer = make()
+    _stall(writer, store)
+    for watts in range(50):
+        writer.save_jobs([job("a", est_w=watts)])
+        writer.record([line(watts, job_id=str(watts))])
+    writer.save_jobs([job("b"), job("c")])
+    writer.drop_jobs(["c"])
+    assert writer.health().waiting == 1 + 3 + 50
+    store.go.set()
+    assert writer.flush(_LONG_S)
+    assert store.calls == ["set first=1", "save a,b", "drop c", "record " + ",".join(map(str, range(50)))]
+    assert store.jobs()[0].est_w == 49
+
+
+def test_an_operation_parts_the_batches(store: Faulty, make: Callable[..., StoreWriter]) -> None:
+    writer = make()
+    _stall(writer, store)
+    writer.save_jobs([job("a")])
+    opened = writer.submit_and_wait(lambda each: each.open_intents([intent("812")]))
+    writer.save_jobs([job("b")])
+    store.go.set()
+    assert [each.id for each in opened.result(_LONG_S)] == [1]
+    assert writer.flush(_LONG_S)
+    assert store.calls[1:] == ["save a", "intents 812", "save b"]
+
+
+def test_putting_does_not_wait_for_a_database_that_stands_still(
+    store: Faulty, make: Callable[..., StoreWriter]
+) -> None:
+    writer = make()
+    _stall(writer, store)
+    writer.save_jobs([job("a")])
+    writer.record([line(1)])
+    assert not writer.flush(0.01)
+    assert [each.token for each in store.jobs()] == []
+    store.go.set()
+    assert writer.flush(_LONG_S)
+
+
+def test_a_large_backlog_is_written_in_pieces(store: Faulty, make: Callable[..., StoreWriter]) -> None:
+    writer = make()
+    _stall(writer, store)
+    jobs = [job(f"t{number:04}") for number in range(1_300)]
+    writer.save_jobs(jobs)
+    store.go.set()
+    assert writer.flush(_LONG_S)
+    assert [len(call.split(",")) for call in store.calls[1:]] == [500, 500, 300]
+    assert list(store.jobs()) == jobs
+
+
+def test_a_failing_database_is_tried_again(
+    store: Faulty, make: Callable[..., StoreWriter], caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = make()
+    store.fail = StoreError("disk full")
+    writer.save_jobs([job("a")])
+    writer.put(lambda each: each.set_setting("mode", "observe"))
+    store.await_attempts(3)
+    health = writer.health()
+    assert (health.error, health.waiting) == ("disk full", 2)
+    assert health.failures >= 2
+    assert not writer.flush(0.01)
+    store.fail = None
+    assert writer.flush(_LONG_S)
+    assert ([each.token for each in store.jobs()], store.setting("mode")) == (["a"], "observe")
+    assert writer.health().error == ""
+    # One line when it fails and not one for every try.
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        "state database: cannot write, will try again: disk full"
+    ]
+
+
+def test_what_was_saved_meanwhile_goes_over_what_failed(store: Faulty, make: Callable[..., StoreWriter]) -> None:
+    writer = make()
+    store.fail = StoreError("disk full")
+    writer.save_jobs([job("a", est_w=1), job("b")])
+    writer.record([line(1)])
+    store.await_attempts(2)
+    writer.save_jobs([job("a", est_w=2)])
+    writer.drop_jobs(["b"])
+    writer.record([line(2)])
+    store.fail = None
+    assert writer.flush(_LONG_S)
+    assert list(store.jobs()) == [job("a", est_w=2)]
+    assert list(store.decisions()) == [line(1), line(2)]
+    assert writer.health().waiting == 0
+
+
+def test_what_was_written_is_not_written_twice(store: Faulty, make: Callable[..., StoreWriter]) -> None:
+    class LinesFail(Faulty):
+        failed = 0
+
+        def record(self, decisions: Sequence[Decision]) -> None:
+            if self.failed < 3:
+                self.failed += 1
+                raise StoreError("connection lost")
+            super().record(decisions)
+
+    other = LinesFail()
+    writer = StoreWriter(other, retry_s=0.001)
+    _stall(writer, other)
+    writer.save_jobs([job("a")])
+    writer.record([line(1), line(2)])
+    other.go.set()
+    assert writer.flush(_LONG_S)
+    assert writer.close(_LONG_S)
+    assert other.calls == ["set first=1", "save a", "record 812,812"]
+
+
+def test_who_waits_for_durability_hears_of_the_failure_at_once(
+    store: Faulty, make: Callable[..., StoreWriter]
+) -> None:
+    writer = make()
+    store.fail = StoreError("disk full")
+    ahead = writer.submit_and_wait(lambda each: each.open_intents([intent("1")]))
+    with pytest.raises(StoreError, match="disk full"):
+        ahead.result(_LONG_S)
+    writer.save_jobs([job("a")])
+    behind = writer.submit_and_wait(lambda each: each.open_intents([intent("2")]))
+    with pytest.raises(StoreError, match="disk full"):
+        behind.result(_LONG_S)
+    assert writer.health().error == "disk full"
+    store.fail = None
+    assert writer.flush(_LONG_S)
+    again = writer.submit_and_wait(lambda each: each.open_intents([intent("3")]))
+    assert [each.target for each in again.result(_LONG_S)] == ["3"]
+    assert [each.target for each in store.pending_intents()] == ["3"]
+
+
+def test_one_bad_row_does_not_keep_the_others_from_the_disk(store: Faulty, make: Callable[..., StoreWriter]) -> None:
+    writer = make()
+    store.refused = {"bad", "813"}
+    _stall(writer, store)
+    writer.save_jobs([job("a"), job("b"), job("bad"), job("c")])
+    writer.record([line(1), line(2, job_id="813"), line(3)])
+    store.go.set()
+    assert writer.flush(_LONG_S)
+    assert [each.token for each in store.jobs()] == ["a", "b", "c"]
+    assert [each.at for each in store.decisions()] == [1, 3]
+    health = writer.health()
+    assert (health.given_up, health.waiting, health.error) == (2, 0, "")
+
+
+def test_a_fault_in_an_operation_does_not_end_the_thread(store: Faulty, make: Callable[..., StoreWriter]) -> None:
+    def broken(_store: object) -> object:
+        raise RuntimeError("a bug")
+
+    writer = make()
+    writer.put(broken)
+    future = writer.submit_and_wait(broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        future.result(_LONG_S)
+    store.bug = KeyError("another")
+    writer.save_jobs([job("a")])
+    assert writer.flush(_LONG_S)
+    store.bug = None
+    writer.save_jobs([job("b")])
+    assert writer.flush(_LONG_S)
+    assert [each.token for each in store.jobs()] == ["b"]
+    assert writer.health().given_up == 2
+
+
+def test_the_queue_is_bounded_and_audit_lines_go_first(store: Faulty, make: Callable[..., StoreWriter]) -> None:
+    writer = make(limit=10)
+    _stall(writer, store)
+    writer.record([line(number) for number in range(8)])
+    writer.save_jobs([job(f"t{number}") for number in range(6)])
+    assert writer.health().waiting == 10
+    assert writer.health().given_up == 5
+    late = writer.submit_and_wait(lambda each: each.open_intents([intent("1")]))
+    with pytest.raises(StoreError, match="behind"):
+        late.result(0)
+    writer.put(lambda each: each.set_setting("late", "1"))
+    writer.save_jobs([job(f"u{number}") for number in range(8)])
+    assert writer.health().waiting == 10
+    store.go.set()
+    assert writer.flush(_LONG_S)
+    assert list(store.decisions()) == []
+    assert [each.token for each in store.jobs()] == ["t5", *(f"u{number}" for number in range(8))]
+    assert store.setting("late") is None
+    assert writer.health().waiting == 0
+
+
+def test_close_writes_what_waits(store: Faulty, make: Callable[..., StoreWriter]) -> None:
+    writer = make()
+    _stall(writer, store)
+    writer.save_jobs([job("a")])
+    store.go.set()
+    assert writer.close(_LONG_S)
+    assert [each.token for each in store.jobs()] == ["a"]
+    writer.save_jobs([job("late")])
+    assert writer.health().given_up == 1
+    with pytest.raises(StoreError):
+        writer.submit_and_wait(lambda each: each.jobs()).result(0)
+
+
+def test_close_gives_up_on_a_failing_database(store: Faulty, make: Callable[..., StoreWriter]) -> None:
+    writer = make(retry_s=_LONG_S)
+    store.fail = StoreError("disk full")
+    writer.save_jobs([job("a")])
+    store.await_attempts(1)
+    assert not writer.close(_LONG_S)
+
+
+def test_close_fails_the_futures_behind_a_write_that_hangs(store: Faulty, make: Callable[..., StoreWriter]) -> None:
+    writer = make()
+    _stall(writer, store)
+    future = writer.submit_and_wait(lambda each: each.open_intents([intent("1")]))
+    assert not writer.close(0.01)
+    with pytest.raises(StoreError, match="closed"):
+        future.result(0)
+    store.go.set()
+
+
+def test_a_cancelled_operation_is_not_run(store: Faulty, make: Callable[..., StoreWriter]) -> None:
+    writer = make()
+    _stall(writer, store)
+    future = writer.submit_and_wait(lambda each: each.set_setting("cancelled", "1"))
+    assert future.cancel()
+    store.go.set()
+    assert writer.flush(_LONG_S)
+    assert store.setting("cancelled") is None
+    assert writer.health().waiting == 0
+
+
+def test_asyncio_can_wait_for_it(store: Faulty, make: Callable[..., StoreWriter]) -> None:
+    writer = make()
+
+    async def act() -> list[str]:
+        opened = await asyncio.wrap_future(writer.submit_and_wait(lambda each: each.open_intents([intent("7")])))
+        return [each.target for each in opened]
+
+    assert asyncio.run(act()) == ["7"]
+
+
+def test_several_threads_over_a_real_database(url: str) -> None:
+    store = open_store(url)
+    writer = StoreWriter(store)
+
+    def work(name: int) -> None:
+        for number in range(50):
+            writer.save_jobs([job(f"{name}-{number}")])
+            writer.record([line(number, job_id=str(name))])
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert writer.close(_LONG_S)
+    assert len(store.jobs()) == 200
+    for name in range(4):
+        assert [each.at for each in store.decisions(job=str(name))] == list(range(50))
+    store.close()
