@@ -77,9 +77,11 @@ class JobRecord:
 
     @property
     def target(self) -> str:
-        """How scontrol is told of this record: `812`, or `812_[3-99]` for the pending part of an array."""
+        """How scontrol is told of this record: `812`, `812_[3-99]` (an array's pending part), `812+1` (a component)."""
         if self.array_tasks:
             return f"{self.array_job_id}_[{self.array_tasks}]"
+        if self.het_job_id is not None:
+            return f"{self.het_job_id}+{self.het_offset}"
         return str(self.job_id)
 
     @property
@@ -151,6 +153,13 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class UserHold:
+    """`scontrol uhold TARGET`: a hold that the job's owner may release."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """`scontrol release TARGET`."""
 
@@ -164,7 +173,7 @@ class RequeueHold:
     target: str
 
 
-Command = Update | Hold | Release | RequeueHold
+Command = Update | Hold | UserHold | Release | RequeueHold
 Chain = tuple[Command, ...]
 """Commands for one job, in order; the first that fails ends the chain, so nothing is released that was not bound."""
 
@@ -187,8 +196,8 @@ class Slurm(Protocol):
     def version(self) -> tuple[int, int, int]:
         """For example (22, 5, 8)."""
 
-    def jobs(self) -> Sequence[JobRecord]:
-        """All jobs that slurmctld still knows, ended ones included."""
+    def jobs(self, ids: Sequence[int] | None = None) -> Sequence[JobRecord]:
+        """All jobs that slurmctld still knows, ended ones included; with `ids` only those that it knows of these."""
 
     def nodes(self) -> Sequence[NodeRecord]:
         """All nodes."""
@@ -198,6 +207,9 @@ class Slurm(Protocol):
 
     def licenses(self) -> Sequence[LicenseRecord]:
         """All licences as slurmctld counts them."""
+
+    def fair_shares(self) -> Mapping[tuple[str, str], float]:
+        """(account, user) → fair-share factor, 0 to 1; empty without an accounting database."""
 
     def qos(self) -> Sequence[QosRecord]:
         """All QOS, from the accounting database."""
