@@ -1,0 +1,327 @@
+"""A server of one-line exchanges on a unix socket: one JSON object in, one line out, and the connection ends.
+
+It works on bare sockets in the event loop and not on asyncio's streams or protocols, because slurmctld waits for each
+answer under its locks: in the usual case accept, read, handle and answer happen in one turn of the loop, which measured
+65 µs a round trip against 145 µs (protocols) and 165 µs (streams).
+"""
+
+import asyncio
+import json
+import logging
+import socket
+import struct
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from slurm_power.adapters.lines import LIMIT_BYTES
+from slurm_power.adapters.lines_bind import BoundSocket
+from slurm_power.core.errors import PowerError, UsageError
+
+log = logging.getLogger(__name__)
+
+_CREDENTIALS = struct.Struct("iII")
+_CHUNK = 1 << 16
+_BACKLOG = 1024
+_ACCEPT_PAUSE_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end, as the kernel tells it."""
+
+    uid: int
+    gid: int
+    pid: int
+
+
+Handler = Callable[[Peer, Mapping[str, Any]], str | Awaitable[str]]
+"""Answers a request with a line, without its end. One that returns text must not block: everybody waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What one server bears. `idle_s` is the time for a peer to say its line, and again to take the answer."""
+
+    line_bytes: int = LIMIT_BYTES
+    idle_s: float = 10.0
+    connections: int = 512
+    per_uid: int | None = None
+    """Connections of one user at a time, so that none can shut out the others; root is not counted."""
+
+
+class LineServer:
+    """Serves `handler` on a socket at `path` with `mode`.
+
+    `allowed_uids`: others are turned away; None: everybody is welcome. `owner`: who gets the socket (uid, gid).
+    `error_reply`: the line for a request that cannot be read or answered; without it the connection just ends, which
+    the hook takes for a daemon that is not there.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        mode: int,
+        handler: Handler,
+        *,
+        allowed_uids: Collection[int] | None = None,
+        owner: tuple[int, int] | None = None,
+        error_reply: Callable[[Exception], str] | None = None,
+        limits: ServerLimits | None = None,
+    ) -> None:
+        self.path = path
+        self.limits = limits or ServerLimits()
+        self._mode = mode
+        self._handler = handler
+        self._allowed = None if allowed_uids is None else frozenset(allowed_uids)
+        self._owner = owner
+        self.error_reply = error_reply
+        self._bound: BoundSocket | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._connections: set[_Connection] = set()
+        self._by_uid: Counter[int] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._accepting = False
+
+    @property
+    def connections(self) -> int:
+        """How many are open now."""
+        return len(self._connections)
+
+    def bind(self) -> None:
+        """Take the path; nobody can connect yet. Raises PowerError if another daemon is there."""
+        if self._bound is None:
+            self._bound = BoundSocket(self.path, self._mode, self._owner)
+
+    async def start(self) -> None:
+        """Bind, unless done, and listen. Raises PowerError."""
+        self.bind()
+        assert self._bound is not None
+        self._loop = asyncio.get_running_loop()
+        self._bound.socket.listen(_BACKLOG)
+        self._listen()
+
+    async def stop(self, grace_s: float = 1.0) -> None:
+        """Take no more, let answers under way finish for `grace_s`, end all connections, remove the socket."""
+        if self._bound is None:
+            return
+        self._pause()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=grace_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        for connection in list(self._connections):
+            connection.close()
+        self._bound.close()
+        self._bound = None
+
+    def _listen(self) -> None:
+        if self._bound is not None and self._loop is not None and not self._accepting:
+            self._accepting = True
+            self._loop.add_reader(self._bound.socket, self._accept, self._bound.socket, self._loop)
+
+    def _pause(self) -> None:
+        if self._bound is not None and self._loop is not None and self._accepting:
+            self._accepting = False
+            self._loop.remove_reader(self._bound.socket)
+
+    def _accept(self, listener: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        """Take one connection and, where its line is there already, answer it at once."""
+        try:
+            accepted, _ = listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            # Out of descriptors: the connection stays in the queue, so to look again at once would spin.
+            log.warning("%s: cannot accept: %s", self.path, error.strerror)
+            self._pause()
+            loop.call_later(_ACCEPT_PAUSE_S, self._listen_unless_stopped, listener)
+            return
+        accepted.setblocking(False)
+        credentials = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid, uid, gid = _CREDENTIALS.unpack(credentials)
+        connection = _Connection(self, accepted, Peer(uid, gid, pid), loop)
+        self._connections.add(connection)
+        self._by_uid[uid] += 1
+        refusal = self._refusal(connection.peer)
+        if refusal is None:
+            connection.read()
+        else:
+            log.warning("%s: %s turned away: %s", self.path, connection.peer, refusal)
+            connection.fail(refusal)
+
+    def _listen_unless_stopped(self, listener: socket.socket) -> None:
+        if self._bound is not None and self._bound.socket is listener:
+            self._listen()
+
+    def _refusal(self, peer: Peer) -> PowerError | None:
+        if self._allowed is not None and peer.uid not in self._allowed:
+            return PowerError("this socket is for others")
+        per_uid = self.limits.per_uid
+        mine = self._by_uid[peer.uid]
+        if len(self._connections) > self.limits.connections or (per_uid is not None and peer.uid and mine > per_uid):
+            return PowerError("too many connections at once; try again")
+        return None
+
+    def forget(self, connection: "_Connection") -> None:
+        """A connection has ended."""
+        self._connections.discard(connection)
+        uid = connection.peer.uid
+        self._by_uid[uid] -= 1
+        if not self._by_uid[uid]:
+            del self._by_uid[uid]
+
+    def answer(self, connection: "_Connection", line: bytes) -> None:
+        """Read the request, ask the handler, and see that the answer goes out, now or when it is ready."""
+        try:
+            answer = self._handler(connection.peer, parse_request(line))
+        except Exception as error:  # whatever the handler raises must end this exchange only
+            self._failed(connection, error)
+            return
+        if isinstance(answer, str):
+            connection.send(answer)
+        else:
+            task = asyncio.ensure_future(self._answer_later(connection, answer))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _answer_later(self, connection: "_Connection", answer: Awaitable[str]) -> None:
+        """A peer that goes away meanwhile changes nothing: what was begun is carried out."""
+        try:
+            connection.send(await answer)
+        except Exception as error:  # as above
+            self._failed(connection, error)
+
+    def _failed(self, connection: "_Connection", error: Exception) -> None:
+        if isinstance(error, PowerError):
+            log.debug("%s: %s: %s", self.path, connection.peer, error)
+        else:
+            log.error("%s: %s: the request failed", self.path, connection.peer, exc_info=error)
+        connection.fail(error)
+
+
+class _Connection:
+    """One exchange. It ends when the answer is out, when the peer goes, or when time is up."""
+
+    __slots__ = ("_buffer", "_loop", "_server", "_socket", "_timer", "_unsent", "peer")
+
+    def __init__(
+        self, server: LineServer, accepted: socket.socket, peer: Peer, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.peer = peer
+        self._server = server
+        self._socket = accepted
+        self._loop = loop
+        self._buffer = bytearray()
+        self._unsent = memoryview(b"")
+        self._timer: asyncio.TimerHandle | None = None
+        """Runs exactly while the loop watches the socket."""
+
+    def read(self) -> None:
+        """Take what is there; once a line is whole, have it answered. What follows the line is not looked at."""
+        try:
+            data = self._socket.recv(_CHUNK)
+        except (BlockingIOError, InterruptedError):
+            self._watch(self._loop.add_reader, self.read)
+            return
+        except OSError as error:
+            self._gone(error.strerror or "error")
+            return
+        if not data:
+            self._gone("ended before the end of its line" if self._buffer else "ended without a request")
+            return
+        end = data.find(b"\n")
+        self._buffer += data if end < 0 else data[:end]
+        if len(self._buffer) > self._server.limits.line_bytes:
+            self.fail(UsageError(f"the request is longer than {self._server.limits.line_bytes} bytes"))
+        elif end < 0:
+            self._watch(self._loop.add_reader, self.read)
+        else:
+            self._unwatch()
+            self._server.answer(self, bytes(self._buffer))
+
+    def send(self, line: str) -> None:
+        """Send the answer and end; what does not go out at once follows as the peer reads."""
+        self._unwatch()
+        if self._socket.fileno() >= 0:
+            self._unsent = memoryview(f"{line}\n".encode("utf-8", "backslashreplace"))
+            self._send_on()
+
+    def fail(self, error: Exception) -> None:
+        """End with the words for this error, where there are any."""
+        reply = self._server.error_reply
+        if reply is None:
+            self.close()
+        else:
+            self.send(reply(error))
+
+    def close(self) -> None:
+        """End the exchange, wherever it is."""
+        if self._socket.fileno() >= 0:
+            self._unwatch()
+            self._socket.close()
+            self._server.forget(self)
+
+    def _send_on(self) -> None:
+        try:
+            sent = self._socket.send(self._unsent)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            self._gone(error.strerror or "error")
+            return
+        self._unsent = self._unsent[sent:]
+        if self._unsent:
+            self._watch(self._loop.add_writer, self._send_on)
+        else:
+            self.close()
+
+    def _gone(self, why: str) -> None:
+        log.debug("%s: %s: %s", self._server.path, self.peer, why)
+        self.close()
+
+    def _late(self) -> None:
+        """Time is up; counted from the start of waiting, so that a byte now and then does not keep it open."""
+        self._unwatch()
+        seconds = self._server.limits.idle_s
+        log.debug("%s: %s: nothing whole within %g s", self._server.path, self.peer, seconds)
+        if self._unsent:
+            self.close()
+        else:
+            self.fail(PowerError(f"no whole request within {seconds:g} s"))
+
+    def _watch(self, watch: Callable[[socket.socket, Callable[[], None]], object], act: Callable[[], None]) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._server.limits.idle_s, self._late)
+            watch(self._socket, act)
+
+    def _unwatch(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+
+
+def parse_request(line: bytes) -> dict[str, Any]:
+    """The object in a line. Bytes that are not UTF-8 (a job's name may hold some) become surrogates.
+
+    Raises UsageError.
+    """
+    try:
+        request = _DECODER.decode(line.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"the request is no JSON: {error}") from error
+    if not isinstance(request, dict):
+        raise UsageError('the request is no JSON object; write one such as {"v":1,"op":"zones"}')
+    return request
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number)
