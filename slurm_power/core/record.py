@@ -5,16 +5,21 @@ It is complete enough to rebuild a claim and to launch a job while the daemon is
     power:id=Zk3…,v=admit,tier=gold,zones=rack07/2/18500/24000+rack08/2/18500/24000
 
 A zone's numbers are its nodes, est and max in W. The rest of the admin comment belongs to others and stays.
+There is one segment; where text of others brings a second, in front or behind, neither is believed.
 """
 
 import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from slurm_power.core.claim import Charge as Charge
+from slurm_power.core.claim import Charge
 
-_SEGMENT = re.compile(r"(?:^|(?<=[\s;]))power:(id=[^\s;]*)")
-_SHARE = re.compile(r"([A-Za-z0-9_.-]+)/(\d+)/(\d+)/(\d+)")
+__all__ = ["AdmissionRecord", "Charge", "Standing", "find_record", "put_record"]
+
+# ASCII throughout: Lua, which reads the same text, knows no other white space and no other digits.
+_SEGMENT = re.compile(r"(?:^|(?<=[\s;]))power:(id=[^\s;]*)", re.ASCII)
+_SHARE = re.compile(r"([A-Za-z0-9_.-]+)/(\d{1,18})/(\d{1,18})/(\d{1,18})", re.ASCII)
+_WORD = re.compile(r"[A-Za-z0-9_.:@-]+")
 
 
 class Standing(StrEnum):
@@ -38,32 +43,36 @@ class AdmissionRecord:
     """While held: `power`, `user` or `both`."""
 
     def encode(self) -> str:
-        """The segment as text."""
+        """The segment as text. ValueError for a word or number that would not read back as itself."""
+        shares = [f"{c.zone}/{c.nodes}/{c.est_w}/{c.max_w}" for c in self.charges]
+        words = [self.token, *filter(None, (self.tier, self.hold))]
+        if not all(map(_WORD.fullmatch, words)) or not all(map(_SHARE.fullmatch, shares)):
+            raise ValueError(f"an admission record cannot hold {self!r}")
         parts = [f"id={self.token}", f"v={self.standing}"]
         if self.tier:
             parts.append(f"tier={self.tier}")
         if self.hold:
             parts.append(f"hold={self.hold}")
-        if self.charges:
-            zones = "+".join(f"{c.zone}/{c.nodes}/{c.est_w}/{c.max_w}" for c in self.charges)
-            parts.append(f"zones={zones}")
+        if shares:
+            parts.append(f"zones={'+'.join(shares)}")
         return "power:" + ",".join(parts)
 
 
 def find_record(admin_comment: str) -> AdmissionRecord | None:
-    """The record in an admin comment; None where there is none that can be read whole."""
-    match = _SEGMENT.search(admin_comment)
-    if match is None:
+    """The record in an admin comment; None where there is none, or more than one, or one that cannot be read whole."""
+    segments = _SEGMENT.findall(admin_comment)
+    if len(segments) != 1:
         return None
-    fields = dict(part.partition("=")[::2] for part in match[1].split(","))
+    parts = [part.partition("=")[::2] for part in segments[0].split(",")]
+    fields = dict(parts)
     shares = fields.get("zones", "")
     found = [_SHARE.fullmatch(share) for share in shares.split("+")] if shares else []
+    charges = tuple(Charge(m[1], int(m[2]), int(m[3]), int(m[4])) for m in found if m is not None)
+    if len(fields) != len(parts) or len(charges) != len(found) or _WORD.fullmatch(fields["id"]) is None:
+        return None
     try:
         standing = Standing(fields.get("v", ""))
-        charges = tuple(Charge(m[1], int(m[2]), int(m[3]), int(m[4])) for m in found if m is not None)
     except ValueError:
-        return None
-    if len(charges) != len(found) or not fields["id"]:
         return None
     return AdmissionRecord(fields["id"], standing, fields.get("tier", ""), charges, fields.get("hold", ""))
 

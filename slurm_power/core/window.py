@@ -6,16 +6,22 @@ cheap to compare. Text and time zones stay at the edges, in the two functions be
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, tzinfo
+from math import floor
 
 from slurm_power.core.errors import UsageError
 
 FOREVER = 1 << 53
 """An end that never comes; exact as a JSON number too."""
 
+_LAST = 253_402_300_799
+"""9999-12-31T23:59:59Z, the last instant that ISO 8601 has a plain year for."""
+
 _RELATIVE = re.compile(
-    r"now(?:\s*\+\s*(?P<number>\d+)\s*(?P<unit>seconds?|minutes?|hours?|days?|weeks?)?)?", re.IGNORECASE
+    r"now(?:\s*\+\s*(?P<number>\d{1,15})\s*(?P<unit>seconds?|minutes?|hours?|days?|weeks?)?)?",
+    re.ASCII | re.IGNORECASE,
 )
+_UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +49,24 @@ def window_from(start: int, length_s: int | None) -> Window:
 
 
 def format_instant(instant: int) -> str | None:
-    """ISO 8601 in UTC, `2026-04-20T18:00:00Z`; None for FOREVER."""
-    if instant >= FOREVER:
+    """ISO 8601 in UTC, `2026-04-20T18:00:00Z`; None for FOREVER, and for what lies after the year 9999."""
+    if instant > _LAST:
         return None
     return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse_instant(text: str, now: int, zone: tzinfo = UTC) -> int:
     """ISO 8601 (without offset: in `zone`) or Slurm's `now`, `now+2hours`, `now+90` (seconds). Raises UsageError."""
-    match = _RELATIVE.fullmatch(text.strip())
+    words = text.strip()
+    match = _RELATIVE.fullmatch(words)
     if match is not None:
-        unit = (match["unit"] or "seconds").lower()
-        span = timedelta(**{unit if unit.endswith("s") else unit + "s": int(match["number"] or 0)})
-        return now + int(span.total_seconds())
-    try:
-        moment = datetime.fromisoformat(text.strip())
-        return int((moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp())
-    except (ValueError, OverflowError):
-        raise UsageError(f"'{text}' is not a time; write 2026-04-20T18:00:00Z or now+2hours") from None
+        instant = now + int(match["number"] or 0) * _UNIT_S[(match["unit"] or "s")[0].lower()]
+    else:
+        try:
+            moment = datetime.fromisoformat(words)
+            instant = floor((moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp())
+        except (ValueError, OverflowError):
+            raise UsageError(f"'{text}' is not a time; write 2026-04-20T18:00:00Z or now+2hours") from None
+    if instant > _LAST:
+        raise UsageError(f"'{text}' is after the year 9999; write 2026-04-20T18:00:00Z or now+2hours")
+    return instant
