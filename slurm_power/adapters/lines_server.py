@@ -1,8 +1,8 @@
 """A server of one-line exchanges on a unix socket: one JSON object in, one line out, and the connection ends.
 
 It works on bare sockets in the event loop and not on asyncio's streams or protocols, because slurmctld waits for each
-answer under its locks: in the usual case accept, read, handle and answer happen in one turn of the loop, which measured
-65 µs a round trip against 145 µs (protocols) and 165 µs (streams).
+answer under its locks: in the usual case accept, read, handle and answer happen in one turn of the loop. With a handler
+that does nothing a round trip measured 65 µs this way, 145 µs with a protocol class, 165 µs with streams.
 """
 
 import asyncio

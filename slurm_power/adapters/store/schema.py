@@ -115,7 +115,7 @@ decisions = Table(
     Column("zones", AnyJson, nullable=False),
     Column("reasons", AnyJson, nullable=False),
     Index("ix_decisions_at", "at"),
-    Index("ix_decisions_job", "job"),
+    Index("ix_decisions_job", "job", "at"),
 )
 
 intents = Table(

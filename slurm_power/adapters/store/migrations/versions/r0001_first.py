@@ -61,5 +61,5 @@ def upgrade() -> None:
         if_not_exists=True,
     )
     op.create_index("ix_decisions_at", "decisions", ["at"], if_not_exists=True)
-    op.create_index("ix_decisions_job", "decisions", ["job"], if_not_exists=True)
+    op.create_index("ix_decisions_job", "decisions", ["job", "at"], if_not_exists=True)
     op.create_index("ix_intents_pending", "intents", ["pending"], if_not_exists=True)
