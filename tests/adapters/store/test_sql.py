@@ -1,5 +1,6 @@
 """Opening a database: migrations, several processes at once, and everything that may be wrong with it."""
 
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -49,6 +50,17 @@ def open_directory() -> Iterator[Path]:
         yield path
 
 
+_CRASH = """
+import os, signal, sys
+from slurm_power.adapters.store import open_store
+from slurm_power.ports import Intent
+store = open_store(sys.argv[1])
+store.open_intents([Intent("812", "requeuehold", 1), Intent("813", "hold", 2)])
+store.close_intents([1], "done")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 def _sqlite(path: Path) -> str:
     return f"sqlite:///{path}"
 
@@ -66,6 +78,14 @@ def test_what_was_stored_is_there_after_reopening(url: str) -> None:
     assert list(second.pending_intents()) == list(opened)
     assert second.setting("mode") == "observe"
     second.close()
+
+
+def test_intents_survive_a_crash(url: str) -> None:
+    crashed = subprocess.run([sys.executable, "-c", _CRASH, url], check=False)
+    assert crashed.returncode == -signal.SIGKILL
+    store = open_store(url)
+    assert [(each.target, each.action) for each in store.pending_intents()] == [("813", "hold")]
+    store.close()
 
 
 def test_migrations_lead_to_the_schema_of_the_code(url: str) -> None:
