@@ -77,9 +77,14 @@ class JobRecord:
 
     @property
     def target(self) -> str:
-        """How scontrol is told of this record: `812`, `812_[3-99]` (an array's pending part), `812+1` (a component)."""
+        """How scontrol is told of this record: `812`, `812_[3-99]` (an array's pending part), `812_7`, `812+1`.
+
+        Not the bare id of a task or component: that of the last task or the first component means them all.
+        """
         if self.array_tasks:
             return f"{self.array_job_id}_[{self.array_tasks}]"
+        if self.array_task_id is not None:
+            return f"{self.array_job_id}_{self.array_task_id}"
         if self.het_job_id is not None:
             return f"{self.het_job_id}+{self.het_offset}"
         return str(self.job_id)

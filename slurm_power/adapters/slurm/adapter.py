@@ -1,0 +1,79 @@
+"""Slurm behind its command-line tools: the implementation of `ports.Slurm`."""
+
+from collections.abc import Mapping, Sequence
+
+from slurm_power.adapters.slurm import inventory, pyslurm_reader
+from slurm_power.adapters.slurm.dialect import Version, dialect_for, read_version
+from slurm_power.adapters.slurm.jobs import JobReader
+from slurm_power.adapters.slurm.runner import Commands
+from slurm_power.adapters.slurm.writer import Writer
+from slurm_power.ports import (
+    Chain,
+    JobRecord,
+    LicenseRecord,
+    NodeRecord,
+    Outcome,
+    PartitionRecord,
+    QosRecord,
+)
+
+
+class SlurmCommands:
+    """Slurm, read and written by its commands.
+
+    commands: who runs them.
+    batch: how many commands go into one scontrol.
+    fast: read jobs by pyslurm where it is installed for this very version; only for the Slurm of this process's own
+    environment.
+
+    Every method blocks and may raise SlurmError, SlurmTimeout or SlurmParseError.
+    """
+
+    def __init__(self, commands: Commands, *, batch: int = 500, fast: bool = False) -> None:
+        self._commands = commands
+        self._writer = Writer(commands, batch)
+        self._fast = fast
+        self._known: tuple[Version, pyslurm_reader.JobSource] | None = None
+
+    def version(self) -> Version:
+        """For example (22, 5, 8); asked once."""
+        return self._connect()[0]
+
+    def jobs(self, ids: Sequence[int] | None = None) -> Sequence[JobRecord]:
+        """All jobs that slurmctld still knows, ended ones included; with `ids` only those that it knows of these."""
+        return self._connect()[1].read(ids)
+
+    def nodes(self) -> Sequence[NodeRecord]:
+        """All nodes."""
+        return inventory.read_nodes(self._commands)
+
+    def partitions(self) -> Sequence[PartitionRecord]:
+        """All partitions."""
+        return inventory.read_partitions(self._commands)
+
+    def licenses(self) -> Sequence[LicenseRecord]:
+        """All licences as slurmctld counts them."""
+        return inventory.read_licenses(self._commands)
+
+    def fair_shares(self) -> Mapping[tuple[str, str], float]:
+        """(account, user) → fair-share factor, 0 to 1; empty where the cluster keeps no accounts."""
+        return inventory.read_fair_shares(self._commands)
+
+    def qos(self) -> Sequence[QosRecord]:
+        """All QOS; none where the cluster keeps no accounts."""
+        return inventory.read_qos(self._commands)
+
+    def write(self, chains: Sequence[Chain]) -> Sequence[Outcome]:
+        """Run the chains. Raises SlurmError where nothing may be written at all; never for one job."""
+        return self._writer.write(chains)
+
+    def _connect(self) -> tuple[Version, pyslurm_reader.JobSource]:
+        if self._known is None:
+            version = read_version(self._commands)
+            by_commands = JobReader(self._commands, dialect_for(version))
+            self._known = version, self._choose(version, by_commands)
+        return self._known
+
+    def _choose(self, version: Version, by_commands: JobReader) -> pyslurm_reader.JobSource:
+        found = pyslurm_reader.find(version) if self._fast else None
+        return by_commands if found is None else pyslurm_reader.FallingBack(found, by_commands)

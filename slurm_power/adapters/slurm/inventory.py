@@ -1,0 +1,138 @@
+"""Reading nodes, partitions, licences and QOS. What is printed here is written by administrators, not by users."""
+
+import re
+from collections.abc import Iterator
+
+from slurm_power.adapters.slurm.runner import Commands
+from slurm_power.adapters.slurm.text import count_gpus, limit_s, plain
+from slurm_power.core.errors import SlurmError, SlurmParseError
+from slurm_power.ports import LicenseRecord, NodeRecord, PartitionRecord, QosRecord
+
+_PAIR = re.compile(r"(?:^|\s)([\w/:]+)=(\S*)")
+_FREE_TEXT = re.compile(r"\s(?:Reason|Comment|Extra)=")
+_STATE_PARTS = re.compile(r"[+*~#!%$@^\-]")
+_USABLE = frozenset(("IDLE", "MIXED", "ALLOCATED", "COMPLETING"))
+_BLOCKED = frozenset(
+    (
+        *("DRAIN", "DRAINING", "DRAINED", "DOWN", "FAIL", "FAILING", "NOT_RESPONDING", "INVALID_REG", "INVAL"),
+        *("MAINTENANCE", "MAINT", "POWERING_DOWN", "REBOOT_ISSUED", "FUTURE", "BLOCKED", "UNKNOWN", "ERROR"),
+    )
+)
+_NO_ACCOUNTING = re.compile(r"accounting_storage|not running a supported accounting", re.IGNORECASE)
+
+
+def read_nodes(commands: Commands) -> list[NodeRecord]:
+    """All nodes. Raises SlurmError, SlurmParseError."""
+    return [_node(fields) for fields in _show(commands, "NodeName", "-a", "-d", "-o", "show", "node")]
+
+
+def read_partitions(commands: Commands) -> list[PartitionRecord]:
+    """All partitions, hidden ones too. Raises SlurmError, SlurmParseError."""
+    return [
+        PartitionRecord(
+            name=fields["PartitionName"],
+            nodes=plain(fields.get("Nodes", "")),
+            default=fields.get("Default") == "YES",
+            max_time_s=limit_s(fields.get("MaxTime", "")),
+            default_time_s=limit_s(fields.get("DefaultTime", "")),
+        )
+        for fields in _show(commands, "PartitionName", "-a", "-o", "show", "partition")
+    ]
+
+
+def read_licenses(commands: Commands) -> list[LicenseRecord]:
+    """All licences; a layer of a hierarchical resource is named `name(nodes)`. Raises SlurmError, SlurmParseError."""
+    return [
+        LicenseRecord(
+            name=f"{fields['LicenseName']}({fields['Nodes']})" if "Nodes" in fields else fields["LicenseName"],
+            total=int(fields["Total"]),
+            used=int(fields["Used"]),
+            reserved=int(fields.get("Reserved", "0")),
+        )
+        for fields in _show(commands, "LicenseName", "-o", "show", "license")
+    ]
+
+
+def read_qos(commands: Commands) -> list[QosRecord]:
+    """All QOS; none where the cluster keeps no accounts. Raises SlurmError, SlurmParseError."""
+    argv = ("-nP", "show", "qos", "format=Name,Priority,Preempt,PreemptMode")
+    return [
+        QosRecord(name, int(priority or 0), _list(preempts), "" if mode == "cluster" else mode)
+        for name, priority, preempts, mode in _accounting(commands, 4, "sacctmgr", *argv)
+    ]
+
+
+def read_fair_shares(commands: Commands) -> dict[tuple[str, str], float]:
+    """(account, user) → fair-share factor, 0 to 1; of a user's associations by partition the best.
+
+    Empty where the cluster keeps no accounts. Raises SlurmError, SlurmParseError.
+    """
+    shares: dict[tuple[str, str], float] = {}
+    for account, user, share in _accounting(commands, 3, "sshare", "-a", "-nP", "-o", "Account,User,FairShare"):
+        if user and share:
+            key = account.strip(), user.strip()  # the account is indented by its depth
+            shares[key] = max(float(share), shares.get(key, 0.0))
+    return shares
+
+
+def _accounting(commands: Commands, width: int, program: str, *args: str) -> Iterator[list[str]]:
+    done = commands.run(program, *args, check=False)
+    if done.status:
+        if _NO_ACCOUNTING.search(done.out + done.err):
+            return
+        raise SlurmError("failed", (program, *args), done.status, done.err or done.out)
+    for line in done.out.splitlines():
+        parts = line.split("|")
+        if len(parts) != width:
+            raise SlurmParseError(f"not {width} fields in a line", (program, *args), 0, line)
+        yield parts
+
+
+def _show(commands: Commands, key: str, *args: str) -> Iterator[dict[str, str]]:
+    """The records of a `scontrol -o show`, as what follows each `name=`; free text at their ends is left out."""
+    text = commands.run("scontrol", *args).out
+    found = False
+    for line in text.splitlines():
+        if not line.startswith(f"{key}="):
+            continue
+        found = True
+        yield _pairs(line)
+    if not found and not text.startswith("No ") and text.strip():
+        raise SlurmParseError(f"no '{key}=' in its answer", ("scontrol", *args), 0, text)
+
+
+def _pairs(line: str) -> dict[str, str]:
+    free = _FREE_TEXT.search(line)
+    pairs: dict[str, str] = {}
+    for match in _PAIR.finditer(line, 0, free.start() if free else len(line)):
+        pairs.setdefault(match[1], match[2])
+    return pairs
+
+
+def _node(fields: dict[str, str]) -> NodeRecord:
+    tracked = count_gpus(fields.get("CfgTRES", ""))
+    has, used = ("CfgTRES", "AllocTRES") if tracked is not None else ("Gres", "GresUsed")
+    return NodeRecord(
+        name=fields["NodeName"],
+        up=usable(fields.get("State", "")),
+        cpus=int(fields.get("CPUTot", "0")),
+        cpus_alloc=int(fields.get("CPUAlloc", "0")),
+        gpus=count_gpus(fields.get(has, "")) or 0,
+        gpus_alloc=count_gpus(fields.get(used, "")) or 0,
+        memory_mb=int(fields.get("RealMemory", "0")),
+        memory_alloc_mb=int(fields.get("AllocMem", "0")),
+        features=_list(fields.get("ActiveFeatures", "")),
+        partitions=_list(fields.get("Partitions", "")),
+    )
+
+
+def usable(state: str) -> bool:
+    """Whether Slurm would start a job on a node in this state once it is free: `MIXED+PLANNED` yes, `IDLE+DRAIN` no."""
+    words = [word for word in _STATE_PARTS.split(state.upper()) if word]
+    if not words or "*" in state:  # does not answer
+        return False
+    return words[0] in _USABLE and _BLOCKED.isdisjoint(words)
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(word for word in plain(text).split(",") if word)

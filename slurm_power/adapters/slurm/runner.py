@@ -1,0 +1,153 @@
+"""The one place that starts Slurm's commands: argument lists, always a time-out, a clean environment, typed errors."""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from threading import Event, Timer
+from typing import IO, Protocol
+
+from slurm_power.core.errors import SlurmError, SlurmTimeout
+
+_OURS = {
+    "LC_ALL": "C",
+    "TZ": "UTC",
+    "SLURM_TIME_FORMAT": "%s",
+    "SLURM_BITSTR_LEN": "0",  # else task lists are cut after 64 characters
+    "INPUTRC": "/dev/null",  # scontrol reads its standard input through readline
+    "TERM": "dumb",
+}
+_FOREIGN = ("SLURM_", "SQUEUE_", "SINFO_", "SCONTROL_", "SACCTMGR_", "SBATCH_", "SALLOC_", "SRUN_")
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What a command left behind."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Commands(Protocol):
+    """Whoever can run Slurm's commands: the Runner, or a replay of captured output."""
+
+    def run(
+        self,
+        program: str,
+        *args: str,
+        stdin: str = "",
+        env: Mapping[str, str] | None = None,
+        check: bool = True,
+        writes: bool = False,
+    ) -> Completed:
+        """Run to the end."""
+
+    def stream(self, program: str, *args: str, env: Mapping[str, str] | None = None) -> Iterator[bytes]:
+        """Run, and give its standard output in pieces as it comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """Runs Slurm's commands.
+
+    conf: the slurm.conf to use (SLURM_CONF); empty: what the environment says.
+    bin_dir: the directory of Slurm's commands; empty: PATH.
+    prefix: what to put before every command, such as `("chroot", "/srv/slurm-24.11")`.
+    timeout_s: after so long a command is killed.
+    read_only: refuse every command that writes.
+    """
+
+    conf: str = ""
+    bin_dir: str = ""
+    prefix: tuple[str, ...] = ()
+    timeout_s: float = 30.0
+    read_only: bool = False
+    base_env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    def run(
+        self,
+        program: str,
+        *args: str,
+        stdin: str = "",
+        env: Mapping[str, str] | None = None,
+        check: bool = True,
+        writes: bool = False,
+    ) -> Completed:
+        """Run to the end. Raises SlurmError (with `check`, for a status other than 0 too) and SlurmTimeout."""
+        argv = self._argv(program, args)
+        if writes and self.read_only:
+            raise SlurmError("refused, for Slurm is only read here", argv)
+        try:
+            done = subprocess.run(
+                argv,
+                input=stdin.encode(),
+                capture_output=True,
+                env=self._env(env),
+                timeout=self.timeout_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as late:
+            raise SlurmTimeout(
+                f"no end after {self.timeout_s:g} s", argv, None, _text(late.stderr)
+            ) from late
+        except OSError as error:
+            raise SlurmError(f"cannot be started: {error.strerror}", argv) from error
+        completed = Completed(done.returncode, _text(done.stdout), _text(done.stderr))
+        if check and completed.status:
+            raise SlurmError("failed", argv, completed.status, completed.err or completed.out)
+        return completed
+
+    def stream(self, program: str, *args: str, env: Mapping[str, str] | None = None) -> Iterator[bytes]:
+        """Run, giving standard output in pieces. Raises SlurmError and SlurmTimeout, perhaps after some pieces."""
+        argv = self._argv(program, args)
+        with tempfile.TemporaryFile() as err:
+            try:
+                process = subprocess.Popen(
+                    argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err, env=self._env(env)
+                )
+            except OSError as error:
+                raise SlurmError(f"cannot be started: {error.strerror}", argv) from error
+            late = Event()
+
+            def give_up() -> None:
+                late.set()
+                process.kill()
+
+            timer = Timer(self.timeout_s, give_up)
+            timer.start()
+            try:
+                with process:
+                    assert process.stdout is not None
+                    while chunk := process.stdout.read(_CHUNK):
+                        yield chunk
+            finally:
+                timer.cancel()
+                if process.poll() is None:  # the reader stopped half-way
+                    process.kill()
+            said = _tail(err)
+        if late.is_set():
+            raise SlurmTimeout(f"no end after {self.timeout_s:g} s", argv, process.returncode, said)
+        # squeue drops a column that it does not know, complains, and ends with 0
+        if process.returncode or "Invalid job format" in said:
+            raise SlurmError("failed", argv, process.returncode, said)
+
+    def _argv(self, program: str, args: tuple[str, ...]) -> tuple[str, ...]:
+        path = f"{self.bin_dir.rstrip('/')}/{program}" if self.bin_dir else program
+        return (*self.prefix, path, *args)
+
+    def _env(self, more: Mapping[str, str] | None) -> dict[str, str]:
+        kept = {k: v for k, v in self.base_env.items() if not k.startswith(_FOREIGN) or k == "SLURM_CONF"}
+        conf = {"SLURM_CONF": self.conf} if self.conf else {}
+        return {**kept, **_OURS, **conf, **(more or {})}
+
+
+def _text(raw: bytes | None) -> str:
+    return (raw or b"").decode("utf-8", "replace")
+
+
+def _tail(file: IO[bytes]) -> str:
+    file.seek(0)
+    return _text(file.read(_CHUNK))

@@ -1,0 +1,86 @@
+"""Values as Slurm prints them."""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+from slurm_power.core.errors import UsageError
+from slurm_power.core.units import parse_slurm_duration_s
+
+_NOTHING = frozenset(("", "(null)", "N/A", "None", "NONE", "Unknown"))
+_ASIDE = re.compile(r"\([^)]*\)")
+_PARTS = re.compile(r"[:=]")
+
+
+def plain(text: str) -> str:
+    """The text; empty where Slurm prints that there is none."""
+    return "" if text in ("(null)", "N/A") else text
+
+
+def number(text: str) -> int | None:
+    """A whole number; None where Slurm says that there is none."""
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def instant(text: str) -> int | None:
+    """An instant printed with SLURM_TIME_FORMAT=%s; None for unknown, none and never."""
+    return int(text) if text not in _NOTHING else None
+
+
+@lru_cache(maxsize=4_096)
+def limit_s(text: str) -> int | None:
+    """A time limit in seconds; None for unlimited, unset, and for more than a year, which squeue calls INVALID."""
+    try:
+        return parse_slurm_duration_s(text)
+    except UsageError:
+        return None
+
+
+@lru_cache(maxsize=16_384)
+def count_gpus(tres: str) -> int | None:
+    """GPUs in a list of trackable or generic resources: `cpu=4,gres/gpu=2`, `gres:gpu:a100:2`, `gpu:8(S:0-1)`.
+
+    None where GPUs are not mentioned. A total beside totals by type counts once.
+    """
+    total: int | None = None
+    typed: int | None = None
+    for item in _ASIDE.sub("", tres).split(","):
+        name, *rest = _PARTS.split(item.removeprefix("gres:").removeprefix("gres/"))
+        if name != "gpu":
+            continue
+        count = _count(rest[-1]) if rest else 1
+        if len(rest) > 1 or count is None:
+            typed = (typed or 0) + (1 if count is None else count)
+        else:
+            total = (total or 0) + count
+    return total if total is not None else typed
+
+
+def _count(text: str) -> int | None:
+    digits = text.removesuffix("K")
+    return int(digits) * (1 if digits == text else 1_024) if digits.isdigit() else None
+
+
+@lru_cache(maxsize=16_384)
+def job_gpus(tres: str, asked: tuple[str, str, str, str], nodes: int, tasks: int) -> int:
+    """GPUs of a whole job; `asked` is what it asks for a job, a node, a task and a socket.
+
+    By the tracked resources where the site tracks gres/gpu, else by what the job asked for. GPUs asked for by socket
+    count one socket a node there, for the number of sockets is not known before the start.
+    """
+    tracked = count_gpus(tres)
+    if tracked is not None:
+        return tracked
+    return max((count_gpus(text) or 0) * times for text, times in zip(asked, (1, nodes, tasks, nodes), strict=True))
+
+
+def fold_tasks(tasks: Iterable[int]) -> str:
+    """Task numbers as Slurm folds them: `3-6,8`."""
+    ordered = sorted(set(tasks))
+    runs: list[tuple[int, int]] = []
+    for task in ordered:
+        if runs and runs[-1][1] == task - 1:
+            runs[-1] = (runs[-1][0], task)
+        else:
+            runs.append((task, task))
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)

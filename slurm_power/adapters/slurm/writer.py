@@ -1,0 +1,188 @@
+"""Writing to Slurm: many commands in one scontrol, each error told apart, and never a value that is read as a command.
+
+scontrol takes commands from its standard input one a line, goes on after errors, and says on standard error what went
+wrong, without saying with which line. So after each command stands a marker that is no keyword; scontrol complains
+about it, and what it said between two complaints belongs to the command between them. Its exit status is then always
+1 and tells nothing.
+
+It does not take quotes off, and a build with readline treats tabs, escapes and the like as keys. Commands that hold
+anything but plain characters therefore go into a process of their own, as its arguments.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from slurm_power.adapters.slurm.runner import Commands
+from slurm_power.core.errors import SlurmError, SlurmTimeout, UsageError
+from slurm_power.ports import Chain, Command, Hold, Outcome, Release, RequeueHold, Update, UserHold
+
+_TARGET = re.compile(r"\d+(?:\+\d+)?(?:_(?:\d+|\[[0-9,-]+\]))?")
+_KEY = re.compile(r"[A-Za-z]+")
+_PLAIN = re.compile(r"[!#-&(-~]*")
+"""Printable ASCII without white space and quotes."""
+_LINE_MAX = 4_000
+"""A scontrol without readline cuts lines after 4,095 characters and takes the rest for a command."""
+_MARK = "@@"
+_BEGIN = f"{_MARK}begin"
+_REPLY = re.compile(rf"^.*invalid keyword: {_MARK}(\w+)\s*$", re.MULTILINE)
+_FINE = re.compile(r"\S+: No error")
+"""Said of the tasks that succeeded where others of the same array did not, and of ranges where all did."""
+_UNSURE = re.compile(
+    r"timed out|Zero Bytes|Connection reset|missing socket|Communication (?:shutdown|connection)|"
+    r"Message (?:send|receive) failure|Transport endpoint",
+    re.IGNORECASE,
+)
+"""The request may have reached slurmctld although no answer came back."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """Of one command: what Slurm said against it, if anything."""
+
+    error: str = ""
+    unsure: bool = False
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far a chain has got."""
+
+    chain: Chain
+    done: int = 0
+    failure: _Result | None = None
+
+    @property
+    def next(self) -> Command | None:
+        """The command to try now; None at the end and after a failure."""
+        return self.chain[self.done] if self.failure is None and self.done < len(self.chain) else None
+
+    def take(self, result: _Result) -> None:
+        """Note what became of it."""
+        if result.error:
+            self.failure = result
+        else:
+            self.done += 1
+
+    def outcome(self) -> Outcome:
+        """What became of the chain."""
+        failure = self.failure or _Result()
+        return Outcome(self.done, failure.error, failure.unsure)
+
+
+def words_of(command: Command) -> tuple[str, ...]:
+    """scontrol's words for a command. Raises UsageError for a target, key or value that cannot be sent."""
+    if not _TARGET.fullmatch(command.target):
+        raise UsageError(f"'{command.target}' is not a job; write 812, 812_7, 812_[3-9] or 812+1")
+    match command:
+        case Hold():
+            return "hold", command.target
+        case UserHold():
+            return "uhold", command.target
+        case Release():
+            return "release", command.target
+        case RequeueHold():
+            return "requeuehold", command.target
+        case Update():
+            return "update", f"jobid={command.target}", *(_pair(key, value) for key, value in command.fields.items())
+
+
+def _pair(key: str, value: str) -> str:
+    if not _KEY.fullmatch(key):
+        raise UsageError(f"'{key}' is not a field of a job; write its name in letters, such as licenses")
+    if not value.isprintable():
+        raise UsageError(f"the value of {key} holds a control character: {value!r}")
+    return f"{key}={value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Runs chains of commands, `batch` commands in one scontrol."""
+
+    commands: Commands
+    batch: int = 500
+
+    def write(self, chains: Sequence[Chain]) -> list[Outcome]:
+        """One outcome a chain, in the same order. All first commands run, then all second ones, and so on.
+
+        Raises SlurmError where nothing may be written or no scontrol can be started; never for one job.
+        """
+        progress = [_Progress(tuple(chain)) for chain in chains]
+        while waiting := [(p, command) for p in progress if (command := p.next) is not None]:
+            results = self._run([command for _, command in waiting])
+            for (chain, _), result in zip(waiting, results, strict=True):
+                chain.take(result)
+        return [p.outcome() for p in progress]
+
+    def _run(self, commands: Sequence[Command]) -> list[_Result]:
+        """One result a command; the commands do not depend on each other."""
+        results: dict[int, _Result] = {}
+        lines: list[tuple[int, str]] = []
+        for index, command in enumerate(commands):
+            try:
+                words = words_of(command)
+            except UsageError as error:
+                results[index] = _Result(str(error))
+                continue
+            line = " ".join(words)
+            if len(line) <= _LINE_MAX and all(_PLAIN.fullmatch(word) for word in words):
+                lines.append((index, line))
+            else:
+                results[index] = self._run_alone(words)
+        for first in range(0, len(lines), self.batch):
+            part = lines[first : first + self.batch]
+            answers = self._run_together([line for _, line in part])
+            results.update((index, answer) for (index, _), answer in zip(part, answers, strict=True))
+        return [results[index] for index in range(len(commands))]
+
+    def _run_alone(self, words: tuple[str, ...]) -> _Result:
+        try:
+            done = self.commands.run("scontrol", *words, check=False, writes=True)
+        except SlurmTimeout as late:
+            return _Result(str(late), unsure=True)
+        if not done.status:
+            return _Result()
+        return _result(done.err or done.out or f"scontrol ended with {done.status}")
+
+    def _run_together(self, lines: Sequence[str]) -> list[_Result]:
+        script = [_BEGIN]
+        for index, line in enumerate(lines):
+            script += [line, f"{_MARK}{index}"]
+        try:
+            said = self.commands.run("scontrol", stdin="\n".join(script) + "\n", check=False, writes=True).err
+            ending = "scontrol ended before it"
+        except SlurmTimeout as late:
+            said, ending = late.output, str(late)
+        return _attribute(said, len(lines), ending)
+
+
+def _attribute(said: str, count: int, ending: str) -> list[_Result]:
+    """Who each complaint belongs to. The first command without a marker may have been under way; the rest never ran."""
+    said = said.replace("\r", "")
+    answers: dict[str, str] = {}
+    start = 0
+    for match in _REPLY.finditer(said):
+        answers[match[1]] = said[start : match.start()]
+        start = match.end()
+    results: list[_Result] = []
+    under_way = True
+    for index in range(count):
+        told = answers.get(str(index))
+        if told is not None:
+            results.append(_result(told))
+        else:
+            rest = said[start:].strip()
+            results.append(_Result(f"not known: {ending}" if under_way else f"not run: {ending}", under_way))
+            if under_way and rest:
+                results[-1] = _Result(f"{results[-1].error}: {rest[:500]}", True)
+            under_way = False
+    if count and "begin" not in answers:
+        raise SlurmError("scontrol did not start", ("scontrol",), None, said or ending)
+    return results
+
+
+def _result(told: str) -> _Result:
+    lines = (line.strip() for line in told.splitlines())
+    against = [line for line in lines if line and not _FINE.fullmatch(line)]
+    text = "; ".join(dict.fromkeys(against))
+    return _Result(text, bool(_UNSURE.search(text)))
