@@ -21,6 +21,8 @@ _RELATIVE = re.compile(
     r"now(?:\s*\+\s*(?P<number>\d{1,15})\s*(?P<unit>seconds?|minutes?|hours?|days?|weeks?)?)?",
     re.ASCII | re.IGNORECASE,
 )
+# datetime.fromisoformat alone takes any character between date and time, and a NUL at the end.
+_ISO = re.compile(r"(?:\d{4}-\d\d-\d\d|\d{8}|\d{4}-?W\d\d(?:-?\d)?)(?:[T ]\d[\d:.,]*(?:Z|[+-][\d:.]+)?)?", re.ASCII)
 _UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
@@ -63,10 +65,17 @@ def parse_instant(text: str, now: int, zone: tzinfo = UTC) -> int:
         instant = now + int(match["number"] or 0) * _UNIT_S[(match["unit"] or "s")[0].lower()]
     else:
         try:
-            moment = datetime.fromisoformat(words)
-            instant = floor((moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp())
+            instant = _calendar_instant(words.upper(), zone)
         except (ValueError, OverflowError):
             raise UsageError(f"'{text}' is not a time; write 2026-04-20T18:00:00Z or now+2hours") from None
     if instant > _LAST:
         raise UsageError(f"'{text}' is after the year 9999; write 2026-04-20T18:00:00Z or now+2hours")
     return instant
+
+
+def _calendar_instant(text: str, zone: tzinfo) -> int:
+    """ISO 8601, fractions of a second dropped. Raises ValueError or OverflowError."""
+    if _ISO.fullmatch(text) is None:
+        raise ValueError(text)
+    moment = datetime.fromisoformat(text)
+    return floor((moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp())
