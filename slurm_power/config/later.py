@@ -1,0 +1,124 @@
+"""Sections that this version reads and checks, and does not act on yet."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from slurm_power.config.fields import (
+    AtMostOne,
+    Decimal,
+    FilePath,
+    Name,
+    Seconds,
+    Share,
+    Text,
+    Url,
+)
+from slurm_power.config.section import Section, key
+
+
+class Score(Section):
+    """How the use of earlier reservations counts."""
+
+    half_life: Seconds = key("30d", "time after which a use counts half")
+    floor: AtMostOne = key("0.4", "score below which an account's ceiling shrinks no further")
+
+
+class Reservations(Section):
+    """Rules for reservations of power."""
+
+    grace: Seconds = key("15m", "how long reserved watts may lie unused before they return to the shared pool")
+    max_share: Share = key("60%", "the most of a zone's usable watts that one account may reserve")
+    approval: Literal["none", "coordinator", "administrator"] = key("none", "who has to approve")
+    score: Score = key({}, "how earlier use counts")
+
+
+class Sla(Section):
+    """What a tier's runs are judged against."""
+
+    max_delay: Seconds = Field(description="the longest delay of a placement")
+    error_budget: Share = Field(description="part of the runs that may miss it")
+
+
+class _Source(Section):
+    every: Seconds = Field(description="how often it is read")
+    stale: Seconds = Field(description="age at which a reading no longer counts")
+
+    @model_validator(mode="after")
+    def _stale_later(self) -> Self:
+        if self.stale <= self.every:
+            raise _wrong("'stale' is not longer than 'every'", "for example every: 5s, stale: 30s")
+        return self
+
+
+class _Metered(_Source):
+    zone: Name | None = key(None, "the zone that it measures")
+    feed: Name | None = key(None, "the feed that it measures")
+
+    @model_validator(mode="after")
+    def _one_element(self) -> Self:
+        if (self.zone is None) == (self.feed is None):
+            raise _wrong("it measures not exactly one element", "either 'zone' or 'feed'")
+        return self
+
+
+class Prometheus(_Source):
+    """Queries to a Prometheus server."""
+
+    type: Literal["prometheus"] = Field(description="`prometheus`")
+    url: Url = Field(description="the server")
+    zone_watts: Text = Field(description="query that gives watts by zone")
+    label: Text = key("zone", "label that names the zone")
+
+
+class Redfish(_Metered):
+    """A PDU or chassis that speaks Redfish."""
+
+    type: Literal["redfish"] = Field(description="`redfish`")
+    url: Url = Field(description="the device")
+    credentials: FilePath | None = key(None, "file with user and password")
+    verify: FilePath | None = key(None, "file with the certificates to trust; without it the system's")
+
+
+class Snmp(_Metered):
+    """A PDU that speaks SNMP."""
+
+    type: Literal["snmp"] = Field(description="`snmp`")
+    host: Text = Field(description="the device")
+    version: Literal["2c", "3"] = key("3", "version of SNMP")
+    credentials: FilePath | None = key(None, "file with the community, or user and keys")
+    oid: Text = Field(description="the object to read, by name or number")
+    scale: Decimal = key("1", "watts for each unit of the object")
+
+
+class SlurmEnergy(_Source):
+    """Slurm's own energy plugins."""
+
+    type: Literal["slurm"] = Field(description="`slurm`")
+
+
+class SignalFile(_Source):
+    """A file that the facility writes."""
+
+    type: Literal["file"] = Field(description="`file`")
+    path: FilePath = Field(description="the file")
+
+
+TelemetrySource = Annotated[
+    Prometheus | Redfish | Snmp | SlurmEnergy | SignalFile,
+    Field(discriminator="type"),
+]
+
+
+class Tariff(Section):
+    """Prices for showback."""
+
+    currency: Text = Field(description="code of the currency, such as EUR")
+    kwh: Decimal = Field(description="price of a kWh used")
+    reserved_kwh: Decimal = key("0", "price of a kWh reserved and not used")
+    tiers: dict[Name, Decimal] = key({}, "factor on the price, by tier")
+
+
+def _wrong(problem: str, expected: str) -> PydanticCustomError:
+    return PydanticCustomError("site", "{problem}", {"problem": problem, "expected": expected})
