@@ -75,8 +75,7 @@ def parse_comment(comment: str, now: int, zone: tzinfo = UTC) -> Envelope | None
     folded = comment.lower()
     if _HEAD_TEXT not in folded:
         return None
-    heads = _heads(comment, begin)
-    start = next(heads, None)
+    start = next(_heads(comment, begin), None)
     if start is None:
         return None
     if comment.startswith("{", start):
@@ -90,7 +89,7 @@ def parse_comment(comment: str, now: int, zone: tzinfo = UTC) -> Envelope | None
         end = match.end() if match else start
         envelope = _build(_split(comment[start:end], start), KEYS, now, zone)
     if folded.count(_HEAD_TEXT) > 1:
-        second = next((at for at in heads if at > end), None)
+        second = next(_heads(comment, end), None)
         if second is not None:
             problem = "a comment holds one power segment, and this is a second"
             raise EnvelopeError(problem, second - len(_HEAD_TEXT), _EXAMPLE)

@@ -121,6 +121,8 @@ def test_each_key(segment: str, expected: Envelope) -> None:
         ' \n{"estimatedPowerKW": 0.5e1} \n',
         '{"estimatedPowerKW": 5, "jobId": {"any": ["thing", null]}}',
         '{"estimated\\u0050owerKW": 5}',
+        'power:{"estimatedPowerKW": 5, "jobId": "x power:est=9kW Power:est=9kW"}',
+        '{"estimatedPowerKW": 5, "jobId": "x power:est=9kW;POWER:est=9kW"}',
     ],
 )
 def test_where_an_envelope_may_stand(comment: str) -> None:
@@ -140,6 +142,7 @@ def test_where_an_envelope_may_stand(comment: str) -> None:
         "foo-power:est=5kW",
         "superpower:est=5kW",
         "(power:est=5kW)",
+        "mine,power:est=5kW",
         "Power: high",
         "POWER:12",
         "{}",
