@@ -68,3 +68,13 @@ class Request:
     def with_tier(self, tier: Tier) -> "Request":
         """The same request under another promise."""
         return replace(self, tier=tier)
+
+    def with_copies(self, copies: int) -> "Request":
+        """The same request for another number of an array's tasks."""
+        now = self.ask.copies
+        return replace(
+            self,
+            est_w=self.est_w // now * copies,
+            max_w=self.max_w // now * copies,
+            ask=replace(self.ask, copies=copies),
+        )

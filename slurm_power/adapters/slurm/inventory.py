@@ -53,6 +53,15 @@ def read_licenses(commands: Commands) -> list[LicenseRecord]:
     ]
 
 
+def read_slurm_user(commands: Commands) -> int:
+    """The uid of SlurmUser. Raises SlurmError, SlurmParseError."""
+    shown = commands.run("scontrol", "show", "config").out
+    match = re.search(r"^SlurmUser\s*=\s*\S+\((\d+)\)", shown, re.MULTILINE)
+    if match is None:
+        raise SlurmParseError("no SlurmUser in what slurmctld says of its configuration", ("scontrol", "show", "config"))
+    return int(match[1])
+
+
 def read_qos(commands: Commands) -> list[QosRecord]:
     """All QOS; none where the cluster keeps no accounts. Raises SlurmError, SlurmParseError."""
     argv = ("-nP", "show", "qos", "format=Name,Priority,Preempt,PreemptMode")

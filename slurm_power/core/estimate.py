@@ -1,0 +1,18 @@
+"""The envelope of a job that declares none: GPUs × board power, else the share of its nodes' rating. Never zero."""
+
+from slurm_power.core.claim import WHOLE_NODE
+from slurm_power.core.nodes import NodeAsk
+from slurm_power.core.policy import PartitionPolicy
+
+
+def default_est_w(policy: PartitionPolicy, ask: NodeAsk, share_milli: int, zone_node_w: int) -> int:
+    """Watts of one copy of a job (one task of an array).
+
+    GPUs × board power × factor + node overhead where the site says what a board draws; else the partition's node
+    rating by the share of the node that the job takes; else `zone_node_w`, what the zone could give each of its nodes.
+    """
+    if policy.gpu_w and ask.gpus:
+        boards = ask.gpus * ask.nodes * policy.gpu_w * policy.gpu_factor_milli
+        return max(1, -(-boards // 1_000) + policy.overhead_w * ask.nodes)
+    rating = policy.node_w if policy.node_w is not None else zone_node_w
+    return max(1, -(-rating * share_milli * ask.nodes // WHOLE_NODE))

@@ -1,0 +1,95 @@
+"""The control socket: what the commands ask. The peer's uid, as the kernel tells it, is the identity."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from slurm_power.adapters.lines import encode_result
+from slurm_power.adapters.lines_server import Peer
+from slurm_power.adapters.store import StoreWriter
+from slurm_power.core.errors import PowerError, UsageError
+from slurm_power.core.policy import Mode
+from slurm_power.daemon.rounds import Rounds
+from slurm_power.service import views
+from slurm_power.service.desk import Desk
+from slurm_power.service.facts import from_hook
+
+Verb = Callable[[Peer, Mapping[str, Any]], Awaitable[dict[str, object]]]
+
+
+class ControlHandler:
+    """Answers `spower`."""
+
+    def __init__(self, desk: Desk, rounds: Rounds, writer: StoreWriter, masters: frozenset[int]) -> None:
+        self._desk = desk
+        self._rounds = rounds
+        self._writer = writer
+        self._masters = masters
+        self._verbs: dict[str, Verb] = {
+            "zones": self._zones,
+            "jobs": self._jobs,
+            "explain": self._explain,
+            "check": self._check,
+            "mode": self._mode,
+            "report": self._report,
+            "health": self._health,
+        }
+
+    async def __call__(self, peer: Peer, request: Mapping[str, Any]) -> str:
+        """The line for one request. Raises UsageError, PowerError."""
+        verb = self._verbs.get(str(request.get("op")))
+        if verb is None:
+            raise UsageError(f"unknown op {request.get('op')!r}; known: {', '.join(self._verbs)}")
+        return encode_result(await verb(peer, request))
+
+    async def _zones(self, _: Peer, __: Mapping[str, Any]) -> dict[str, object]:
+        return views.zones(self._desk, await self._rounds.licenses())
+
+    async def _jobs(self, _: Peer, request: Mapping[str, Any]) -> dict[str, object]:
+        uid = request.get("uid")
+        return views.jobs(self._desk, uid if isinstance(uid, int) else None)
+
+    async def _explain(self, _: Peer, request: Mapping[str, Any]) -> dict[str, object]:
+        name = str(request.get("job", ""))
+        found = views.explain(self._desk, name)
+        if found is None:
+            raise UsageError(f"slurm_power knows no job {name or '(none given)'}; spower jobs lists those that it knows")
+        return found
+
+    async def _check(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
+        job = request.get("job")
+        if not isinstance(job, dict):
+            raise UsageError('a check describes the job: {"op":"check","job":{"comment":"power:est=5kW"}}')
+        return views.check(self._desk, from_hook({"user_id": peer.uid, **job}))
+
+    async def _mode(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
+        wanted = request.get("mode")
+        if wanted is None:
+            return {"schema": views.SCHEMA, "mode": str(self._desk.mode), "released": 0}
+        if peer.uid not in self._masters:
+            raise PowerError("only root and SlurmUser may change the mode")
+        if wanted not in set(Mode):
+            raise UsageError(f"no mode {wanted!r}; there are {', '.join(Mode)}")
+        released = await self._rounds.set_mode(Mode(wanted))
+        return {"schema": views.SCHEMA, "mode": str(self._desk.mode), "released": released}
+
+    async def _report(self, _: Peer, request: Mapping[str, Any]) -> dict[str, object]:
+        since, limit = int(request.get("since", 0)), min(int(request.get("limit", 10_000)), 100_000)
+        lines = self._writer.submit_and_wait(lambda store: store.decisions(since=since, limit=limit))
+        return views.report(await asyncio.wrap_future(lines), would=bool(request.get("would")))
+
+    async def _health(self, _: Peer, __: Mapping[str, Any]) -> dict[str, object]:
+        health, store = self._rounds.health, self._writer.health()
+        return {
+            "schema": views.SCHEMA,
+            "mode": str(self._desk.mode),
+            "rounds": health.rounds,
+            "failures": health.failures,
+            "error": health.error,
+            "last_good": health.last_good,
+            "jobs": health.jobs,
+            "claims": len(self._desk.ledger.claims),
+            "writes": health.writes,
+            "store_waiting": store.waiting,
+            "store_error": store.error,
+        }

@@ -1,0 +1,74 @@
+"""The hook socket: submissions, changes and launches. Everything but a launch is answered at once, from memory."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from slurm_power.adapters.lines import encode_reply
+from slurm_power.adapters.lines_server import Peer
+from slurm_power.core.errors import SlurmError, UsageError
+from slurm_power.daemon.rounds import Rounds
+from slurm_power.service.desk import Desk, Reply
+from slurm_power.service.launch import end, job_of, launch
+from slurm_power.service.modify import modify
+from slurm_power.service.submit import submit
+
+_log = logging.getLogger("slurm_power.hook")
+
+
+class HookHandler:
+    """Answers the Lua hook and the launch gate."""
+
+    def __init__(self, desk: Desk, rounds: Rounds, key: Callable[[], str]) -> None:
+        self._desk = desk
+        self._rounds = rounds
+        self._key = key
+
+    def __call__(self, peer: Peer, request: Mapping[str, Any]) -> str | Awaitable[str]:
+        """The line for one request; raises UsageError for what is not one."""
+        del peer  # the server has turned away all but root and SlurmUser
+        op = request.get("op")
+        if op == "submit":
+            return self._answer(submit(self._desk, _mapping(request, "job")))
+        if op == "modify":
+            uid = request.get("uid")
+            if not isinstance(uid, int):
+                raise UsageError('a modify says who asks: {"op":"modify","uid":1001,…}')
+            return self._answer(modify(self._desk, uid, _mapping(request, "job"), _mapping(request, "rec")))
+        env = {str(name): str(value) for name, value in _mapping(request, "env").items()}
+        if op == "prolog":
+            return self._launch(env)
+        if op == "epilog":
+            return self._answer(end(self._desk, env))
+        raise UsageError(f"unknown op {op!r}; known: submit, modify, prolog, epilog")
+
+    def _answer(self, reply: Reply) -> str:
+        self._rounds.soon()
+        seconds = reply.fields.get("seconds")
+        if reply.verdict == "wait" and isinstance(seconds, int):
+            return encode_reply(self._key(), "wait", reply.message, seconds=seconds)
+        return encode_reply(self._key(), reply.verdict, reply.message, reply.fields)
+
+    def _launch(self, env: Mapping[str, str]) -> str | Awaitable[str]:
+        job_id = job_of(env)
+        entry = self._desk.book.of_job(job_id) if job_id is not None else None
+        if job_id is not None and (entry is None or entry.record is None):
+            return self._learn_first(job_id, env)
+        return self._answer(launch(self._desk, env))
+
+    async def _learn_first(self, job_id: int, env: Mapping[str, str]) -> str:
+        """A job that no poll has seen yet: ask Slurm about this one. The gate runs outside slurmctld's locks."""
+        try:
+            await self._rounds.learn(job_id)
+        except SlurmError as error:
+            _log.warning("cannot read job %s at its launch: %s", job_id, error)
+        await asyncio.sleep(0)
+        return self._answer(launch(self._desk, env))
+
+
+def _mapping(request: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = request.get(name)
+    if not isinstance(value, dict):
+        raise UsageError(f'"{name}" has to be an object')
+    return value

@@ -1,0 +1,184 @@
+"""`slurm-powerd`: read the site file, open the database, learn from Slurm, then serve until told to end."""
+
+import asyncio
+import logging
+import os
+import pwd
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from slurm_power import __version__
+from slurm_power.adapters.clock import SystemClock
+from slurm_power.adapters.lines import HookKey, encode_error, replace_file
+from slurm_power.adapters.lines_server import LineServer, ServerLimits
+from slurm_power.adapters.slurm import Runner, SlurmCommands
+from slurm_power.adapters.slurm.inventory import read_slurm_user
+from slurm_power.adapters.store import SqlStore, StoreWriter, open_store
+from slurm_power.config import Site, load_site
+from slurm_power.core.errors import PowerError, SlurmError
+from slurm_power.core.policy import Mode
+from slurm_power.daemon.control import ControlHandler
+from slurm_power.daemon.hook import HookHandler
+from slurm_power.daemon.journal import StoreJournal
+from slurm_power.daemon.logs import set_up
+from slurm_power.daemon.rounds import Rounds
+from slurm_power.service.desk import Desk
+from slurm_power.service.observe import Observer
+
+_log = logging.getLogger("slurm_power.daemon")
+_RETRY_S = 2.0
+_FLUSH_S = 10.0
+_CONTROL_PER_UID = 32
+
+
+class Daemon:
+    """One site's daemon, from its start to its end."""
+
+    def __init__(self, site: Site, store: SqlStore, runner: Runner, slurm_user: tuple[int, int]) -> None:
+        self._runner = runner
+        self._owner = slurm_user if os.geteuid() == 0 else None
+        clock = SystemClock()
+        self._store = store
+        self._writer = StoreWriter(store)
+        self._desk = Desk(site, clock, StoreJournal(self._writer))
+        self._desk.mode = Mode(store.setting("mode") or site.policy.mode)
+        holds = {job.token: job.hold for job in store.jobs() if job.hold is not None}
+        observer = Observer(self._desk, holds)
+        self._rounds = Rounds(self._desk, SlurmCommands(runner), self._writer, observer, clock)
+        self._key: HookKey | None = None
+        masters = frozenset({0, os.geteuid(), slurm_user[0]})
+        self._hook = LineServer(
+            site.hook.socket,
+            0o600,
+            HookHandler(self._desk, self._rounds, self._secret),
+            allowed_uids=masters,
+            owner=self._owner,
+        )
+        self._control = LineServer(
+            site.hook.control,
+            0o666,
+            ControlHandler(self._desk, self._rounds, self._writer, masters),
+            owner=self._owner,
+            error_reply=encode_error,
+            limits=ServerLimits(per_uid=_CONTROL_PER_UID),
+        )
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT. Raises PowerError if another daemon has the sockets."""
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, ended.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        self._hook.bind()
+        self._control.bind()
+        if not await self._first_round(ended):
+            return
+        self._key = HookKey.create(self._desk.site.hook.socket, self._owner)
+        self._tell_gate()
+        await self._hook.start()
+        await self._control.start()
+        _log.info("serving", extra={"version": __version__, "mode": str(self._desk.mode)})
+        rounds = asyncio.create_task(self._rounds.run())
+        await ended.wait()
+        rounds.cancel()
+        await asyncio.gather(rounds, return_exceptions=True)
+        await self._hook.stop()
+        await self._control.stop()
+        _log.info("ended")
+
+    def close(self) -> None:
+        """Write what is waiting and release the database."""
+        if not self._writer.close(_FLUSH_S):
+            _log.error("not everything could be written to the database")
+        self._store.close()
+
+    async def _first_round(self, ended: asyncio.Event) -> bool:
+        """Nothing is answered before the ledger stands; meanwhile the hook holds. False if told to end first."""
+        while not ended.is_set():
+            try:
+                await self._rounds.round()
+            except SlurmError as error:
+                _log.warning("waiting for Slurm: %s", error)
+                try:
+                    await asyncio.wait_for(ended.wait(), _RETRY_S)
+                except TimeoutError:
+                    continue
+            else:
+                return True
+        return False
+
+    def _secret(self) -> str:
+        if self._key is None:
+            raise PowerError("the hook is served before its key is made")
+        return self._key.value
+
+    def _tell_gate(self) -> None:
+        """What the hook and the gate need to know while the daemon is away: nodes' zones, and the mode."""
+        socket = self._desk.site.hook.socket
+        nodes = sorted(self._desk.site.topology.zone_of_node.items())
+        lines = "".join(f"{node} {zone}\n" for node, zone in nodes)
+        replace_file(socket.with_name(socket.name + ".nodes"), lines, 0o644, self._owner)
+        replace_file(socket.with_name(socket.name + ".mode"), f"{self._desk.mode}\n", 0o644, self._owner)
+
+    def _reload(self) -> None:
+        """SIGHUP: a good site file takes the place of the old one; a bad one is refused and nothing changes."""
+        before = self._desk.site
+        try:
+            site = load_site(before.path)
+        except PowerError as error:
+            _log.error("the site file is refused, the old one stays in force: %s", error)
+            return
+        if (site.hook.socket, site.hook.control, site.state_url) != (
+            before.hook.socket, before.hook.control, before.state_url,
+        ):
+            _log.warning("sockets and database change only with a restart")
+        self._desk.change_site(site)
+        self._tell_gate()
+        self._rounds.soon()
+        _log.info("the site file was read anew", extra={"warnings": site.warnings})
+
+
+@click.command()
+@click.option("--conf", type=click.Path(path_type=Path), help="Site file; else $SLURM_POWER_CONF, else /etc/slurm/.")
+@click.option("--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]))
+@click.version_option(__version__, prog_name="slurm-powerd")
+def command(conf: Path | None, log_level: str) -> None:
+    """Decide, account and explain electrical power for Slurm."""
+    set_up(log_level)
+    site = load_site(conf)
+    for warning in site.warnings:
+        _log.warning("%s", warning)
+    runner = Runner()
+    daemon = Daemon(site, open_store(site.state_url), runner, _slurm_user(runner))
+    try:
+        asyncio.run(daemon.run())
+    finally:
+        daemon.close()
+
+
+def _slurm_user(runner: Runner) -> tuple[int, int]:
+    """uid and gid of SlurmUser; while slurmctld cannot be asked, our own user stands for it."""
+    try:
+        uid = read_slurm_user(runner)
+        return uid, pwd.getpwuid(uid).pw_gid
+    except (SlurmError, KeyError) as error:
+        _log.warning("cannot tell who SlurmUser is, taking our own user for it: %s", error)
+        return os.geteuid(), os.getegid()
+
+
+def main() -> None:
+    """The console script: our own errors become one line and an exit code."""
+    try:
+        command.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except PowerError as error:
+        click.echo(f"slurm-powerd: {error}", err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,201 @@
+"""The daemon's loop: observe → plan → apply → record, on events and on a tick. A failed read keeps the last good state."""
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from slurm_power.adapters.store import StoreWriter
+from slurm_power.core.errors import PowerError, SlurmError, StoreError
+from slurm_power.core.policy import Mode
+from slurm_power.ports import Clock, Intent, JobRecord, LicenseRecord, NodeRecord, Outcome, PartitionRecord, Slurm
+from slurm_power.service.desk import Desk
+from slurm_power.service.observe import Observer
+from slurm_power.service.release import Plan, applied, run_freeing, run_pass
+
+_log = logging.getLogger("slurm_power.rounds")
+
+_BATCH = 200
+"""Plans that are written to Slurm together."""
+_BREATH = 16
+"""Steps of a pass between two chances for the hook to be answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds: between polls at most and at least, and between readings of partitions and of fair shares."""
+
+    tick_s: float = 2.0
+    gap_s: float = 0.25
+    partitions_s: float = 30.0
+    shares_s: float = 300.0
+
+
+@dataclass(slots=True)
+class Health:
+    """How the loop is doing, for `spower health` and the logs."""
+
+    rounds: int = 0
+    failures: int = 0
+    error: str = ""
+    last_good: int = 0
+    jobs: int = 0
+    writes: int = 0
+    extra: dict[str, object] = field(default_factory=dict)
+
+
+class Rounds:
+    """Reads Slurm, brings the desk in step, runs the admission pass, writes to Slurm. One round at a time."""
+
+    def __init__(
+        self, desk: Desk, slurm: Slurm, writer: StoreWriter, observer: Observer, clock: Clock, pace: Pace | None = None
+    ) -> None:
+        self.health = Health()
+        self._desk = desk
+        self._slurm = slurm
+        self._writer = writer
+        self._observer = observer
+        self._clock = clock
+        self._pace = pace or Pace()
+        self._wake = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._partitions: Sequence[PartitionRecord] = ()
+        self._partitions_at = float("-inf")
+        self._shares_at = float("-inf")
+        self._nodes: Sequence[NodeRecord] = ()
+
+    def soon(self) -> None:
+        """Something happened: do not wait for the tick."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Rounds for ever; cancelled to end. Nothing that goes wrong in one ends the loop."""
+        while True:
+            try:
+                await self.round()
+            except PowerError as error:
+                self.health.failures += 1
+                self.health.error = str(error)
+                _log.error("round failed: %s", error)
+            except Exception:  # a defect of ours must not end the loop: the next snapshot may heal it
+                self.health.failures += 1
+                self.health.error = "internal error, see the log"
+                _log.exception("round failed")
+            await self._pause()
+
+    async def round(self) -> None:
+        """One round. Raises SlurmError or StoreError."""
+        async with self._turn:
+            begun = self._clock.monotonic()
+            jobs = await self._read(begun)
+            await self._breathe(self._observer.steps(jobs, begun))
+            await self._carry_out(run_pass(self._desk))
+            self.health.rounds += 1
+            self.health.jobs = len(jobs)
+            self.health.last_good = self._clock.now()
+
+    async def learn(self, job_id: int) -> None:
+        """Read one job, for a gate that cannot wait for the next round. Raises SlurmError."""
+        begun = self._clock.monotonic()
+        records = await asyncio.to_thread(self._slurm.jobs, [job_id])
+        self._observer.observe(records, begun, whole=False)
+
+    async def licenses(self) -> dict[str, LicenseRecord]:
+        """Slurm's own count of licences; empty where it cannot be read."""
+        try:
+            found = await asyncio.to_thread(self._slurm.licenses)
+        except SlurmError as error:
+            _log.warning("cannot read licences: %s", error)
+            return {}
+        return {record.name: record for record in found}
+
+    async def set_mode(self, mode: Mode) -> int:
+        """Change the mode, durably first. Towards observe and advise every power hold is released; their number."""
+        await asyncio.wrap_future(self._writer.submit_and_wait(lambda store: store.set_setting("mode", mode)))
+        async with self._turn:
+            self._desk.mode = mode
+            if mode is Mode.ENFORCE:
+                self.soon()
+                return 0
+            return await self._carry_out(run_freeing(self._desk))
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    async def _read(self, begun: float) -> Sequence[JobRecord]:
+        nodes = await asyncio.to_thread(self._slurm.nodes)
+        if begun - self._partitions_at >= self._pace.partitions_s:
+            self._partitions = await asyncio.to_thread(self._slurm.partitions)
+            self._partitions_at = begun
+        if begun - self._shares_at >= self._pace.shares_s:
+            self._desk.fair_shares = await self._fair_shares()
+            self._shares_at = begun
+        if nodes != self._nodes or begun == self._partitions_at:
+            self._nodes = nodes
+            self._desk.survey(nodes, self._partitions)
+        return await asyncio.to_thread(self._slurm.jobs)
+
+    async def _fair_shares(self) -> dict[tuple[str, str], float]:
+        """Without them the queue goes on, by age."""
+        try:
+            return dict(await asyncio.to_thread(self._slurm.fair_shares))
+        except SlurmError as error:
+            _log.warning("cannot read fair shares: %s", error)
+            return {}
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    async def _carry_out(self, steps: Iterator[Plan | None]) -> int:
+        """Run a pass and write what it plans, in batches, each made durable as intents first."""
+        plans: list[Plan] = []
+        count = 0
+        for step, plan in enumerate(steps):
+            if plan is not None:
+                plans.append(plan)
+                count += 1
+            if len(plans) >= _BATCH:
+                await self._write(plans)
+                plans = []
+            elif step % _BREATH == 0:
+                await asyncio.sleep(0)
+        if plans:
+            await self._write(plans)
+        return count
+
+    async def _write(self, plans: list[Plan]) -> None:
+        now = self._clock.now()
+        intents = [Intent(plan.target, plan.action, now, {"keys": list(plan.keys)}) for plan in plans]
+        try:
+            opened = await asyncio.wrap_future(
+                self._writer.submit_and_wait(lambda store: store.open_intents(intents))
+            )
+        except StoreError as error:
+            _log.error("nothing is written to Slurm while the database fails: %s", error)
+            self._take_in(plans, [Outcome(0, "the state database fails")] * len(plans))
+            return
+        try:
+            outcomes = await asyncio.to_thread(self._slurm.write, [plan.chain for plan in plans])
+        except SlurmError as error:
+            _log.error("cannot write to Slurm: %s", error)
+            outcomes = [Outcome(0, str(error), unsure=True)] * len(plans)
+        self._take_in(plans, outcomes)
+        ids = [intent.id for intent in opened if intent.id is not None]
+        self._writer.put(lambda store: store.close_intents(ids, "done"))
+        self.health.writes += len(plans)
+
+    def _take_in(self, plans: Sequence[Plan], outcomes: Sequence[Outcome]) -> None:
+        for plan, outcome in zip(plans, outcomes, strict=True):
+            if outcome.error:
+                _log.warning("%s %s: %s", plan.action, plan.target, outcome.error, extra={"done": outcome.done})
+            applied(self._desk, plan, outcome)
+
+    async def _breathe(self, steps: Iterator[None]) -> None:
+        for _ in steps:
+            await asyncio.sleep(0)
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(self._pace.gap_s)
+        try:
+            await asyncio.wait_for(self._wake.wait(), max(self._pace.tick_s - self._pace.gap_s, 0))
+        except TimeoutError:
+            pass
+        self._wake.clear()

@@ -1,0 +1,295 @@
+"""From what a job says to a request for watts: envelope, tier, class, shape, zones. Pure; decides nothing about room."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+
+from slurm_power.core.admission import Reject
+from slurm_power.core.binding import (
+    asks_for_ours,
+    feature_asks_for_ours,
+    foreign_licences,
+    strip_ours,
+    tres_asks_for_ours,
+)
+from slurm_power.core.envelope import Envelope, Per, parse_comment, resolve
+from slurm_power.core.errors import EnvelopeError
+from slurm_power.core.estimate import default_est_w
+from slurm_power.core.nodes import NodeAsk
+from slurm_power.core.policy import Hours, Tier, WorkClass
+from slurm_power.core.reasons import Code, Reason
+from slurm_power.core.request import Request
+from slurm_power.core.units import format_duration, format_watts
+from slurm_power.service.facts import JobFacts
+from slurm_power.service.world import Partition, World, expand
+
+_NO_CLASS = WorkClass("")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A job's request, and what else admission and binding need to know of it."""
+
+    request: Request
+    facts: JobFacts
+    submitted: int
+    qos: str = ""
+    """The QOS to ask Slurm for; empty: leave it as it is."""
+    deadline: int | None = None
+    max_delay_s: int | None = None
+    scales: bool = False
+    """Whether its watts grow with its nodes, so that more nodes than asked mean more watts."""
+    licenses: str = ""
+    """The user's own licences."""
+    features: str = ""
+    """The user's own constraint."""
+    waits: Reason | None = None
+    """Why it may not claim watts yet: a dependency, a user's hold, components or class hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """None of the job's nodes lies in a zone: nothing to count."""
+
+
+class _Refused(Exception):
+    def __init__(self, code: Code, detail: str = "", **numbers: int | str) -> None:
+        self.reason = Reason(code, detail=detail, **numbers)  # type: ignore[arg-type]
+
+
+def interpret(facts: JobFacts, world: World, token: str, now: int, submitted: int | None = None) -> Ask | Free | Reject:
+    """What the job asks for; `Free` if power is none of its business; `Reject` if it can never be right."""
+    try:
+        return _interpret(facts, world, token, now, now if submitted is None else submitted)
+    except EnvelopeError as error:
+        return Reject((Reason(Code.ENVELOPE, detail=str(error)),))
+    except _Refused as refused:
+        return Reject((refused.reason,))
+
+
+def _interpret(facts: JobFacts, world: World, token: str, now: int, submitted: int) -> Ask | Free:
+    envelope = parse_comment(facts.comment, now, world.site.timezone) or Envelope()
+    partitions = _partitions(facts, world)
+    zones = _zones(facts, envelope, partitions, world)
+    if zones is not None and not zones:
+        return Free()
+    work_class = _class(envelope, world)
+    tier, qos = _tier(facts, envelope, work_class, world)
+    ask = facts.shape(max(p.node_cpus for p in partitions), max(p.node_gpus for p in partitions))
+    est_w, max_w, headroom_w = _watts(envelope, work_class, partitions[0], ask, world)
+    opening = _opening(work_class.hours, now, world.site.timezone)
+    request = Request(
+        id=token,
+        tier=tier,
+        est_w=est_w * ask.copies,
+        max_w=max_w * ask.copies,
+        headroom_w=headroom_w,
+        group=f"{facts.uid}/{facts.name}",
+        pool=partitions[0].record.name if len(partitions) == 1 else "",
+        ask=ask,
+        time_limit_s=_time_limit(facts, partitions),
+        zones=zones,
+        uid=facts.uid,
+        account=facts.account,
+        not_before=max(facts.begin, opening),
+    )
+    return Ask(
+        request=request,
+        facts=facts,
+        submitted=submitted,
+        qos=qos,
+        deadline=envelope.deadline,
+        max_delay_s=work_class.max_delay_s,
+        scales=envelope.est is None or envelope.est.per is Per.NODE,
+        licenses=foreign_licences(facts.licenses),
+        features=strip_ours(facts.features),
+        waits=_waits(facts, work_class, opening, now),
+    )
+
+
+def forbidden(facts: JobFacts) -> Reason | None:
+    """What a user may not ask for himself: our licences and features, another job's allocation."""
+    if asks_for_ours(facts.licenses) or tres_asks_for_ours(facts.tres):
+        return Reason(Code.FORBIDDEN, detail="licences that begin with pw_ are given by slurm_power; leave out --licenses")
+    if feature_asks_for_ours(facts.features):
+        return Reason(Code.FORBIDDEN, detail="features that begin with pw_ are set by slurm_power; use power:zones=NAME")
+    if "expand:" in facts.dependency:
+        return Reason(Code.FORBIDDEN, detail="dependency=expand would grow a job past its watts; submit a larger job")
+    return None
+
+
+def _partitions(facts: JobFacts, world: World) -> list[Partition]:
+    names = facts.partitions or (world.default_partition,)
+    found = [world.partitions[name] for name in names if name in world.partitions]
+    if not found:
+        raise _Refused(Code.NO_ZONE, f"Slurm has no partition {','.join(names) or '(none is the default)'}")
+    return found
+
+
+def _zones(facts: JobFacts, envelope: Envelope, partitions: list[Partition], world: World) -> frozenset[str] | None:
+    """The zones that the job may go to; None: all of its partition's; empty: it runs outside all zones."""
+    everything = frozenset(zone for partition in partitions for zone in partition.zones)
+    allowed = everything
+    if facts.required_nodes:
+        named = expand(facts.required_nodes)
+        counts = world.zones_of(named)
+        if named and not counts:
+            return frozenset()
+        allowed &= counts.keys()
+    if not everything:
+        return frozenset()
+    if envelope.zones is not None:
+        wanted = frozenset(expand(envelope.zones))
+        unknown = sorted(wanted - world.site.topology.zones.keys())
+        if unknown or not wanted:
+            known = ", ".join(sorted(everything)[:8])
+            raise _Refused(Code.NO_ZONE, f"zones={envelope.zones}: no zone {unknown[0] if unknown else ''} (there are {known})")
+        allowed &= wanted
+    constraint = strip_ours(facts.features)
+    if constraint:
+        allowed &= world.zones_with(constraint)
+    if facts.excluded_nodes:
+        allowed -= _emptied(expand(facts.excluded_nodes), world)
+    if not allowed:
+        raise _Refused(Code.NO_ZONE, "its partition, zones=, --nodelist, --constraint and --exclude leave none")
+    return None if allowed == everything and len(partitions) == 1 else allowed
+
+
+def _emptied(excluded: Iterable[str], world: World) -> frozenset[str]:
+    """Zones of which every node is excluded."""
+    counts = world.zones_of(excluded)
+    return frozenset(zone for zone, count in counts.items() if count >= len(world.site.topology.zones[zone].nodes))
+
+
+def _class(envelope: Envelope, world: World) -> WorkClass:
+    if envelope.job_class is None:
+        return _NO_CLASS
+    classes = world.site.policy.classes
+    if envelope.job_class not in classes:
+        known = ", ".join(sorted(classes)) or "none"
+        raise _Refused(Code.ENVELOPE, f"class={envelope.job_class}: this site's classes are {known}")
+    return classes[envelope.job_class]
+
+
+def _tier(facts: JobFacts, envelope: Envelope, work_class: WorkClass, world: World) -> tuple[Tier, str]:
+    """The tier, and the QOS to ask for on its behalf: an explicit QOS, else tier=, else the class's, else the default."""
+    policy = world.site.policy
+    by_qos = {tier.qos: tier for tier in policy.tiers.values()}
+    fallback = policy.tiers[policy.default_tier]
+    asked = envelope.tier
+    if asked is not None and asked not in policy.tiers:
+        raise _Refused(Code.TIER, f"tier={asked}: this site's tiers are {', '.join(policy.tiers)}")
+    if facts.qos:
+        tier = by_qos.get(facts.qos, fallback)
+        if asked is not None and asked != tier.name:
+            raise _Refused(
+                Code.TIER,
+                f"--qos={facts.qos} stands for tier {tier.name}, but the comment says tier={asked}; "
+                f"leave one out, or write --qos={policy.tiers[asked].qos}",
+            )
+        qos = ""
+    elif asked is not None or work_class.tier is not None:
+        tier = policy.tiers[asked or work_class.tier or policy.default_tier]
+        qos = tier.qos
+    else:
+        tier, qos = by_qos.get(facts.default_qos, fallback), ""
+    _check_promise(envelope, tier)
+    return tier, qos
+
+
+def _check_promise(envelope: Envelope, tier: Tier) -> None:
+    """The comment may not promise itself more than the tier does."""
+    if tier.notice_s is None:
+        return
+    if envelope.preemptible is False:
+        raise _Refused(Code.TIER, f"preemptible=no, but tier {tier.name} may be preempted; ask for a tier that is not")
+    if envelope.notice_s is not None and envelope.notice_s > tier.notice_s:
+        raise _Refused(
+            Code.TIER,
+            f"notice={format_duration(envelope.notice_s)} is more than tier {tier.name} gives, "
+            f"{format_duration(tier.notice_s)}",
+        )
+
+
+def _watts(
+    envelope: Envelope, work_class: WorkClass, partition: Partition, ask: NodeAsk, world: World
+) -> tuple[int, int, int]:
+    """est, max and headroom of one copy, in W."""
+    factor = work_class.max_factor_milli or world.site.policy.max_factor_milli
+    estimate = work_class.est_w or _estimate(partition, ask, world)
+    resolved = resolve(envelope, ask.nodes, ask.gpus * ask.nodes, factor, estimate)
+    est_w, max_w = resolved.est_w, resolved.max_w
+    cap_w = work_class.max_w
+    if cap_w is not None and max_w > cap_w:
+        if envelope.max is not None or est_w > cap_w:
+            raise _Refused(
+                Code.CLASS_LIMIT, subject=work_class.name, asked_w=max(est_w, max_w), free_w=cap_w,
+            )
+        max_w = cap_w
+    headroom_w = resolved.headroom_w if resolved.headroom_w is not None else work_class.headroom_w or 0
+    return est_w, max_w, headroom_w
+
+
+def _estimate(partition: Partition, ask: NodeAsk, world: World) -> int:
+    cpus, gpus = max(partition.node_cpus, 1), partition.node_gpus
+    share = 1_000 if ask.exclusive else max(-(-ask.cpus * 1_000 // cpus), -(-ask.gpus * 1_000 // gpus) if gpus else 0)
+    zones = [world.site.topology.zones[name] for name in partition.zones]
+    fallback = max((zone.limit_w // max(len(zone.nodes), 1) for zone in zones), default=1)
+    return default_est_w(partition.policy, ask, min(max(share, 1), 1_000), fallback)
+
+
+def _time_limit(facts: JobFacts, partitions: list[Partition]) -> int | None:
+    if facts.time_limit_s is not None:
+        return facts.time_limit_s
+    limits = [partition.record.max_time_s if facts.unlimited else partition.limit_s for partition in partitions]
+    known = [limit for limit in limits if limit is not None]
+    return max(known) if len(known) == len(limits) else None
+
+
+def _opening(hours: Hours | None, now: int, zone: tzinfo) -> int:
+    """When the class may start next, in the site's local time; 0 if that is now."""
+    if hours is None:
+        return 0
+    local = datetime.fromtimestamp(now, zone)
+    second = local.hour * 3_600 + local.minute * 60 + local.second
+    inside = hours.start_s <= second < hours.end_s
+    if hours.end_s <= hours.start_s:
+        inside = second >= hours.start_s or second < hours.end_s
+    if inside:
+        return 0
+    opening = local.replace(hour=hours.start_s // 3_600, minute=hours.start_s % 3_600 // 60, second=hours.start_s % 60)
+    if opening <= local:
+        opening += timedelta(days=1)
+    return int(opening.timestamp())
+
+
+def _waits(facts: JobFacts, work_class: WorkClass, opening: int, now: int) -> Reason | None:
+    if facts.user_hold:
+        return Reason(Code.USER_HOLD)
+    if facts.dependency:
+        return Reason(Code.NOT_ELIGIBLE, detail=f"dependency {facts.dependency}")
+    if facts.begin > now:
+        return Reason(Code.NOT_ELIGIBLE, detail="its begin time has not come")
+    if opening > now and work_class.hours is not None:
+        hours = work_class.hours
+        return Reason(Code.HOURS, work_class.name, detail=f"{_clock(hours.start_s)}-{_clock(hours.end_s)}")
+    return None
+
+
+def _clock(second: int) -> str:
+    return f"{second // 3_600:02d}:{second % 3_600 // 60:02d}"
+
+
+def advice(ask: Ask, now: int) -> str:
+    """A remark for the user where the request is likely not what he wants; empty if there is none."""
+    request = ask.request
+    if ask.deadline is not None and now + (request.time_limit_s or 0) > ask.deadline:
+        return "the time limit ends after the deadline, even if the job starts now"
+    if request.max_w > 2 * request.est_w:
+        return (
+            f"max {format_watts(request.max_w)} is more than twice est {format_watts(request.est_w)}: "
+            "the difference is kept free for bursts"
+        )
+    return ""
+
+

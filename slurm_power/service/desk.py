@@ -1,0 +1,113 @@
+"""What all use cases share: site, ledger, floor, book, clock, mode. Made by the daemon; holds no logic of its own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from secrets import token_urlsafe
+
+from slurm_power.config import Site
+from slurm_power.core.ledger import Ledger
+from slurm_power.core.policy import Mode, Native, Scope, Tier
+from slurm_power.core.queue import SHADOW
+from slurm_power.core.request import Request
+from slurm_power.ports import Clock, NodeRecord, PartitionRecord
+from slurm_power.service.asking import Ask
+from slurm_power.service.binding import Binder
+from slurm_power.service.book import Book, Journal
+from slurm_power.service.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the hook is told: a verdict, a message for the user, and fields of the job description to set."""
+
+    verdict: str
+    message: str = ""
+    fields: Mapping[str, str | int] = field(default_factory=dict)
+
+
+class Desk:
+    """The state that submissions, launches, snapshots and passes work on. One thread only."""
+
+    def __init__(self, site: Site, clock: Clock, journal: Journal, version: tuple[int, int, int] = (22, 5, 8)) -> None:
+        self.clock = clock
+        self.journal = journal
+        self.version = version
+        self.mode = site.policy.mode
+        self.fair_shares: Mapping[tuple[str, str], float] = {}
+        self.seen = 0.0
+        """Monotonic time at which reading of the last whole snapshot began."""
+        self.shadow: Request | None = None
+        """The head of the queue, for which a shadow is booked."""
+        self._install(site, World(site, (), ()), Ledger(site.topology, rule=site.policy.burst, now=clock.now()))
+
+    def _install(self, site: Site, world: World, ledger: Ledger) -> None:
+        self.site = site
+        self.world = world
+        self.floor = ledger.empty()
+        self.binder = Binder(site.topology, site.policy.native is Native.LICENSES)
+        self.book = Book(ledger, self.journal)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger of live claims."""
+        return self.book.ledger
+
+    @property
+    def tiers(self) -> Sequence[Tier]:
+        """The site's tiers, the highest promise first."""
+        return sorted(self.site.policy.tiers.values(), key=lambda tier: tier.rank)
+
+    def now(self) -> int:
+        """The instant; the ledger is brought up to it."""
+        now = self.clock.now()
+        self.ledger.advance(now)
+        return self.ledger.now
+
+    def new_token(self) -> str:
+        """A token that nobody can guess."""
+        return token_urlsafe(9).replace("-", "x").replace("_", "y")
+
+    def acts_on(self, ask: Ask) -> bool:
+        """Whether the mode lets us hold, bind or refuse this job."""
+        if self.mode is not Mode.ENFORCE:
+            return False
+        return self.site.policy.scope is Scope.ALL or bool(ask.facts.reservation)
+
+    def ignored_by(self, request: Request) -> str | None:
+        """The shadow that does not stand in this request's way: one of a lower tier, or its own."""
+        if self.shadow is None:
+            return None
+        own = self.shadow.id == request.id
+        return SHADOW + self.shadow.id if own or request.tier.rank < self.shadow.tier.rank else None
+
+    def survey(self, nodes: Sequence[NodeRecord], partitions: Sequence[PartitionRecord]) -> bool:
+        """Take in Slurm's nodes and partitions. True if the floor changed so that the ledger had to be made anew."""
+        world = World(self.site, nodes, partitions)
+        changed = world.pools() != self.world.pools()
+        if changed:
+            self.rebuild(self.site, world)
+        else:
+            self.world = world
+        for zone in self.site.topology.zones:
+            self.ledger.set_nodes(zone, world.zone_nodes(zone))
+            self.floor.set_nodes(zone, world.all_nodes(zone))
+        return changed
+
+    def change_site(self, site: Site) -> None:
+        """Another site file, on the nodes and partitions that Slurm last showed."""
+        world = World(site, list(self.world.nodes.values()), [p.record for p in self.world.partitions.values()])
+        if site.policy.mode is not self.site.policy.mode:
+            self.mode = site.policy.mode
+        self.rebuild(site, world)
+        for zone in site.topology.zones:
+            self.ledger.set_nodes(zone, world.zone_nodes(zone))
+            self.floor.set_nodes(zone, world.all_nodes(zone))
+
+    def rebuild(self, site: Site, world: World) -> None:
+        """Another site file or other partitions: the same claims on a new floor. The shadow is booked anew later."""
+        before = self.book
+        ledger = Ledger(site.topology, world.pools(), site.policy.burst, self.clock.now())
+        self.shadow = None
+        self._install(site, world, ledger)
+        self.book.take_over(before)
+

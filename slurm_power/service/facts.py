@@ -1,0 +1,205 @@
+"""What a job asks of Slurm, in one shape, whether the submit hook tells it or Slurm's own record does."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from slurm_power.core.nodes import NodeAsk
+from slurm_power.ports import JobRecord
+
+_INFINITE = 4_294_967_295
+_NO_VALUES = frozenset({4_294_967_294, 65_534, 65_535, 254, 255})
+_EXCLUSIVE = 0
+_GPU = re.compile(r"(?:gres[:/])?gpu(?::[A-Za-z][\w.-]*)?(?:[:=](\d+))?")
+_RANGE = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySpec:
+    """An array's number of tasks, and how many of them may run at once (None: all)."""
+
+    tasks: int
+    throttle: int | None = None
+
+    @property
+    def at_once(self) -> int:
+        """The most tasks that can hold watts at one time."""
+        return self.tasks if self.throttle is None else min(self.tasks, self.throttle)
+
+
+@dataclass(frozen=True, slots=True)
+class JobFacts:
+    """A job as its user described it. None and empty stand for "not given"."""
+
+    uid: int
+    user: str = ""
+    account: str = ""
+    qos: str = ""
+    default_qos: str = ""
+    partitions: tuple[str, ...] = ()
+    name: str = ""
+    nodes: int | None = None
+    tasks: int = 1
+    tasks_per_node: int | None = None
+    cpus: int = 1
+    """CPUs of the whole job."""
+    gpus: int = 0
+    """GPUs of the whole job, as far as they do not depend on its nodes."""
+    gpus_per_node: int = 0
+    exclusive: bool = False
+    time_limit_s: int | None = None
+    unlimited: bool = False
+    begin: int = 0
+    dependency: str = ""
+    features: str = ""
+    licenses: str = ""
+    tres: str = ""
+    """Every TRES request, as written: newer Slurm takes licences there too."""
+    required_nodes: str = ""
+    excluded_nodes: str = ""
+    reservation: str = ""
+    comment: str = ""
+    admin_comment: str = ""
+    array: ArraySpec | None = None
+    het: bool = False
+    cron: bool = False
+    batch: bool = True
+    requeue: bool = True
+    user_hold: bool = False
+
+    def shape(self, node_cpus: int, node_gpus: int) -> NodeAsk:
+        """What it asks of each node, on nodes of this size; nodes that it does not name follow from what it needs."""
+        nodes = self.nodes or max(
+            1,
+            -(-self.cpus // max(node_cpus, 1)),
+            -(-self.gpus // node_gpus) if node_gpus else 1,
+            -(-self.tasks // self.tasks_per_node) if self.tasks_per_node else 1,
+        )
+        copies = self.array.at_once if self.array else 1
+        gpus = max(self.gpus_per_node, -(-self.gpus // nodes))
+        return NodeAsk(nodes, max(copies, 1), max(1, -(-self.cpus // nodes)), gpus, self.exclusive)
+
+
+def from_hook(job: Mapping[str, object]) -> JobFacts:
+    """The facts in the job description that the submit hook sends."""
+    tasks = _number(job, "num_tasks")
+    per_node = _number(job, "ntasks_per_node")
+    nodes = _number(job, "min_nodes")
+    if tasks is None:
+        tasks = per_node * nodes if per_node and nodes else nodes or 1
+    cpus = max(tasks * (_number(job, "cpus_per_task") or 1), _number(job, "min_cpus") or 1)
+    limit = _number(job, "time_limit", infinite=True)
+    return JobFacts(
+        uid=_number(job, "user_id") or 0,
+        user=_text(job, "user_name"),
+        account=_text(job, "account") or _text(job, "default_account"),
+        qos=_text(job, "qos"),
+        default_qos=_text(job, "default_qos"),
+        partitions=tuple(name for name in _text(job, "partition").split(",") if name),
+        name=_text(job, "name"),
+        nodes=nodes,
+        tasks=tasks,
+        tasks_per_node=per_node,
+        cpus=cpus,
+        gpus=count_gpus(_text(job, "tres_per_job")) + tasks * count_gpus(_text(job, "tres_per_task")),
+        gpus_per_node=count_gpus(_text(job, "tres_per_node") or _text(job, "gres"))
+        + (_number(job, "sockets_per_node") or 1) * count_gpus(_text(job, "tres_per_socket")),
+        exclusive=_number(job, "shared", zero=True) == _EXCLUSIVE,
+        time_limit_s=None if limit is None or limit == _INFINITE else limit * 60,
+        unlimited=limit == _INFINITE,
+        begin=_number(job, "begin_time") or 0,
+        dependency=_text(job, "dependency"),
+        features=_text(job, "features"),
+        licenses=_text(job, "licenses"),
+        tres=",".join(_text(job, f"tres_per_{what}") for what in ("job", "node", "socket", "task")),
+        required_nodes=_text(job, "req_nodes"),
+        excluded_nodes=_text(job, "exc_nodes"),
+        reservation=_text(job, "reservation"),
+        comment=_text(job, "comment"),
+        admin_comment=_text(job, "admin_comment"),
+        array=parse_array(_text(job, "array_inx")),
+        het=_number(job, "het_job_offset", zero=True) is not None and not job.get("cron_job"),
+        cron=bool(job.get("cron_job")),
+        batch=bool(job.get("batch", True)),
+        requeue=_number(job, "requeue", zero=True) != 0,
+        user_hold=_number(job, "priority", zero=True) == 0,
+    )
+
+
+def from_record(record: JobRecord) -> JobFacts:
+    """The facts in Slurm's own record of a job. Licences, features and excluded nodes may contain our binding."""
+    waits = record.array_tasks != ""
+    return JobFacts(
+        uid=record.uid,
+        user=record.user,
+        account=record.account,
+        qos=record.qos,
+        partitions=tuple(record.partition.split(",")) if record.partition else (),
+        name=record.name,
+        nodes=record.node_count,
+        cpus=record.cpus,
+        gpus=record.gpus,
+        exclusive=record.exclusive,
+        time_limit_s=record.time_limit_s,
+        unlimited=record.time_limit_s is None,
+        begin=record.eligible_time or 0,
+        dependency=record.dependency,
+        features=record.features,
+        licenses=record.licenses,
+        required_nodes=record.required_nodes,
+        excluded_nodes=record.excluded_nodes,
+        reservation=record.reservation,
+        comment=record.comment,
+        admin_comment=record.admin_comment,
+        array=ArraySpec(count_tasks(record.array_tasks), record.array_throttle) if waits else None,
+        het=record.het_job_id is not None,
+        batch=record.batch,
+        requeue=record.requeue,
+        user_hold=record.held,
+    )
+
+
+def count_gpus(tres: str) -> int:
+    """GPUs in a TRES or GRES list: `gres:gpu:8`, `gres/gpu:h100=4,gres/nvme:1`, `gpu`."""
+    total = 0
+    for part in tres.split(","):
+        match = _GPU.fullmatch(part.strip())
+        if match is not None:
+            total += int(match[1] or 1)
+    return total
+
+
+def count_tasks(expression: str) -> int:
+    """Tasks in an array's index expression: `0-99`, `1,3,5-9:2`; what cannot be read counts as one."""
+    total = 0
+    for part in expression.split(","):
+        match = _RANGE.fullmatch(part.strip())
+        if match is None:
+            return max(total, 1)
+        first, last, step = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
+        total += len(range(first, last + 1, max(step, 1)))
+    return total
+
+
+def parse_array(expression: str) -> ArraySpec | None:
+    """`0-99%10` as given to `sbatch --array`; None when empty."""
+    if not expression:
+        return None
+    tasks, _, throttle = expression.partition("%")
+    limit = int(throttle) if throttle.isdigit() and int(throttle) else None
+    return ArraySpec(count_tasks(tasks), limit)
+
+
+def _text(job: Mapping[str, object], key: str) -> str:
+    value = job.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _number(job: Mapping[str, object], key: str, *, zero: bool = False, infinite: bool = False) -> int | None:
+    value = job.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    number = int(value)
+    if number in _NO_VALUES or number < 0 or (number == _INFINITE and not infinite):
+        return None
+    return number if number or zero else None

@@ -1,0 +1,129 @@
+"""The launch gate: compare and reserve on the nodes that Slurm has really chosen, in one step."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from slurm_power.core.claim import Claim, split_over
+from slurm_power.core.ledger import Shortfall
+from slurm_power.core.lifecycle import CLAIMING, Event, State
+from slurm_power.core.policy import Mode
+from slurm_power.core.reasons import Code, Reason
+from slurm_power.core.units import format_watts
+from slurm_power.service.asking import Ask, Free, interpret
+from slurm_power.service.book import Entry
+from slurm_power.service.desk import Desk, Reply
+from slurm_power.service.facts import from_record
+from slurm_power.service.world import expand
+
+_RETRY_S = 2
+
+
+def job_of(env: Mapping[str, str]) -> int | None:
+    """The id of the job that the gate asks about; None where its environment does not say."""
+    text = env.get("SLURM_JOB_ID", "")
+    return int(text) if text.isdigit() else None
+
+
+def launch(desk: Desk, env: Mapping[str, str]) -> Reply:
+    """Whether the job may start on its nodes. Asked again for the same start, it answers the same."""
+    job_id = job_of(env)
+    entry = desk.book.of_job(job_id) if job_id is not None else None
+    now = desk.now()
+    counts = desk.world.zones_of(expand(env.get("SLURM_JOB_NODELIST", "")))
+    if desk.mode is not Mode.ENFORCE or not counts:
+        return Reply("allow")
+    if entry is None or job_id is None:
+        return Reply("deny", "slurm_power does not know this job")
+    start = (job_id, _restarts(env))
+    if entry.gate == start and entry.state is State.RUNNING:
+        return Reply("allow")
+    claim = claim_on(desk, entry, counts, now)
+    if isinstance(claim, str):
+        return _denied(desk, entry, claim, now)
+    short = desk.ledger.shortfall_instead(entry.key, claim)
+    if short is not None and (entry.state is not State.FREE or _ours(desk, entry)):
+        return _short(desk, entry, short, now)
+    entry.gate = start
+    entry.gate_asked = None
+    entry.touched = desk.clock.monotonic()
+    desk.book.move(entry, Event.LAUNCH, claim)
+    desk.book.decided(entry, "launch", now, desk.mode)
+    return Reply("allow")
+
+
+def end(desk: Desk, env: Mapping[str, str]) -> Reply:
+    """A job's end, as the epilog tells it: the claim stays until the job has left COMPLETING, which a poll sees."""
+    job_id = job_of(env)
+    entry = desk.book.of_job(job_id) if job_id is not None else None
+    if entry is not None:
+        desk.book.decided(entry, "end", desk.now(), desk.mode)
+    return Reply("allow")
+
+
+def claim_on(desk: Desk, entry: Entry, counts: Mapping[str, int], now: int, end_at: int | None = None) -> Claim | str:
+    """The claim of an entry on so many nodes in each zone; a text where it has no envelope that can be read."""
+    ask = ask_of(desk, entry, now)
+    if isinstance(ask, str):
+        return ask
+    single = ask.request.with_copies(1)
+    nodes = sum(counts.values())
+    est_w, max_w = single.est_w, single.max_w
+    if ask.scales and nodes > single.ask.nodes:
+        est_w = -(-est_w * nodes // single.ask.nodes)
+        max_w = -(-max_w * nodes // single.ask.nodes)
+    charges = split_over(dict(counts), est_w, max_w)
+    share = max(desk.ledger.nodes[zone].share_milli(single.ask) for zone in counts)
+    claim = replace(single, id=entry.key).claim(charges, now, share)
+    if end_at is not None and end_at > now:
+        claim = claim.at(type(claim.window)(now, end_at))
+    return claim
+
+
+def ask_of(desk: Desk, entry: Entry, now: int) -> Ask | str:
+    """What the entry asks for; read from Slurm's record where the submission was never seen."""
+    if entry.ask is not None:
+        return entry.ask
+    if entry.record is None:
+        return "slurm_power has not seen this job"
+    facts = replace(from_record(entry.record), user_hold=False, dependency="", begin=0)
+    found = interpret(facts, desk.world, entry.key, now, entry.record.submit_time)
+    if isinstance(found, Ask):
+        entry.ask = found
+        return found
+    if isinstance(found, Free):
+        return "its nodes lie in zones, but it asked for none"
+    return "; ".join(reason.text for reason in found.reasons)
+
+
+def _restarts(env: Mapping[str, str]) -> int:
+    text = env.get("SLURM_JOB_RESTART_COUNT", "0")
+    return int(text) if text.isdigit() else 0
+
+
+def _ours(desk: Desk, entry: Entry) -> bool:
+    return entry.ask is not None and desk.acts_on(entry.ask)
+
+
+def _short(desk: Desk, entry: Entry, short: Shortfall, now: int) -> Reply:
+    """Deny; but a job that a denial would kill waits a while first."""
+    record = entry.record
+    dies = record is not None and not (record.batch and record.requeue)
+    if dies:
+        moment = desk.clock.monotonic()
+        if entry.gate_asked is None:
+            entry.gate_asked = moment
+        if moment - entry.gate_asked < desk.site.policy.gate_wait_s:
+            return Reply("wait", fields={"seconds": _RETRY_S})
+    why = f"{short.element} lacks {format_watts(short.asked_w - short.free_w)}"
+    return _denied(desk, entry, why, now)
+
+
+def _denied(desk: Desk, entry: Entry, why: str, now: int) -> Reply:
+    reason = Reason(Code.GATE, detail=why)
+    entry.note = reason.text
+    entry.gate_asked = None
+    entry.touched = desk.clock.monotonic()
+    if entry.state in CLAIMING or entry.state in (State.FREE, State.DENIED):
+        desk.book.move(entry, Event.DENY)
+    desk.book.decided(entry, "deny", now, desk.mode, [reason.as_json()])
+    return Reply("deny", reason.text)

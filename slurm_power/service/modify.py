@@ -1,0 +1,135 @@
+"""A user's `scontrol update`, `hold` or `release`: what admission decided stays as it is.
+
+Slurm's own superusers never come here. On Slurm 22.05 strangers do (ownership is checked later), so nothing here
+changes what we believe of a job unless its owner asks.
+"""
+
+from collections.abc import Mapping
+
+from slurm_power.core.envelope import parse_comment
+from slurm_power.core.errors import EnvelopeError
+from slurm_power.core.lifecycle import Event, State
+from slurm_power.core.policy import Mode
+from slurm_power.core.record import Standing, find_record
+from slurm_power.core.window import Window
+from slurm_power.ports import HoldKind
+from slurm_power.service.asking import forbidden
+from slurm_power.service.book import Entry
+from slurm_power.service.desk import Desk, Reply
+from slurm_power.service.facts import from_hook
+
+_ALLOW = Reply("allow")
+_HARMLESS = frozenset({"priority", "time_limit", "time_min", "begin_time", "end_time", "name"})
+"""Fields that have rules of their own below, or that admission does not look at."""
+_WHY = (
+    "power was admitted for this job as it was submitted; to change it, hold it first (scontrol hold), "
+    "change it, and release it"
+)
+
+
+def modify(desk: Desk, uid: int, job: Mapping[str, object], rec: Mapping[str, object]) -> Reply:
+    """Decide on a user's change of a job; `job` holds the changed fields, `rec` the job as Slurm has it."""
+    entry = _entry_of(desk, rec)
+    if entry is None or desk.mode is not Mode.ENFORCE or entry.state is State.FREE:
+        return _unknown(desk, rec, job)
+    owner = uid == rec.get("user_id")
+    facts = from_hook(job)
+    refused = forbidden(facts)
+    if refused is not None:
+        return _deny(refused.text)
+    if entry.state in (State.WAITING, State.PARKED):
+        reply = _change_of_held(desk, entry, job, owner=owner)
+    else:
+        reply = _change_of_admitted(desk, entry, job, rec)
+    if reply is None and "priority" in job:
+        reply = _priority(desk, entry, job, owner=owner)
+    return reply or _ALLOW
+
+
+def _entry_of(desk: Desk, rec: Mapping[str, object]) -> Entry | None:
+    job_id = rec.get("job_id")
+    entry = desk.book.of_job(job_id) if isinstance(job_id, int) else None
+    if entry is not None:
+        return entry
+    record = find_record(str(rec.get("admin_comment") or ""))
+    return desk.book.get(record.token) if record is not None else None
+
+
+def _unknown(desk: Desk, rec: Mapping[str, object], job: Mapping[str, object]) -> Reply:
+    """A job that we do not act on. One that says it is held for power is not let go, though."""
+    record = find_record(str(rec.get("admin_comment") or ""))
+    held = record is not None and record.standing is Standing.HOLD
+    if held and desk.mode is Mode.ENFORCE and _releases(job):
+        return _deny("this job is held for power; it is released when its watts are free")
+    return _ALLOW
+
+
+def _change_of_held(desk: Desk, entry: Entry, job: Mapping[str, object], *, owner: bool) -> Reply | None:
+    """A job without a claim may be changed as its user likes; it is read anew before it is admitted."""
+    comment = job.get("comment")
+    if isinstance(comment, str) and comment:
+        try:
+            parse_comment(comment, desk.now(), desk.site.timezone)
+        except EnvelopeError as error:
+            return _deny(str(error))
+    if owner and set(job) - {"priority"}:
+        entry.dirty = True
+    return None
+
+
+def _change_of_admitted(
+    desk: Desk, entry: Entry, job: Mapping[str, object], rec: Mapping[str, object]
+) -> Reply | None:
+    touched = sorted(set(job) - _HARMLESS)
+    if touched:
+        return _deny(f"{', '.join(touched)}: {_WHY}")
+    limit = job.get("time_limit")
+    if isinstance(limit, (int, float)):
+        return _longer(desk, entry, int(limit), rec.get("time_limit"))
+    return None
+
+
+def _longer(desk: Desk, entry: Entry, minutes: int, before: object) -> Reply | None:
+    """A longer time limit is a new question: is the zone free that long?"""
+    claim = desk.ledger.claims.get(entry.key)
+    if claim is None or (isinstance(before, (int, float)) and minutes <= before):
+        return None
+    start = claim.window.start
+    longer = claim.at(Window(start, max(claim.window.end, start + minutes * 60)))
+    short = desk.ledger.shortfall_instead(claim.id, longer)
+    if short is not None:
+        return _deny(f"{short.element} is promised to another job within that time")
+    desk.ledger.replace(claim.id, longer)
+    return None
+
+
+def _priority(desk: Desk, entry: Entry, job: Mapping[str, object], *, owner: bool) -> Reply | None:
+    if not _releases(job):
+        if owner and entry.hold is HoldKind.POWER:
+            entry.hold = HoldKind.BOTH
+            entry.touched = desk.clock.monotonic()
+            desk.book.save(entry)
+        return None
+    if entry.hold is None:
+        return None
+    if entry.hold is HoldKind.POWER:
+        return _deny("this job is held for power; it is released when its watts are free (spower explain)")
+    if owner:
+        # The user lifts his own hold: from now on only power holds the job, and the next pass looks at it.
+        entry.hold = HoldKind.POWER
+        entry.dirty = True
+        entry.touched = desk.clock.monotonic()
+        if entry.state is State.PARKED:
+            desk.book.move(entry, Event.WAIT)
+        else:
+            desk.book.save(entry)
+    return Reply("allow", "your hold is lifted; slurm_power releases the job as soon as its watts are free", {"priority": 0})
+
+
+def _releases(job: Mapping[str, object]) -> bool:
+    priority = job.get("priority")
+    return isinstance(priority, (int, float)) and priority > 0
+
+
+def _deny(why: str) -> Reply:
+    return Reply("deny", f"slurm_power: {why}")

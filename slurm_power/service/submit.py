@@ -1,0 +1,169 @@
+"""A submission: the hook's question, answered from memory."""
+
+from collections.abc import Mapping
+
+from slurm_power.core.admission import Admit, Hold, Reject, Verdict, could_ever_fit, decide
+from slurm_power.core.claim import Charge
+from slurm_power.core.lifecycle import State
+from slurm_power.core.policy import Mode
+from slurm_power.core.reasons import Code, Reason
+from slurm_power.core.record import AdmissionRecord, Standing, put_record
+from slurm_power.core.request import Request
+from slurm_power.core.units import format_watts
+from slurm_power.core.window import format_instant
+from slurm_power.ports import HoldKind
+from slurm_power.service.asking import Ask, Free, advice, forbidden, interpret
+from slurm_power.service.binding import Binding
+from slurm_power.service.book import Entry
+from slurm_power.service.desk import Desk, Reply
+from slurm_power.service.facts import JobFacts, from_hook
+
+_PASS = Reply("pass")
+
+
+def submit(desk: Desk, job: Mapping[str, object]) -> Reply:
+    """Decide on a submission. The claim of an admission counts from here on, under a token."""
+    facts = from_hook(job)
+    now = desk.now()
+    token = desk.new_token()
+    refused = forbidden(facts)
+    asked = Reject((refused,)) if refused else interpret(facts, desk.world, token, now)
+    if isinstance(asked, Free):
+        return _free(desk, facts, token)
+    if isinstance(asked, Reject):
+        return _rejected(desk, facts, token, asked, now)
+    if facts.cron:
+        # Nobody can hold or update a scrontab job: the launch gate is where it meets the budget.
+        return _PASS
+    verdict = judge(desk, asked)
+    if not desk.acts_on(asked):
+        return _observed(desk, asked, verdict, now)
+    return _enforced(desk, asked, verdict, now)
+
+
+def judge(desk: Desk, ask: Ask) -> Verdict:
+    """The verdict on an ask that is new to the ledger; the same question that `spower check` puts."""
+    reason = ask.waits or (Reason(Code.HET) if ask.facts.het else None)
+    request = ask.request
+    if reason is None and not request.not_before > desk.ledger.now:
+        reason = _rumours(desk, request)
+    verdict = decide(request, desk.ledger, desk.floor, ignore=desk.ignored_by(request), others=desk.tiers)
+    if isinstance(verdict, Reject) and request.ask.copies > 1 and could_ever_fit(request.with_copies(1), desk.floor):
+        verdict = Hold((Reason(Code.ARRAY),))
+    if reason is not None and not isinstance(verdict, Reject):
+        earliest = request.not_before if request.not_before > desk.ledger.now else None
+        return Hold((reason,), earliest)
+    return verdict
+
+
+def per_copy(charges: tuple[Charge, ...], copies: int) -> tuple[Charge, ...]:
+    """The charges of one task of an array."""
+    return tuple(Charge(c.zone, c.nodes // copies, c.est_w // copies, c.max_w // copies) for c in charges)
+
+
+def _rumours(desk: Desk, request: Request) -> Reason | None:
+    """Submissions that Slurm has not shown yet may hold only so many watts of one user."""
+    cap_w = desk.site.policy.rumour_cap_w
+    unseen = (e for e in desk.book.in_state(State.ADMITTED) if e.uid == request.uid and not e.seen)
+    held_w = sum(desk.ledger.claims[e.key].est_w for e in unseen)
+    if held_w and held_w + request.est_w > cap_w:
+        return Reason(Code.RUMOURS, str(request.uid), request.est_w, max(cap_w - held_w, 0))
+    return None
+
+
+def _enforced(desk: Desk, ask: Ask, verdict: Verdict, now: int) -> Reply:
+    if isinstance(verdict, Reject):
+        return _rejected(desk, ask.facts, ask.request.id, verdict, now)
+    if isinstance(verdict, Admit):
+        charges = per_copy(verdict.claim.charges, ask.request.ask.copies)
+        binding = desk.binder.bind(ask, ask.request.id, charges)
+        if isinstance(binding, Binding):
+            return _admitted(desk, ask, verdict, binding, now)
+        verdict = Hold((binding,))
+    return _held(desk, ask, verdict, now)
+
+
+def _admitted(desk: Desk, ask: Ask, verdict: Admit, binding: Binding, now: int) -> Reply:
+    entry = _entry(desk, ask, State.ADMITTED, verdict, now)
+    entry.charges = per_copy(verdict.claim.charges, ask.request.ask.copies)
+    desk.book.add(entry, verdict.claim)
+    desk.book.decided(entry, "admit", now, desk.mode)
+    fields: dict[str, str | int] = {
+        "licenses": binding.licenses,
+        "features": binding.features,
+        "admin_comment": binding.admin_comment,
+    }
+    if binding.excluded_nodes is not None:
+        fields["exc_nodes"] = binding.excluded_nodes
+    if ask.qos:
+        fields["qos"] = ask.qos
+    return Reply("admit", describe(verdict, ask, now), {name: value for name, value in fields.items() if value != ""})
+
+
+def _held(desk: Desk, ask: Ask, verdict: Hold, now: int) -> Reply:
+    users = ask.facts.user_hold
+    state = State.PARKED if ask.waits is not None or ask.facts.het else State.WAITING
+    entry = _entry(desk, ask, state, verdict, now)
+    entry.hold = HoldKind.USER if users else HoldKind.POWER
+    desk.book.add(entry)
+    desk.book.decided(entry, "hold", now, desk.mode, [reason.as_json() for reason in verdict.reasons])
+    record = AdmissionRecord(entry.token, Standing.HOLD, ask.request.tier.name, hold=entry.hold)
+    fields: dict[str, str | int] = {"priority": 0, "admin_comment": put_record(ask.facts.admin_comment, record)}
+    if ask.qos:
+        fields["qos"] = ask.qos
+    return Reply("hold", describe(verdict, ask, now), fields)
+
+
+def _observed(desk: Desk, ask: Ask, verdict: Verdict, now: int) -> Reply:
+    """Observe records; advise says it too. The job goes in untouched."""
+    entry = _entry(desk, ask, State.FREE, verdict, now)
+    reasons = () if isinstance(verdict, Admit) else verdict.reasons
+    desk.book.add(entry)
+    action = f"would-{type(verdict).__name__.lower()}"
+    desk.book.decided(entry, action, now, desk.mode, [reason.as_json() for reason in reasons])
+    if desk.mode is Mode.ADVISE:
+        return Reply("pass", "would be " + describe(verdict, ask, now))
+    return _PASS
+
+
+def _rejected(desk: Desk, facts: JobFacts, token: str, verdict: Reject, now: int) -> Reply:
+    stray = Entry(token, token, State.FREE, now, desk.clock.monotonic(), facts.uid, verdict=verdict)
+    enforced = desk.mode is Mode.ENFORCE
+    action = "reject" if enforced else "would-reject"
+    desk.book.decided(stray, action, now, desk.mode, [reason.as_json() for reason in verdict.reasons])
+    if enforced:
+        return Reply("reject", describe(verdict, None, now))
+    return Reply("pass", "would be " + describe(verdict, None, now)) if desk.mode is Mode.ADVISE else _PASS
+
+
+def _free(desk: Desk, facts: JobFacts, token: str) -> Reply:
+    """Marked, so that the launch gate knows it without the daemon."""
+    if desk.mode is not Mode.ENFORCE:
+        return _PASS
+    record = AdmissionRecord(token, Standing.FREE)
+    return Reply("admit", "", {"admin_comment": put_record(facts.admin_comment, record)})
+
+
+def _entry(desk: Desk, ask: Ask, state: State, verdict: Verdict, now: int) -> Entry:
+    token = ask.request.id
+    return Entry(token, token, state, now, desk.clock.monotonic(), ask.facts.uid, ask, verdict=verdict)
+
+
+def describe(verdict: Verdict, ask: Ask | None, now: int) -> str:
+    """The verdict for the user, one line each fact."""
+    if isinstance(verdict, Admit):
+        zones = ", ".join(charge.zone for charge in verdict.claim.charges)
+        watts = f"{format_watts(verdict.claim.est_w)} (at most {format_watts(verdict.claim.max_w)})"
+        lines = [f"admitted to {zones} with {watts}, on {verdict.power_class} power"]
+    else:
+        word = "held" if isinstance(verdict, Hold) else "rejected"
+        lines = [f"{word}: {reason.text}" for reason in verdict.reasons]
+        if isinstance(verdict, Hold) and verdict.earliest is not None:
+            lines.append(f"earliest start: {format_instant(verdict.earliest)}")
+        if verdict.helps:
+            lines.append("would help: " + "; ".join(found.text for found in verdict.helps))
+    if ask is not None and (remark := advice(ask, now)):
+        lines.append(remark)
+    return "\n".join(f"slurm_power: {line}" for line in lines)
+
+

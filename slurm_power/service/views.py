@@ -1,0 +1,256 @@
+"""What the daemon shows: zones and feeds, jobs, one job explained. JSON-ready, in the shapes of docs/json."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from slurm_power.core.admission import Admit, Hold, Reject, Verdict, decide, power_class
+from slurm_power.core.lifecycle import CLAIMING, State
+from slurm_power.core.meter import Meter
+from slurm_power.core.reasons import Cure, Help, Reason
+from slurm_power.core.topology import FeedKind
+from slurm_power.core.window import format_instant
+from slurm_power.ports import Decision, LicenseRecord
+from slurm_power.service.asking import Free, interpret
+from slurm_power.service.book import Entry
+from slurm_power.service.desk import Desk
+from slurm_power.service.facts import JobFacts
+from slurm_power.service.submit import judge
+
+SCHEMA = 1
+
+
+def zones(desk: Desk, licenses: Mapping[str, LicenseRecord] | None = None) -> dict[str, object]:
+    """`spower zones`: every zone and feed with its numbers, and Slurm's own count where it was read."""
+    desk.now()
+    counted = licenses or {}
+    return {
+        "schema": SCHEMA,
+        "mode": str(desk.mode),
+        "zones": [_zone(desk, name, counted) for name in sorted(desk.site.topology.zones)],
+        "feeds": [_feed(desk, name, counted) for name in sorted(desk.site.topology.feeds)],
+    }
+
+
+def _zone(desk: Desk, name: str, licenses: Mapping[str, LicenseRecord]) -> dict[str, object]:
+    zone, meter, nodes = desk.site.topology.zones[name], desk.ledger.meters[name], desk.ledger.nodes[name]
+    return {
+        "name": name,
+        **_numbers(meter),
+        "baseline_w": zone.baseline_w,
+        "reserved_w": 0,
+        "measured_w": None,
+        "lane": str(zone.lane),
+        "redundancy": str(zone.redundancy),
+        "thermal": "normal" if name not in desk.ledger.closed else "critical",
+        "stale": None,
+        "nodes_up": nodes.up,
+        "nodes_idle": nodes.idle,
+        "jobs": sum(1 for _ in desk.ledger.claims_in(name)),
+        **_counted(desk, name, licenses),
+    }
+
+
+def _feed(desk: Desk, name: str, licenses: Mapping[str, LicenseRecord]) -> dict[str, object]:
+    feed = desk.site.topology.feeds[name]
+    return {
+        "name": name,
+        "side": str(feed.side) if feed.side else None,
+        "kind": str(feed.kind) if feed.kind is not FeedKind.POWER else "power",
+        "parent": feed.parent,
+        **_numbers(desk.ledger.meters[name]),
+        "baseline_w": desk.ledger.meters[name].baseline_w,
+        **_counted(desk, name, licenses),
+    }
+
+
+def _numbers(meter: Meter) -> dict[str, object]:
+    return {
+        "limit_w": meter.limit_w,
+        "usable_w": meter.usable_w,
+        "committed_w": meter.committed_w,
+        "burst_w": meter.burst_w,
+        "headroom_w": meter.headroom_w,
+        "room_w": meter.room_w,
+    }
+
+
+def _counted(desk: Desk, name: str, licenses: Mapping[str, LicenseRecord]) -> dict[str, object]:
+    """What Slurm itself counts for this element; None where it has no licence."""
+    licence = desk.binder.licence(name)
+    record = licenses.get(licence) if licence is not None else None
+    return {
+        "license": licence,
+        "license_total": record.total if record else None,
+        "license_used": record.used if record else None,
+    }
+
+
+def jobs(desk: Desk, uid: int | None = None) -> dict[str, object]:
+    """`spower jobs`: every job that the daemon knows, or one user's."""
+    desk.now()
+    entries = sorted(desk.book.entries.values(), key=lambda e: (e.job_id or 1 << 60, e.key))
+    return {"schema": SCHEMA, "jobs": [_job(desk, e) for e in entries if uid is None or e.uid == uid]}
+
+
+def _job(desk: Desk, entry: Entry) -> dict[str, object]:
+    request = entry.ask.request if entry.ask else None
+    claim = desk.ledger.claims.get(entry.key)
+    return {
+        "job": entry.name,
+        "job_id": entry.job_id,
+        "user": entry.record.user if entry.record and entry.record.user else str(entry.uid),
+        "account": request.account if request else "",
+        "name": entry.record.name if entry.record else (entry.ask.facts.name if entry.ask else ""),
+        "state": str(entry.state),
+        "hold": str(entry.hold) if entry.hold else None,
+        "tier": request.tier.name if request else None,
+        "power_class": _power_class(desk, entry),
+        "zones": [charge.zone for charge in claim.charges] if claim else [],
+        "est_w": claim.est_w if claim else request.est_w if request else None,
+        "max_w": claim.max_w if claim else request.max_w if request else None,
+        "note": entry.note,
+    }
+
+
+def explain(desk: Desk, name: str) -> dict[str, object] | None:
+    """`spower explain JOB`: the verdict with reasons, numbers, the earliest start and what would help."""
+    entry = find(desk, name)
+    if entry is None:
+        return None
+    desk.now()
+    verdict = _verdict(desk, entry)
+    shown = _job(desk, entry)
+    reasons = list(verdict.reasons) if isinstance(verdict, (Hold, Reject)) else []
+    helps = [_named(desk, found) for found in verdict.helps] if isinstance(verdict, (Hold, Reject)) else []
+    start = verdict.earliest if isinstance(verdict, Hold) else None
+    return {
+        "schema": SCHEMA,
+        **{key: shown[key] for key in ("job", "job_id", "state", "tier", "power_class", "zones", "est_w", "max_w")},
+        "verdict": _word(entry, verdict),
+        "reasons": [_renamed(desk, reason).as_json() for reason in reasons],
+        "earliest_start": format_instant(start) if start is not None else None,
+        "helps": [found.as_json() for found in helps],
+        "note": entry.note,
+        "sentence": _sentence(desk, entry, verdict, reasons, helps, start),
+    }
+
+
+def check(desk: Desk, facts: JobFacts) -> dict[str, object]:
+    """`spower check`: what would become of such a job; nothing is claimed."""
+    now = desk.now()
+    asked = interpret(facts, desk.world, "check", now)
+    if isinstance(asked, Free):
+        return {"schema": SCHEMA, "verdict": "admit", "zones": [], "reasons": [], "helps": [], "earliest_start": None}
+    verdict = asked if isinstance(asked, Reject) else judge(desk, asked)
+    start = verdict.earliest if isinstance(verdict, Hold) else None
+    return {
+        "schema": SCHEMA,
+        "verdict": type(verdict).__name__.lower(),
+        "zones": [c.zone for c in verdict.claim.charges] if isinstance(verdict, Admit) else [],
+        "reasons": [] if isinstance(verdict, Admit) else [_renamed(desk, r).as_json() for r in verdict.reasons],
+        "helps": [] if isinstance(verdict, Admit) else [_named(desk, found).as_json() for found in verdict.helps],
+        "earliest_start": format_instant(start) if start is not None else None,
+    }
+
+
+def report(decisions: Sequence[Decision], *, would: bool) -> dict[str, object]:
+    """`spower report`: how often each verdict fell, and the lines; with `would`, what observe and advise held back."""
+    chosen = [d for d in decisions if d.action.startswith("would-")] if would else list(decisions)
+    counts: dict[str, int] = {}
+    for decision in chosen:
+        counts[decision.action] = counts.get(decision.action, 0) + 1
+    return {
+        "schema": SCHEMA,
+        "counts": dict(sorted(counts.items())),
+        "decisions": [
+            {
+                "at": format_instant(d.at),
+                "job": d.job,
+                "uid": d.uid,
+                "account": d.account,
+                "action": d.action,
+                "mode": d.mode,
+                "zones": list(d.zones),
+                "reasons": [dict(reason) for reason in d.reasons],
+            }
+            for d in chosen
+        ],
+    }
+
+
+def find(desk: Desk, name: str) -> Entry | None:
+    """The entry of a job as people name it: id, `812_3`, `812+1` or token; of an array, the part that waits."""
+    if name.isdigit():
+        entry = desk.book.of_job(int(name))
+        if entry is not None:
+            return entry
+    by_token = desk.book.get(name)
+    if by_token is not None:
+        return by_token
+    named = [e for e in desk.book.entries.values() if e.name == name or _array_or_het(e) == name]
+    return min(named, key=lambda e: (e.state is not State.WAITING, e.key), default=None)
+
+
+def _array_or_het(entry: Entry) -> str:
+    record = entry.record
+    if record is None:
+        return ""
+    return str(record.array_job_id or record.het_job_id or "")
+
+
+def _verdict(desk: Desk, entry: Entry) -> Verdict | None:
+    """For a job in the queue, what a pass would say now; else what was last said."""
+    if entry.state is not State.WAITING or entry.ask is None:
+        return entry.verdict
+    request = entry.ask.request
+    asked = request.with_copies(1) if request.ask.copies > 1 else request
+    verdict = decide(asked, desk.ledger, desk.floor, ignore=desk.ignored_by(asked), others=desk.tiers)
+    return verdict if not isinstance(verdict, Admit) else entry.verdict
+
+
+def _word(entry: Entry, verdict: Verdict | None) -> str:
+    if entry.state in CLAIMING or entry.state is State.FREE:
+        return "admit"
+    return "reject" if isinstance(verdict, Reject) else "hold"
+
+
+def _sentence(
+    desk: Desk, entry: Entry, verdict: Verdict | None, reasons: list[Reason], helps: list[Help], start: int | None
+) -> str:
+    """The whole answer in one sentence."""
+    if entry.state in CLAIMING:
+        claim = desk.ledger.claims[entry.key]
+        where = ", ".join(charge.zone for charge in claim.charges)
+        return f"Job {entry.name} is {entry.state} in {where} on {_power_class(desk, entry)} power."
+    if entry.state is State.FREE:
+        return f"Job {entry.name} is not ours to hold: it asks for no zone's nodes, or the mode does not act on it."
+    why = "; ".join(_renamed(desk, reason).text for reason in reasons) or entry.note or "it waits for the next pass"
+    parts = [f"Job {entry.name} {'can never run' if isinstance(verdict, Reject) else 'waits'} because {why}"]
+    if start is not None:
+        parts.append(f"earliest start {format_instant(start)}")
+    if helps:
+        parts.append("it " + ", or ".join(found.text for found in helps))
+    return "; ".join(parts) + "."
+
+
+def _power_class(desk: Desk, entry: Entry) -> str | None:
+    claim = desk.ledger.claims.get(entry.key)
+    if claim is None or entry.ask is None:
+        return None
+    lanes = {desk.site.topology.zones[charge.zone].lane for charge in claim.charges}
+    return str(power_class(entry.ask.request.tier, lanes))
+
+
+def _named(desk: Desk, found: Help) -> Help:
+    """A help that names a job as people know it, not by its claim."""
+    if found.cure is not Cure.LATER or not found.after_job:
+        return found
+    entry = desk.book.get(found.after_job)
+    return replace(found, after_job=entry.name if entry is not None else "")
+
+
+def _renamed(desk: Desk, reason: Reason) -> Reason:
+    entry = desk.book.get(reason.detail)
+    return replace(reason, detail=entry.name) if entry is not None else reason
+
+

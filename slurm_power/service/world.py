@@ -1,0 +1,131 @@
+"""The floor as site file and Slurm show it together: partitions and their zones, nodes and their features."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ClusterShell.NodeSet import NodeSet, NodeSetException
+
+from slurm_power.config import Site
+from slurm_power.core.constraint import could_satisfy
+from slurm_power.core.nodes import NodeFree, ZoneNodes, all_free
+from slurm_power.core.policy import PartitionPolicy
+from slurm_power.ports import NodeRecord, PartitionRecord
+
+
+def expand(hostlist: str) -> tuple[str, ...]:
+    """The names in a hostlist; empty where it cannot be read."""
+    try:
+        return tuple(NodeSet(hostlist)) if hostlist else ()
+    except NodeSetException:
+        return ()
+
+
+def fold(names: Iterable[str]) -> str:
+    """The hostlist of these names."""
+    return str(NodeSet.fromlist(list(names)))
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A partition with the zones that its jobs may be placed in, and the size of its nodes."""
+
+    record: PartitionRecord
+    policy: PartitionPolicy
+    zones: tuple[str, ...]
+    outside: bool
+    """Whether some of its nodes lie in no zone."""
+    node_cpus: int
+    node_gpus: int
+
+    @property
+    def limit_s(self) -> int | None:
+        """The time limit of a job that names none: the partition's default, else its maximum, else none."""
+        return self.record.default_time_s if self.record.default_time_s is not None else self.record.max_time_s
+
+
+class World:
+    """Partitions, nodes and features at one moment. Made anew when Slurm's answers change; never changed."""
+
+    def __init__(self, site: Site, nodes: Sequence[NodeRecord], partitions: Sequence[PartitionRecord]) -> None:
+        self.site = site
+        self.nodes: Mapping[str, NodeRecord] = {node.name: node for node in nodes}
+        self.partitions = {record.name: self._partition(record) for record in partitions}
+        self.default_partition = next((record.name for record in partitions if record.default), "")
+        self._by_feature: dict[str, frozenset[str]] = {}
+
+    def pools(self) -> dict[str, tuple[str, ...]]:
+        """For each partition the zones that its jobs choose from."""
+        return {name: partition.zones for name, partition in self.partitions.items() if partition.zones}
+
+    def zone_nodes(self, zone: str) -> ZoneNodes:
+        """What Slurm shows of a zone's nodes; all free where it shows none of them."""
+        names = self.site.topology.zones[zone].nodes
+        known = list(self._known(names))
+        if not known:
+            return all_free(len(names))
+        return gather(known)
+
+    def all_nodes(self, zone: str) -> ZoneNodes:
+        """The zone's nodes as if all were up and idle: what could ever start there."""
+        names = self.site.topology.zones[zone].nodes
+        known = list(self._known(names))
+        if not known:
+            return all_free(len(names))
+        return all_free(len(known), max(node.cpus for node in known), max(node.gpus for node in known))
+
+    def zones_with(self, constraint: str) -> frozenset[str]:
+        """The zones whose nodes could satisfy a feature expression."""
+        found = self._by_feature.get(constraint)
+        if found is None:
+            found = frozenset(
+                name
+                for name, zone in self.site.topology.zones.items()
+                if could_satisfy(constraint, [frozenset(n.features) for n in self._known(zone.nodes)])
+            )
+            self._by_feature[constraint] = found
+        return found
+
+    def zones_of(self, nodes: Iterable[str]) -> dict[str, int]:
+        """How many of these nodes lie in each zone; nodes of no zone are left out."""
+        counts: dict[str, int] = {}
+        for node in nodes:
+            zone = self.site.topology.zone_of_node.get(node)
+            if zone is not None:
+                counts[zone] = counts.get(zone, 0) + 1
+        return counts
+
+    def _known(self, names: Iterable[str]) -> Iterable[NodeRecord]:
+        return (self.nodes[name] for name in names if name in self.nodes)
+
+    def _partition(self, record: PartitionRecord) -> Partition:
+        names = expand(record.nodes)
+        policy = self.site.policy.partitions.get(record.name, PartitionPolicy(record.name))
+        counts = self.zones_of(names)
+        zones = policy.zones if policy.zones is not None else tuple(sorted(counts))
+        known = list(self._known(names))
+        return Partition(
+            record=record,
+            policy=policy,
+            zones=zones,
+            outside=sum(counts.values()) < len(names),
+            node_cpus=max((node.cpus for node in known), default=1),
+            node_gpus=max((node.gpus for node in known), default=0),
+        )
+
+
+def gather(nodes: Iterable[NodeRecord]) -> ZoneNodes:
+    """The nodes of one zone, in the shape that the ledger keeps."""
+    up = [node for node in nodes if node.up]
+    idle = [node for node in up if not node.cpus_alloc and not node.gpus_alloc]
+    partly = tuple(
+        NodeFree(node.cpus - node.cpus_alloc, node.gpus - node.gpus_alloc)
+        for node in up
+        if (node.cpus_alloc or node.gpus_alloc) and node.cpus > node.cpus_alloc
+    )
+    return ZoneNodes(
+        up=len(up),
+        idle=len(idle),
+        cpus=max((node.cpus for node in up), default=1),
+        gpus=max((node.gpus for node in up), default=0),
+        partly=partly,
+    )
