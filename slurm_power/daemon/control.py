@@ -53,7 +53,7 @@ class ControlHandler:
         name = str(request.get("job", ""))
         found = views.explain(self._desk, name)
         if found is None:
-            raise UsageError(f"slurm_power knows no job {name or '(none given)'}; spower jobs lists those that it knows")
+            raise UsageError(f"no job {name or '(none given)'} is known; spower jobs lists those that are")
         return found
 
     async def _check(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:

@@ -1,13 +1,17 @@
-"""The daemon's loop: observe → plan → apply → record, on events and on a tick. A failed read keeps the last good state."""
+"""The daemon's loop: observe → plan → apply → record, on events and on a tick.
+
+A failed read keeps the last good state.
+"""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.core.errors import PowerError, SlurmError, StoreError
-from slurm_power.core.policy import Mode
+from slurm_power.core.policy import Mode, Native
 from slurm_power.ports import Clock, Intent, JobRecord, LicenseRecord, NodeRecord, Outcome, PartitionRecord, Slurm
 from slurm_power.service.desk import Desk
 from slurm_power.service.observe import Observer
@@ -63,6 +67,8 @@ class Rounds:
         self._partitions_at = float("-inf")
         self._shares_at = float("-inf")
         self._nodes: Sequence[NodeRecord] = ()
+        self._licenses: frozenset[str] = frozenset()
+        self._missing: tuple[str, ...] = ()
 
     def soon(self) -> None:
         """Something happened: do not wait for the tick."""
@@ -125,14 +131,25 @@ class Rounds:
         nodes = await asyncio.to_thread(self._slurm.nodes)
         if begun - self._partitions_at >= self._pace.partitions_s:
             self._partitions = await asyncio.to_thread(self._slurm.partitions)
+            self._licenses = frozenset(await self.licenses())
             self._partitions_at = begun
         if begun - self._shares_at >= self._pace.shares_s:
             self._desk.fair_shares = await self._fair_shares()
             self._shares_at = begun
         if nodes != self._nodes or begun == self._partitions_at:
             self._nodes = nodes
-            self._desk.survey(nodes, self._partitions)
+            self._desk.survey(nodes, self._partitions, self._licenses)
+            self._warn_of_missing()
         return await asyncio.to_thread(self._slurm.jobs)
+
+    def _warn_of_missing(self) -> None:
+        """Slurm lacks licences of ours: it does not guard those watts while we are away. Said once."""
+        missing = self._desk.binder.missing if self._desk.site.policy.native is Native.LICENSES else ()
+        if missing != self._missing:
+            self._missing = missing
+            if missing:
+                extra = {"missing": missing[:20], "count": len(missing)}
+                _log.warning("Slurm lacks licences; see `spower render slurm`", extra=extra)
 
     async def _fair_shares(self) -> dict[tuple[str, str], float]:
         """Without them the queue goes on, by age."""
@@ -194,8 +211,6 @@ class Rounds:
 
     async def _pause(self) -> None:
         await asyncio.sleep(self._pace.gap_s)
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), max(self._pace.tick_s - self._pace.gap_s, 0))
-        except TimeoutError:
-            pass
         self._wake.clear()

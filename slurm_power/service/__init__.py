@@ -1,1 +1,1 @@
-"""Use cases over the ports: submit, modify, launch, observe, release, explain. Nothing here touches Slurm or a socket."""
+"""Use cases over the ports: submit, modify, launch, observe, release, explain. No Slurm and no socket here."""

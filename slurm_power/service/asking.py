@@ -1,4 +1,4 @@
-"""From what a job says to a request for watts: envelope, tier, class, shape, zones. Pure; decides nothing about room."""
+"""From what a job says to a request for watts: envelope, tier, class, shape, zones. Decides nothing about room."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -110,9 +110,9 @@ def _interpret(facts: JobFacts, world: World, token: str, now: int, submitted: i
 def forbidden(facts: JobFacts) -> Reason | None:
     """What a user may not ask for himself: our licences and features, another job's allocation."""
     if asks_for_ours(facts.licenses) or tres_asks_for_ours(facts.tres):
-        return Reason(Code.FORBIDDEN, detail="licences that begin with pw_ are given by slurm_power; leave out --licenses")
+        return Reason(Code.FORBIDDEN, detail="licences pw_… are given by slurm_power; leave them out")
     if feature_asks_for_ours(facts.features):
-        return Reason(Code.FORBIDDEN, detail="features that begin with pw_ are set by slurm_power; use power:zones=NAME")
+        return Reason(Code.FORBIDDEN, detail="features pw_… are set by slurm_power; write power:zones=NAME")
     if "expand:" in facts.dependency:
         return Reason(Code.FORBIDDEN, detail="dependency=expand would grow a job past its watts; submit a larger job")
     return None
@@ -143,7 +143,8 @@ def _zones(facts: JobFacts, envelope: Envelope, partitions: list[Partition], wor
         unknown = sorted(wanted - world.site.topology.zones.keys())
         if unknown or not wanted:
             known = ", ".join(sorted(everything)[:8])
-            raise _Refused(Code.NO_ZONE, f"zones={envelope.zones}: no zone {unknown[0] if unknown else ''} (there are {known})")
+            missing = unknown[0] if unknown else envelope.zones
+            raise _Refused(Code.NO_ZONE, f"zones={envelope.zones}: there is no {missing}; there are {known}")
         allowed &= wanted
     constraint = strip_ours(facts.features)
     if constraint:

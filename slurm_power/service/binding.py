@@ -1,9 +1,9 @@
 """Binding a job to its zones in Slurm's own terms: licences, features or excluded nodes, and the admission record."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from slurm_power.core.binding import bind_features, licence_of, licence_plan, licence_request
+from slurm_power.core.binding import LicensePlan, bind_features, feature_of, licence_plan, licence_request
 from slurm_power.core.claim import Charge
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.record import AdmissionRecord, Standing, put_record
@@ -24,22 +24,33 @@ class Binding:
 
 
 class Binder:
-    """Binds jobs on one topology."""
+    """Binds jobs on one topology.
 
-    def __init__(self, topology: Topology, licenses: bool) -> None:
+    `licenses`: the names that Slurm has; ours that it lacks are left out, for it would refuse the whole submission.
+    `features`: the features that nodes have in Slurm; a zone whose feature is missing is bound by excluded nodes.
+    """
+
+    def __init__(self, topology: Topology, licenses: Collection[str], features: Collection[str]) -> None:
         self._topology = topology
-        self._plan = licence_plan(topology) if licenses else None
-        self._names = frozenset(self._plan.counts) if self._plan is not None else frozenset()
+        plan = licence_plan(topology)
+        known = tuple(licence for licence in plan.licences if licence.name in licenses)
+        elements = {licence.element for licence in known}
+        self.missing = tuple(licence.name for licence in plan.licences if licence.name not in licenses)
+        self._zones = frozenset(zone for zone in topology.zones if zone in elements)
+        self._features = features
+        self._names = {licence.element: licence.name for licence in known}
+        taps = {zone: tuple(tap for tap in of_zone if tap.feed in elements) for zone, of_zone in plan.taps.items()}
+        self._plan = LicensePlan(known, taps)
 
     def bind(self, ask: Ask, token: str, charges: Sequence[Charge]) -> Binding | Reason:
         """The binding of a job (one task of an array) with these charges, or why there is none."""
-        licenses = ask.licenses
-        if self._plan is not None:
-            request = licence_request(charges, self._plan, ask.licenses)
-            if request is None:
-                return Reason(Code.BINDING, detail="its licences and ours are more than Slurm takes in one request")
-            licenses = request
+        licensed = [charge for charge in charges if charge.zone in self._zones]
+        licenses = licence_request(licensed, self._plan, ask.licenses)
+        if licenses is None:
+            return Reason(Code.BINDING, detail="its licences and ours are more than Slurm takes in one request")
         features = bind_features(ask.features, charges)
+        if any(feature_of(charge.zone) not in self._features for charge in charges):
+            features = None
         excluded = None
         if features is None:
             if len(charges) > 1:
@@ -56,8 +67,7 @@ class Binder:
 
     def licence(self, element: str) -> str | None:
         """The name of the licence that counts a zone or feed; None where there is none."""
-        name = licence_of(element)
-        return name if self._plan is not None and name in self._names else None
+        return self._names.get(element)
 
     def _all_but(self, zone: str, already: str) -> str:
         others = (node for name, z in self._topology.zones.items() if name != zone for node in z.nodes)

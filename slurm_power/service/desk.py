@@ -1,12 +1,12 @@
 """What all use cases share: site, ledger, floor, book, clock, mode. Made by the daemon; holds no logic of its own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from secrets import token_urlsafe
 
 from slurm_power.config import Site
 from slurm_power.core.ledger import Ledger
-from slurm_power.core.policy import Mode, Native, Scope, Tier
+from slurm_power.core.policy import Mode, Scope, Tier
 from slurm_power.core.queue import SHADOW
 from slurm_power.core.request import Request
 from slurm_power.ports import Clock, NodeRecord, PartitionRecord
@@ -38,13 +38,13 @@ class Desk:
         """Monotonic time at which reading of the last whole snapshot began."""
         self.shadow: Request | None = None
         """The head of the queue, for which a shadow is booked."""
-        self._install(site, World(site, (), ()), Ledger(site.topology, rule=site.policy.burst, now=clock.now()))
+        self._install(site, World(site), Ledger(site.topology, rule=site.policy.burst, now=clock.now()))
 
     def _install(self, site: Site, world: World, ledger: Ledger) -> None:
         self.site = site
         self.world = world
         self.floor = ledger.empty()
-        self.binder = Binder(site.topology, site.policy.native is Native.LICENSES)
+        self.binder = Binder(site.topology, world.licenses, world.features())
         self.book = Book(ledger, self.journal)
 
     @property
@@ -80,34 +80,39 @@ class Desk:
         own = self.shadow.id == request.id
         return SHADOW + self.shadow.id if own or request.tier.rank < self.shadow.tier.rank else None
 
-    def survey(self, nodes: Sequence[NodeRecord], partitions: Sequence[PartitionRecord]) -> bool:
-        """Take in Slurm's nodes and partitions. True if the floor changed so that the ledger had to be made anew."""
-        world = World(self.site, nodes, partitions)
-        changed = world.pools() != self.world.pools()
-        if changed:
-            self.rebuild(self.site, world)
+    def survey(
+        self, nodes: Sequence[NodeRecord], partitions: Sequence[PartitionRecord], licenses: Collection[str]
+    ) -> None:
+        """Take in Slurm's nodes, partitions and names of licences."""
+        if self.world.renew(nodes, partitions, licenses):
+            for zone in self.site.topology.zones:
+                self.ledger.set_nodes(zone, self.world.zone_nodes(zone))
+        else:
+            self._look(World(self.site, nodes, partitions, licenses))
+
+    def change_site(self, site: Site) -> None:
+        """Another site file, on what Slurm last showed."""
+        before = self.world
+        if site.policy.mode is not self.site.policy.mode:
+            self.mode = site.policy.mode
+        records = [partition.record for partition in before.partitions.values()]
+        self._look(World(site, list(before.nodes.values()), records, before.all_licenses))
+
+    def _look(self, world: World) -> None:
+        if world.site is not self.site or world.pools() != self.world.pools():
+            self._rebuild(world)
         else:
             self.world = world
+            self.binder = Binder(self.site.topology, world.licenses, world.features())
         for zone in self.site.topology.zones:
             self.ledger.set_nodes(zone, world.zone_nodes(zone))
             self.floor.set_nodes(zone, world.all_nodes(zone))
-        return changed
 
-    def change_site(self, site: Site) -> None:
-        """Another site file, on the nodes and partitions that Slurm last showed."""
-        world = World(site, list(self.world.nodes.values()), [p.record for p in self.world.partitions.values()])
-        if site.policy.mode is not self.site.policy.mode:
-            self.mode = site.policy.mode
-        self.rebuild(site, world)
-        for zone in site.topology.zones:
-            self.ledger.set_nodes(zone, world.zone_nodes(zone))
-            self.floor.set_nodes(zone, world.all_nodes(zone))
-
-    def rebuild(self, site: Site, world: World) -> None:
+    def _rebuild(self, world: World) -> None:
         """Another site file or other partitions: the same claims on a new floor. The shadow is booked anew later."""
         before = self.book
-        ledger = Ledger(site.topology, world.pools(), site.policy.burst, self.clock.now())
+        ledger = Ledger(world.site.topology, world.pools(), world.site.policy.burst, self.clock.now())
         self.shadow = None
-        self._install(site, world, ledger)
+        self._install(world.site, world, ledger)
         self.book.take_over(before)
 

@@ -123,7 +123,8 @@ def _priority(desk: Desk, entry: Entry, job: Mapping[str, object], *, owner: boo
             desk.book.move(entry, Event.WAIT)
         else:
             desk.book.save(entry)
-    return Reply("allow", "your hold is lifted; slurm_power releases the job as soon as its watts are free", {"priority": 0})
+    message = "your hold is lifted; slurm_power releases the job as soon as its watts are free"
+    return Reply("allow", message, {"priority": 0})
 
 
 def _releases(job: Mapping[str, object]) -> bool:

@@ -185,7 +185,7 @@ class Observer:
             # Its release did not take effect; the claim goes, the job queues again.
             desk.book.move(entry, Event.UNBIND)
         if fresh or entry.hold is None:
-            entry.hold = self._whose_hold(entry, record, found)
+            entry.hold = self._whose_hold(entry, found)
         ask = self._ask_anew(entry, record)
         if ask is None:
             return
@@ -195,7 +195,7 @@ class Observer:
         elif not parked and entry.state is not State.WAITING:
             desk.book.move(entry, Event.WAIT)
 
-    def _whose_hold(self, entry: Entry, record: JobRecord, found: AdmissionRecord | None) -> HoldKind:
+    def _whose_hold(self, entry: Entry, found: AdmissionRecord | None) -> HoldKind:
         """The database knows best (users cannot change it), then the admission record; else it is the user's own."""
         if entry.token in self._holds:
             return self._holds[entry.token]

@@ -1,6 +1,6 @@
 """The floor as site file and Slurm show it together: partitions and their zones, nodes and their features."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ClusterShell.NodeSet import NodeSet, NodeSetException
@@ -8,7 +8,7 @@ from ClusterShell.NodeSet import NodeSet, NodeSetException
 from slurm_power.config import Site
 from slurm_power.core.constraint import could_satisfy
 from slurm_power.core.nodes import NodeFree, ZoneNodes, all_free
-from slurm_power.core.policy import PartitionPolicy
+from slurm_power.core.policy import Native, PartitionPolicy
 from slurm_power.ports import NodeRecord, PartitionRecord
 
 
@@ -44,14 +44,45 @@ class Partition:
 
 
 class World:
-    """Partitions, nodes and features at one moment. Made anew when Slurm's answers change; never changed."""
+    """Partitions, nodes and features. Made anew when these change; `renew` takes in what the nodes are doing."""
 
-    def __init__(self, site: Site, nodes: Sequence[NodeRecord], partitions: Sequence[PartitionRecord]) -> None:
+    def __init__(
+        self,
+        site: Site,
+        nodes: Sequence[NodeRecord] = (),
+        partitions: Sequence[PartitionRecord] = (),
+        licenses: Collection[str] = (),
+    ) -> None:
         self.site = site
+        self.all_licenses = frozenset(licenses)
+        self.licenses = self.all_licenses if site.policy.native is Native.LICENSES else frozenset()
+        """Names of the licences that Slurm has, as far as the site wants them used."""
         self.nodes: Mapping[str, NodeRecord] = {node.name: node for node in nodes}
         self.partitions = {record.name: self._partition(record) for record in partitions}
         self.default_partition = next((record.name for record in partitions if record.default), "")
         self._by_feature: dict[str, frozenset[str]] = {}
+
+    def renew(
+        self, nodes: Sequence[NodeRecord], partitions: Sequence[PartitionRecord], licenses: Collection[str]
+    ) -> bool:
+        """Take in a newer reading. False, and nothing is taken in, if more than the nodes' use has changed."""
+        same = (
+            len(nodes) == len(self.nodes)
+            and frozenset(licenses) == self.all_licenses
+            and list(partitions) == [partition.record for partition in self.partitions.values()]
+            and all(node.name in self.nodes and _same_make(node, self.nodes[node.name]) for node in nodes)
+        )
+        if same:
+            self.nodes = {node.name: node for node in nodes}
+        return same
+
+    def features(self) -> frozenset[str]:
+        """All features that all nodes of some zone have."""
+        found: set[str] = set()
+        for zone in self.site.topology.zones.values():
+            sets = [frozenset(node.features) for node in self._known(zone.nodes)]
+            found |= frozenset.intersection(*sets) if sets else frozenset()
+        return frozenset(found)
 
     def pools(self) -> dict[str, tuple[str, ...]]:
         """For each partition the zones that its jobs choose from."""
@@ -111,6 +142,11 @@ class World:
             node_cpus=max((node.cpus for node in known), default=1),
             node_gpus=max((node.gpus for node in known), default=0),
         )
+
+
+def _same_make(one: NodeRecord, other: NodeRecord) -> bool:
+    """Whether nothing but the use of a node differs."""
+    return (one.cpus, one.gpus, one.features) == (other.cpus, other.gpus, other.features)
 
 
 def gather(nodes: Iterable[NodeRecord]) -> ZoneNodes:
