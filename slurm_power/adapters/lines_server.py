@@ -169,10 +169,7 @@ class LineServer:
     def forget(self, connection: "_Connection") -> None:
         """A connection has ended."""
         self._connections.discard(connection)
-        uid = connection.peer.uid
-        self._by_uid[uid] -= 1
-        if not self._by_uid[uid]:
-            del self._by_uid[uid]
+        self._by_uid[connection.peer.uid] -= 1
 
     def answer(self, connection: "_Connection", line: bytes) -> None:
         """Read the request, ask the handler, and see that the answer goes out, now or when it is ready."""

@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 _LOCK_KEY = 0x706F776572
 """Any number, the same in all processes: the name of PostgreSQL's advisory lock."""
 _LOCK_NAME = "slurm_power_schema"
-_LOCK_S = 30
+_LOCK_WAIT_S = 25
+"""Less than what the engine allows for an answer."""
 
 
 def upgrade(engine: Engine, place: str, revision: str = "head") -> None:
@@ -52,9 +53,9 @@ def _locked(connection: Connection, place: str) -> Iterator[None]:
         yield
     elif connection.dialect.name in ("mariadb", "mysql"):
         # Each DDL statement of MariaDB commits, so the lock belongs to the session and not to the transaction.
-        taken = connection.scalar(text("SELECT GET_LOCK(:name, :wait)"), {"name": _LOCK_NAME, "wait": _LOCK_S - 5})
+        taken = connection.scalar(text("SELECT GET_LOCK(:name, :wait)"), {"name": _LOCK_NAME, "wait": _LOCK_WAIT_S})
         if taken != 1:
-            raise StoreError(f"{place}: another process has been changing the schema for {_LOCK_S - 5} s; try again")
+            raise StoreError(f"{place}: another process has been changing the schema for {_LOCK_WAIT_S} s; try again")
         try:
             yield
         finally:

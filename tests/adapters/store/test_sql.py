@@ -14,9 +14,9 @@ from tempfile import TemporaryDirectory
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, func, make_url, select, text
 
-from slurm_power.adapters.store import SqlStore, StoreDataError, open_store, schema
+from slurm_power.adapters.store import SqlStore, StoreDataError, migrate, open_store, schema
 from slurm_power.adapters.store.engine import make_engine, place_of
 from slurm_power.adapters.store.migrate import upgrade
 from slurm_power.core.errors import StoreError
@@ -154,6 +154,35 @@ def test_upgrade_twice_changes_nothing(url: str) -> None:
     upgrade(engine, url)
     upgrade(engine, url)
     engine.dispose()
+
+
+def test_a_closed_intent_keeps_its_first_result(url: str) -> None:
+    store = open_store(url)
+    opened = [each.id for each in store.open_intents([intent("1"), intent("2")])]
+    store.close_intents([each for each in opened[:1] if each], "done")
+    store.close_intents([each for each in opened if each], "given up")
+    store.close()
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        results = connection.scalars(select(schema.intents.c.result).order_by(schema.intents.c.id)).all()
+    engine.dispose()
+    assert results == ["done", "given up"]
+
+
+def test_a_schema_that_another_process_is_changing(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrate, "_LOCK_WAIT_S", 0)
+    impatient = make_url(server_url)
+    other = create_engine(server_url)
+    with other.connect() as connection:
+        if other.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_lock(migrate._LOCK_KEY)))
+            impatient = impatient.update_query_dict({"options": "-c statement_timeout=50"})
+        else:
+            connection.execute(select(func.get_lock(migrate._LOCK_NAME, 0)))
+        with pytest.raises(StoreError, match=r"another process has been changing the schema|statement timeout"):
+            open_store(impatient.render_as_string(hide_password=False))
+    other.dispose()
+    open_store(server_url).close()
 
 
 def test_rows_out_of_range_are_the_datas_fault(url: str) -> None:

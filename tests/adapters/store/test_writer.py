@@ -33,9 +33,10 @@ class Faulty(MemoryStore):
     def _enter(self, what: str) -> None:
         self.entered.set()
         assert self.go.wait(_LONG_S)
+        fail = self.fail
         self.attempts.release()
-        if self.fail is not None:
-            raise self.fail
+        if fail is not None:
+            raise fail
         if self.bug is not None:
             raise self.bug
         self.calls.append(what)
@@ -205,6 +206,36 @@ def test_what_was_saved_meanwhile_goes_over_what_failed(store: Faulty, make: Cal
     assert list(store.jobs()) == [job("a", est_w=2)]
     assert list(store.decisions()) == [line(1), line(2)]
     assert writer.health().waiting == 0
+
+
+def test_what_is_saved_during_a_failing_write_goes_over_it(store: Faulty, make: Callable[..., StoreWriter]) -> None:
+    writer = make()
+    store.go.clear()
+    writer.save_jobs([job("a", est_w=1), job("b"), job("c")])
+    writer.record([line(1, action="hold")])
+    assert store.entered.wait(_LONG_S)
+    writer.save_jobs([job("a", est_w=2)])
+    writer.drop_jobs(["b"])
+    writer.record([line(1, action="release")])
+    store.fail = StoreError("disk full")
+    store.go.set()
+    store.await_attempts(1)
+    store.fail = None
+    assert writer.flush(_LONG_S)
+    assert list(store.jobs()) == [job("a", est_w=2), job("c")]
+    assert [each.action for each in store.decisions()] == ["hold", "release"]
+    assert writer.health().waiting == 0
+
+
+def test_after_a_bad_row_the_pieces_grow_again(store: Faulty, make: Callable[..., StoreWriter]) -> None:
+    writer = make()
+    store.refused = {"0000"}
+    _stall(writer, store)
+    writer.save_jobs([job(f"{number:04}") for number in range(1_000)])
+    store.go.set()
+    assert writer.flush(_LONG_S)
+    assert len(store.jobs()) == 999
+    assert len(store.calls) < 30
 
 
 def test_what_was_written_is_not_written_twice(store: Faulty, make: Callable[..., StoreWriter]) -> None:
