@@ -9,7 +9,7 @@ local FIELD_END = "\31"
 
 local settings = {
   socket = "/run/slurm_power/hook.sock",
-  gate_timeout_ms = 2000,
+  gate_timeout_ms = 5000,
   gate_wait_s = 300,
   squeue = "/usr/bin/squeue",
   slurm_conf = nil,
@@ -161,8 +161,8 @@ end
 
 local function license_counts(request)
   local counts = {}
-  for part in request:gmatch("[^,;|]+") do
-    local name, count = part:match("^%s*([^:=(@%s]+)[:=]?(%d*)")
+  for part in request:gmatch("[^,;]+") do -- one of several (`a:1|b:1`) counts as none
+    local name, count = part:match("^%s*([^:=(@|%s]+)[:=]?(%d*)%s*$")
     if name then
       counts[name] = (counts[name] or 0) + (tonumber(count) or 1)
     end

@@ -10,6 +10,8 @@ local power = {}
 local NO_VAL, NO_VAL16, INFINITE = 4294967294, 65534, 4294967295
 
 -- What admission looks at, by how Slurm says "not given". A user's change of any of these is a question to the daemon.
+-- `nice` is among them: with priority/basic a change of it gives a held job a priority of 2 or more, and so lifts the
+-- hold. `name` is: the bursts of one user's jobs of one name are summed.
 local TEXTS = {
   "account", "admin_comment", "array_inx", "batch_features", "clusters", "comment", "cpus_per_tres", "dependency",
   "exc_nodes", "features", "licenses", "mem_per_tres", "name", "network", "partition", "prefer", "qos", "req_nodes",
@@ -17,7 +19,7 @@ local TEXTS = {
 }
 local NUMBERS = {
   "cpu_freq_gov", "cpu_freq_max", "cpu_freq_min", "max_cpus", "max_nodes", "min_cpus", "min_mem_per_cpu",
-  "min_mem_per_node", "min_nodes", "num_tasks", "priority", "time_limit", "time_min",
+  "min_mem_per_node", "min_nodes", "nice", "num_tasks", "priority", "time_limit", "time_min",
 }
 local SHORT_NUMBERS = {
   "contiguous", "cores_per_socket", "cpus_per_task", "ntasks_per_core", "ntasks_per_gpu", "ntasks_per_node",
@@ -29,7 +31,7 @@ local TIMES = { "end_time" }
 -- What the daemon is told besides at submit; a user may change it as he likes.
 local MORE_AT_SUBMIT = {
   texts = { "acctg_freq", "assoc_qos", "default_account", "default_qos", "extra", "user_name", "wckey", "work_dir" },
-  numbers = { "delay_boot", "group_id", "het_job_offset", "nice", "site_factor", "user_id", "wait4switch" },
+  numbers = { "delay_boot", "group_id", "het_job_offset", "site_factor", "user_id", "wait4switch" },
   times = { "begin_time", "bitflags", "immediate" },
 }
 
@@ -42,6 +44,12 @@ local RECORD = {
   "tres_per_task", "tres_req_str", "user_id", "user_name",
 }
 
+-- Where a user can name a licence or a feature.
+local NAMING = {
+  "licenses", "features", "batch_features", "prefer", "tres_per_job", "tres_per_node", "tres_per_socket",
+  "tres_per_task",
+}
+
 local SUBMIT_VERDICTS = { admit = true, hold = true, reject = true, pass = true }
 local MODIFY_VERDICTS = { allow = true, deny = true }
 
@@ -52,7 +60,9 @@ local settings = {
   breaker = { timeouts = 3, within_s = 10, rest_s = 5 },
   clock = wire.now,
 }
-local late = {} -- when the last time-outs were; lives as long as slurmctld's Lua state
+-- These live as long as slurmctld's Lua state.
+local late = {} -- when the last time-outs were
+local taken_out = {} -- the priority that an answer took out of the last release
 
 --- Takes the site's settings (slurm_power_hook.lua); those left out stay as they are. Returns the module.
 function power.setup(given)
@@ -162,7 +172,7 @@ end
 -- What the daemon would refuse, and what would undermine the hold if it came in: watts asked for past us, and the
 -- nodes of one job handed to another.
 local function forbidden(job_desc)
-  for _, name in ipairs({ "licenses", "features", "batch_features", "prefer" }) do
+  for _, name in ipairs(NAMING) do
     if (" " .. (job_desc[name] or "")):find("[^%w_.-]pw_") then
       return "names that start with pw_ belong to slurm_power; please leave them out of " .. name
     end
@@ -232,8 +242,31 @@ local function changes(job_desc)
   return fields
 end
 
-local function recorded(job_rec)
-  return collect({}, job_rec, RECORD, NO_VAL)
+-- What names one call of scontrol for several records of an array or of a heterogeneous job; nil for a single job.
+local function call_of(job_desc, job_rec)
+  local several = (job_rec.array_job_id or 0) ~= 0 or (job_rec.het_job_id or 0) ~= 0
+  local meta = several and getmetatable(job_desc)
+  return meta and meta._job_desc
+    and table.concat({ tostring(meta._job_desc), job_rec.array_job_id or 0, job_rec.het_job_id or 0 }, " ")
+end
+
+-- Slurm asks once for each record, always with the same description: what an answer took out of a release for one
+-- record is to be put back for the next.
+local function put_back(job_desc, call)
+  local age = settings.clock() - (taken_out.at or 0)
+  if call and call == taken_out.call and age >= 0 and age < 1 and job_desc.priority == NO_VAL then
+    job_desc.priority = taken_out.priority
+  end
+end
+
+-- The answer to a release may be "it stays held": then no priority is given to Slurm at all.
+local function apply_change(job_desc, in_order, answer, call)
+  local priority = job_desc.priority
+  apply(job_desc, in_order)
+  if answer["n.priority"] and job_desc.priority == 0 and priority ~= 0 then
+    job_desc.priority = NO_VAL
+    taken_out = { call = call, at = settings.clock(), priority = priority }
+  end
 end
 
 --- For slurm_job_modify: returns what that shall return.
@@ -241,22 +274,30 @@ function power.modify(job_desc, job_rec, _, modify_uid)
   if modify_uid == 0 or modify_uid == settings.slurm_uid then
     return slurm.SUCCESS
   end
+  local call = call_of(job_desc, job_rec)
+  put_back(job_desc, call)
   local changed = changes(job_desc)
   if next(changed) == nil then
     return slurm.SUCCESS
   end
-  local request = { v = 1, op = "modify", uid = modify_uid, job = changed, rec = recorded(job_rec) }
+  local record = collect({}, job_rec, RECORD, NO_VAL)
+  local request = { v = 1, op = "modify", uid = modify_uid, job = changed, rec = record }
   local in_order, answer = ask(request, MODIFY_VERDICTS)
+  local denied = slurm.ESLURM_ACCESS_DENIED or slurm.ERROR
   if not in_order then
     slurm.log_info("slurm_power: no answer at modify: %s", answer)
     if wire.only_watching(settings.socket) then
       return slurm.SUCCESS
     end
     say("slurm_power does not answer, and this change touches what it decided about the job: please try again later")
-    return slurm.ESLURM_ACCESS_DENIED or slurm.ERROR
+    return denied
   end
   say(answer.message or "")
-  return answer.verdict == "deny" and (slurm.ESLURM_ACCESS_DENIED or slurm.ERROR) or slurm.SUCCESS
+  if answer.verdict == "deny" then
+    return denied
+  end
+  apply_change(job_desc, in_order, answer, call)
+  return slurm.SUCCESS
 end
 
 return power

@@ -7,7 +7,7 @@ return {
   slurm_uid = 64030,                     -- SlurmUser's uid; his changes of jobs, and root's, are let through
 
   -- The launch gate.
-  gate_timeout_ms = 2000,                -- how long one question may take
+  gate_timeout_ms = 5000,                -- how long one question may take
   gate_wait_s = 300,                     -- how long it waits at most when told to wait; then it denies
   squeue = "/usr/bin/squeue",            -- asked for the admission record while the daemon is away
   slurm_conf = nil,                      -- for a slurm.conf in an unusual place

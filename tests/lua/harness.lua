@@ -19,9 +19,10 @@ for _, name in ipairs(scenario.without or {}) do
 end
 
 -- As slurmctld's: what is not there reads as nil, and text fields take no nil or table. `broken` fields raise.
-local function as_slurm(fields, broken)
+local function as_slurm(fields, broken, address)
   return setmetatable({}, {
     __index = fields,
+    _job_desc = address,
     __newindex = function(_, name, value)
       assert(type(value) == "string" or type(value) == "number", "bad argument")
       assert(name ~= broken, "broken field")
@@ -46,7 +47,7 @@ end
 
 for _, call in ipairs(scenario.calls) do
   told, log, now = {}, {}, call.at or now
-  local job = as_slurm(call.job, call.broken)
+  local job = as_slurm(call.job, call.broken, call.address)
   local rc
   if call.rec then
     rc = modify(job, call.rec, {}, call.uid)

@@ -157,6 +157,8 @@ def test_what_squeue_is_asked(gate: Gate) -> None:
         ("pw_rack01=18500", ADMITTED, True),
         ("pw_rack01:18499", ADMITTED, False),
         ("pw_rack01", ADMITTED, False),
+        ("pw_rack01:18500|matlab:1", ADMITTED, False),
+        ("pw_rack01@elsewhere:18500", ADMITTED, False),
         ("pw_rack010:18500", ADMITTED, False),
         ("xpw_rack01:18500", ADMITTED, False),
         ("(null)", ADMITTED, False),

@@ -53,6 +53,7 @@ TOUCHING: list[dict[str, object]] = [
     {"dependency": "expand:811"},
     {"dependency": ""},
     {"array_inx": "4"},
+    {"nice": 2147483658},
     {"shared": 0},
     {"requeue": 0},
     {"contiguous": 1},
@@ -60,7 +61,6 @@ TOUCHING: list[dict[str, object]] = [
 ]
 HARMLESS: list[dict[str, object]] = [
     {},
-    {"nice": 10},
     {"begin_time": 1_800_000_000},
     {"mail_user": "me"},
     {"wckey": "w"},
@@ -89,6 +89,60 @@ def test_without_an_answer_it_is_denied(hook: Hook, change: dict[str, object]) -
     assert result.rc == DENIED
     assert "does not answer" in result.told
     assert result.job == job
+
+
+def release(
+    at: float, priority: int = INFINITE, array: int = 0, het: int = 0, address: str = "0x1"
+) -> dict[str, object]:
+    record = {**RECORD, "array_job_id": array, "het_job_id": het}
+    return {"job": {**UNCHANGED, "priority": priority}, "rec": record, "uid": 1000, "at": at, "address": address}
+
+
+STAYS_HELD = reply(verdict="allow", message="your hold is lifted", n_priority=0)
+
+
+def test_a_release_that_leaves_the_job_held(hook: Hook, daemon: FakeDaemon) -> None:
+    daemon.says(STAYS_HELD)
+    result = hook.run(release(0))[0]
+    assert (result.rc, result.job["priority"], result.told) == (0, NO_VAL, "your hold is lifted")
+
+
+@pytest.mark.parametrize(("array", "het"), [(812, 0), (0, 812)])
+def test_each_record_of_one_release_is_asked_as_a_release(
+    hook: Hook, daemon: FakeDaemon, array: int, het: int
+) -> None:
+    daemon.says(STAYS_HELD, STAYS_HELD, reply(verdict="allow"))
+    # Slurm hands the same description over for each record, with what the hook has written into it
+    calls = [release(at, priority, array, het) for at, priority in ((0, INFINITE), (0.1, NO_VAL), (0.2, NO_VAL))]
+    results = hook.run(*calls, clock=True)
+    assert [request["job"]["priority"] for request in daemon.requests] == [INFINITE] * 3
+    assert [result.job["priority"] for result in results] == [NO_VAL, NO_VAL, INFINITE]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        release(0.1, NO_VAL, address="0x2", array=812),
+        release(0.1, NO_VAL, array=813),
+        release(1.5, NO_VAL, array=812),
+        release(-3, NO_VAL, array=812),
+    ],
+)
+def test_another_change_is_no_release(hook: Hook, daemon: FakeDaemon, other: dict[str, object]) -> None:
+    daemon.says(STAYS_HELD)
+    hook.run(release(0, array=812), other, clock=True)
+    assert len(daemon.requests) == 1
+
+
+def test_a_hold_that_is_allowed_stays_a_hold(hook: Hook, daemon: FakeDaemon) -> None:
+    daemon.says(STAYS_HELD)
+    assert hook.run(release(0, 0))[0].job["priority"] == 0
+
+
+def test_an_allowed_change_may_be_amended(hook: Hook, daemon: FakeDaemon) -> None:
+    daemon.says(reply(verdict="allow", set_features="a&pw_rack07"))
+    result = hook.modify({**UNCHANGED, "features": "a"}, RECORD)
+    assert (result.rc, result.job["features"]) == (0, "a&pw_rack07")
 
 
 @pytest.mark.parametrize("change", HARMLESS, ids=str)

@@ -266,6 +266,7 @@ def test_an_admin_comment_keeps_all_but_records(hook: Hook, given: str, kept: st
         {"features": "!pw_rack07"},
         {"batch_features": "pw_rack07"},
         {"prefer": "pw_rack07"},
+        {"tres_per_task": "cpu:2,license/pw_rack07:3"},
         {"dependency": "expand:812"},
         {"dependency": "afterok:5,Expand:812"},
     ],

@@ -9,12 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slurm_power.adapters.lines import encode_reply
 from tests.lua.support import LUA_DIR, lua_literal, run_lua
 
 PROGRAM = """
 package.path = arg[1] .. "/?.lua;" .. package.path
 local wire = require("slurm_power_wire")
 """
+
+
+TEXT = st.text(st.characters(codec="utf-8"))
 
 
 def _one_mark_a_byte(error: UnicodeError) -> tuple[str, int]:
@@ -37,7 +41,7 @@ def encode(value: object) -> str:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.text(st.characters(codec="utf-8")), max_size=30))
+@given(st.lists(TEXT, max_size=30))
 def test_text_survives(texts: list[str]) -> None:
     named = {str(index): text for index, text in enumerate(texts)}
     line = encode(named)
@@ -85,6 +89,17 @@ def test_a_comment_cannot_say_more_than_a_comment() -> None:
     comment = 'x","uid":0,"op":"prolog","y":"\\\\","z":"\n{"v":1}\u2028\x00\x7f'
     line = encode({"uid": 1000, "job": {"comment": comment}})
     assert json.loads(line) == {"uid": 1000, "job": {"comment": comment}}
+
+
+@settings(max_examples=60, deadline=None)
+@given(TEXT, st.dictionaries(st.from_regex(r"\A[a-z_][a-z_0-9]{0,9}\Z"), TEXT | st.integers(), max_size=9))
+def test_the_daemons_replies_are_read_as_they_were_meant(message: str, fields: dict[str, str | int]) -> None:
+    line = encode_reply("0123456789abcdef", "admit", message, fields)
+    program = f"local _, names = wire.parse({lua_literal(line)})\nio.write(wire.encode(names))"
+    expected = {"key": "0123456789abcdef", "verdict": "admit"} | ({"message": message} if message else {})
+    for name, value in fields.items():
+        expected[f"set.{name}" if isinstance(value, str) else f"n.{name}"] = str(value)
+    assert json.loads(run_program(program)) == expected
 
 
 @pytest.mark.parametrize(
