@@ -1,0 +1,67 @@
+"""The adapter keeps the contract on a real Slurm."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from slurm_power.adapters.slurm import Runner, SlurmCommands
+from slurm_power.ports import Update
+from tests.adapters.slurm.contract import ODD, SlurmContract
+
+
+class ClusterLab:
+    """Submits by sbatch, and cancels all of it at the end."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+        self.slurm = SlurmCommands(runner)
+        self.license = next(found.name for found in self.slurm.licenses() if found.total >= 100 and not found.used)
+        self.feature = next(node.features[0] for node in self.slurm.nodes() if node.features)
+        self.submitted: list[int] = []
+
+    def submit(self, *, name: str = "job", comment: str = "", array: str = "") -> int:
+        options = ("-J", name, "--comment", comment, *(("-a", array) if array else ()))
+        return self._sbatch(*options, "--wrap", "sleep 300")
+
+    def submit_het(self) -> int:
+        return self._sbatch("-n1", ":", "-n2", "--wrap", "sleep 300")
+
+    def settle(self) -> None:
+        time.sleep(0.2)
+
+    def clear(self) -> None:
+        for job_id in self.submitted:
+            self.runner.run("scancel", str(job_id), check=False)
+
+    def _sbatch(self, *options: str) -> int:
+        common = ("--parsable", "-H", "--requeue", "-D", "/", "-o", "/dev/null", "-n1")
+        job_id = int(self.runner.run("sbatch", *common, *options).out.split(";")[0])
+        self.submitted.append(job_id)
+        return job_id
+
+
+@pytest.mark.cluster
+class TestRealSlurm(SlurmContract):
+    @pytest.fixture
+    def lab(self, real_slurm: Runner) -> Iterator[ClusterLab]:
+        lab = ClusterLab(real_slurm)
+        yield lab
+        lab.clear()
+
+    def test_any_text_arrives_as_it_is(self, lab: ClusterLab) -> None:
+        job_id = lab.submit()
+        (outcome,) = self.write(lab, (Update(str(job_id), {"comment": ODD, "admincomment": "a b"}),))
+        job = self.one(lab, job_id)
+        assert (outcome.error, job.comment, job.admin_comment) == ("", ODD, "a b")
+
+    def test_many_batches_keep_their_order(self, lab: ClusterLab) -> None:
+        jobs = [lab.submit() for _ in range(7)]
+        slurm = SlurmCommands(lab.runner, batch=3)
+        chains = [
+            (Update(str(job), {"comment": f"c{index}"} if index != 4 else {"licenses": "none_such:1"}),)
+            for index, job in enumerate(jobs)
+        ]
+        assert [bool(outcome.error) for outcome in slurm.write(chains)] == [index == 4 for index in range(7)]
+        comments = {job.job_id: job.comment for job in slurm.jobs(jobs)}
+        assert [comments[job] for job in jobs] == ["c0", "c1", "c2", "c3", "", "c5", "c6"]

@@ -1,0 +1,1 @@
+"""Captured answers of real Slurms."""
