@@ -35,6 +35,8 @@ class Claim:
     account: str = ""
     share_milli: int = WHOLE_NODE
     placed: bool = False
+    copies: int = 1
+    """How many tasks of an array it counts."""
 
     @property
     def est_w(self) -> int:
@@ -45,6 +47,15 @@ class Claim:
     def max_w(self) -> int:
         """Σ max over the zones, in W."""
         return sum(charge.max_w for charge in self.charges)
+
+    def with_copies(self, copies: int) -> "Claim":
+        """The same claim for another number of tasks."""
+        now = self.copies
+        charges = tuple(
+            Charge(c.zone, c.nodes // now * copies, c.est_w // now * copies, c.max_w // now * copies)
+            for c in self.charges
+        )
+        return replace(self, charges=charges, copies=copies)
 
     def at(self, window: Window) -> "Claim":
         """The same claim over another window."""

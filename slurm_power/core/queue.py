@@ -32,6 +32,8 @@ class Waiting:
     """0 to 1, as Slurm has it; more goes first."""
     accuracy: float = 0.5
     """0 to 1: how well the account forecasts; more goes first."""
+    job_id: int = 0
+    """Slurm's number of the job, by which equals are told apart."""
 
     def slack_s(self, now: int) -> int:
         """How long the job may still wait."""
@@ -53,7 +55,7 @@ def order(queue: list[Waiting], now: int) -> list[Waiting]:
             -w.fair_share,
             -w.accuracy,
             w.submitted,
-            len(w.request.id),
+            w.job_id,
             w.request.id,
         ),
     )

@@ -41,6 +41,8 @@ class AdmissionRecord:
     charges: tuple[Charge, ...] = ()
     hold: str = ""
     """While held: `power`, `user` or `both`."""
+    restarts: int = 0
+    """Slurm's restart count for which it holds: a requeued job does not start on its old record."""
 
     def encode(self) -> str:
         """The segment as text. ValueError for a word or number that would not read back as itself."""
@@ -53,6 +55,8 @@ class AdmissionRecord:
             parts.append(f"tier={self.tier}")
         if self.hold:
             parts.append(f"hold={self.hold}")
+        if self.restarts:
+            parts.append(f"r={self.restarts}")
         if shares:
             parts.append(f"zones={'+'.join(shares)}")
         return "power:" + ",".join(parts)
@@ -72,9 +76,10 @@ def find_record(admin_comment: str) -> AdmissionRecord | None:
         return None
     try:
         standing = Standing(fields.get("v", ""))
+        restarts = int(fields.get("r", "0"))
     except ValueError:
         return None
-    return AdmissionRecord(fields["id"], standing, fields.get("tier", ""), charges, fields.get("hold", ""))
+    return AdmissionRecord(fields["id"], standing, fields.get("tier", ""), charges, fields.get("hold", ""), restarts)
 
 
 def put_record(admin_comment: str, record: AdmissionRecord | None) -> str:

@@ -63,6 +63,7 @@ class Request:
             uid=self.uid,
             account=self.account,
             share_milli=share_milli,
+            copies=self.ask.copies,
         )
 
     def with_tier(self, tier: Tier) -> "Request":

@@ -20,7 +20,15 @@ Verb = Callable[[Peer, Mapping[str, Any]], Awaitable[dict[str, object]]]
 class ControlHandler:
     """Answers `spower`."""
 
-    def __init__(self, desk: Desk, rounds: Rounds, writer: StoreWriter, masters: frozenset[int]) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        rounds: Rounds,
+        writer: StoreWriter,
+        masters: frozenset[int],
+        mode_changed: Callable[[], None],
+    ) -> None:
+        self._mode_changed = mode_changed
         self._desk = desk
         self._rounds = rounds
         self._writer = writer
@@ -71,6 +79,7 @@ class ControlHandler:
         if wanted not in set(Mode):
             raise UsageError(f"no mode {wanted!r}; there are {', '.join(Mode)}")
         released = await self._rounds.set_mode(Mode(wanted))
+        self._mode_changed()
         return {"schema": views.SCHEMA, "mode": str(self._desk.mode), "released": released}
 
     async def _report(self, _: Peer, request: Mapping[str, Any]) -> dict[str, object]:

@@ -10,7 +10,7 @@ from slurm_power.adapters.lines_server import Peer
 from slurm_power.core.errors import SlurmError, UsageError
 from slurm_power.daemon.rounds import Rounds
 from slurm_power.service.desk import Desk, Reply
-from slurm_power.service.launch import end, job_of, launch
+from slurm_power.service.launch import end, entry_of, job_of, launch
 from slurm_power.service.modify import modify
 from slurm_power.service.submit import submit
 
@@ -52,7 +52,7 @@ class HookHandler:
 
     def _launch(self, env: Mapping[str, str]) -> str | Awaitable[str]:
         job_id = job_of(env)
-        entry = self._desk.book.of_job(job_id) if job_id is not None else None
+        entry = entry_of(self._desk, env)
         if job_id is not None and (entry is None or entry.record is None):
             return self._learn_first(job_id, env)
         return self._answer(launch(self._desk, env))

@@ -60,7 +60,7 @@ class Daemon:
         self._control = LineServer(
             site.hook.control,
             0o666,
-            ControlHandler(self._desk, self._rounds, self._writer, masters),
+            ControlHandler(self._desk, self._rounds, self._writer, masters, self._tell_gate),
             owner=self._owner,
             error_reply=encode_error,
             limits=ServerLimits(per_uid=_CONTROL_PER_UID),

@@ -173,7 +173,7 @@ def _class(envelope: Envelope, world: World) -> WorkClass:
 
 
 def _tier(facts: JobFacts, envelope: Envelope, work_class: WorkClass, world: World) -> tuple[Tier, str]:
-    """The tier, and the QOS to ask for on its behalf: an explicit QOS, else tier=, else the class's, else the default."""
+    """The tier, and the QOS to ask for: an explicit QOS, else tier=, else the class's, else the default."""
     policy = world.site.policy
     by_qos = {tier.qos: tier for tier in policy.tiers.values()}
     fallback = policy.tiers[policy.default_tier]

@@ -42,8 +42,8 @@ class Binder:
         taps = {zone: tuple(tap for tap in of_zone if tap.feed in elements) for zone, of_zone in plan.taps.items()}
         self._plan = LicensePlan(known, taps)
 
-    def bind(self, ask: Ask, token: str, charges: Sequence[Charge]) -> Binding | Reason:
-        """The binding of a job (one task of an array) with these charges, or why there is none."""
+    def bind(self, ask: Ask, token: str, charges: Sequence[Charge], restarts: int = 0) -> Binding | Reason:
+        """The binding of a job (one task of an array) with these charges for its next start, or why there is none."""
         licensed = [charge for charge in charges if charge.zone in self._zones]
         licenses = licence_request(licensed, self._plan, ask.licenses)
         if licenses is None:
@@ -57,7 +57,7 @@ class Binder:
                 return Reason(Code.BINDING, detail=f"--constraint={ask.features} cannot be combined with several zones")
             features = ask.features
             excluded = self._all_but(charges[0].zone, ask.facts.excluded_nodes)
-        record = AdmissionRecord(token, Standing.ADMIT, ask.request.tier.name, tuple(charges))
+        record = AdmissionRecord(token, Standing.ADMIT, ask.request.tier.name, tuple(charges), restarts=restarts)
         return Binding(
             licenses=licenses,
             features=features,

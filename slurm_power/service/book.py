@@ -41,6 +41,8 @@ class Entry:
     hold: HoldKind | None = None
     job_id: int | None = None
     record: JobRecord | None = None
+    task: tuple[int, int] | None = None
+    """Array job id and task, for one task of an array."""
     verdict: Verdict | None = None
     charges: tuple[Charge, ...] = ()
     """What it was admitted with, per copy."""
@@ -62,22 +64,27 @@ class Entry:
     @property
     def name(self) -> str:
         """How people call it: `812`, `812_3`, `812+1`, or the token while Slurm has not shown it."""
+        if self.task is not None:
+            return f"{self.task[0]}_{self.task[1]}"
         record = self.record
         if record is None:
             return str(self.job_id) if self.job_id is not None else self.token
-        if record.array_task_id is not None:
-            return f"{record.array_job_id}_{record.array_task_id}"
         return record.target
 
 
 @dataclass(slots=True)
 class Book:
-    """Entries by key and by job id, kept in step with the ledger: a claim is there exactly in claiming states."""
+    """Entries by key, by job id and by array task, kept in step with the ledger.
+
+    A claim is there exactly in claiming states.
+    """
 
     ledger: Ledger
     journal: Journal
     entries: dict[str, Entry] = field(default_factory=dict)
     by_job: dict[int, str] = field(default_factory=dict)
+    arrays: dict[int, dict[int, str]] = field(default_factory=dict)
+    """Array job id → task → key."""
     _tokens: Counter[str] = field(default_factory=Counter)
 
     def get(self, key: str) -> Entry | None:
@@ -88,6 +95,20 @@ class Book:
         """The entry of the record with that Slurm job id."""
         return self.entries.get(self.by_job.get(job_id, ""))
 
+    def of_task(self, array_job_id: int, task: int) -> Entry | None:
+        """The entry of one task of an array."""
+        return self.entries.get(self.arrays.get(array_job_id, {}).get(task, ""))
+
+    def active_tasks(self, array_job_id: int) -> int:
+        """How many tasks of an array hold watts, each by a claim of its own."""
+        keys = self.arrays.get(array_job_id, {}).values()
+        return sum(1 for key in keys if (entry := self.entries.get(key)) and entry.state in CLAIMING)
+
+    def name_of(self, key: str) -> str:
+        """How people call the job behind a claim; empty where Slurm has not shown it yet."""
+        entry = self.entries.get(key)
+        return entry.name if entry is not None and (entry.seen or entry.task) else ""
+
     def add(self, entry: Entry, claim: Claim | None = None) -> None:
         """A new entry; with a claim if its state has one."""
         if (claim is not None) != (entry.state in CLAIMING):
@@ -96,6 +117,7 @@ class Book:
         self._tokens[entry.token] += 1
         if entry.job_id is not None:
             self.by_job[entry.job_id] = entry.key
+        self._know_task(entry)
         if claim is not None:
             self.ledger.add(claim)
         self.save(entry)
@@ -108,6 +130,20 @@ class Book:
             self.save(entry)
         self.by_job[record.job_id] = entry.key
         entry.record = record
+        if record.array_job_id is not None and record.array_task_id is not None:
+            entry.task = (record.array_job_id, record.array_task_id)
+            self._know_task(entry)
+
+    def take_copy(self, parent: Entry) -> None:
+        """One task of an array has a claim of its own from here on: the claim of the pending rest shrinks by it."""
+        claim = self.ledger.claims.get(parent.key)
+        if claim is None or parent.ask is None:
+            return
+        copies = claim.copies - 1
+        if copies:
+            self.ledger.replace(parent.key, claim.with_copies(copies))
+        else:
+            self.move(parent, Event.PARK)
 
     def move(self, entry: Entry, event: Event, claim: Claim | None = None) -> None:
         """Follow an event. The claim is set, replaced or taken out as the new state wants."""
@@ -126,6 +162,12 @@ class Book:
         self.ledger.remove(entry.key)
         del self.entries[entry.key]
         self._forget_job(entry)
+        if entry.task is not None:
+            tasks = self.arrays.get(entry.task[0], {})
+            if tasks.get(entry.task[1]) == entry.key:
+                del tasks[entry.task[1]]
+            if not tasks:
+                self.arrays.pop(entry.task[0], None)
         self._tokens[entry.token] -= 1
         if not self._tokens[entry.token]:
             del self._tokens[entry.token]
@@ -133,7 +175,8 @@ class Book:
 
     def take_over(self, other: "Book") -> None:
         """The entries of another book, with those of their claims whose zones are still there."""
-        self.entries, self.by_job, self._tokens = other.entries, other.by_job, other._tokens
+        self.entries, self.by_job, self.arrays = other.entries, other.by_job, other.arrays
+        self._tokens = other._tokens
         self.ledger.load(
             claim
             for key, claim in other.ledger.claims.items()
@@ -182,6 +225,10 @@ class Book:
                 reasons=tuple(reason for reason in reasons if isinstance(reason, dict)),
             )
         )
+
+    def _know_task(self, entry: Entry) -> None:
+        if entry.task is not None:
+            self.arrays.setdefault(entry.task[0], {})[entry.task[1]] = entry.key
 
     def _forget_job(self, entry: Entry) -> None:
         if entry.job_id is not None and self.by_job.get(entry.job_id) == entry.key:

@@ -24,10 +24,21 @@ def job_of(env: Mapping[str, str]) -> int | None:
     return int(text) if text.isdigit() else None
 
 
+def entry_of(desk: Desk, env: Mapping[str, str]) -> Entry | None:
+    """The entry of the job that the gate asks about. A task of an array goes by its number: its pending rest may
+    have had the same job id.
+    """
+    array, task = env.get("SLURM_ARRAY_JOB_ID", ""), env.get("SLURM_ARRAY_TASK_ID", "")
+    if array.isdigit() and task.isdigit():
+        return desk.book.of_task(int(array), int(task))
+    job_id = job_of(env)
+    return desk.book.of_job(job_id) if job_id is not None else None
+
+
 def launch(desk: Desk, env: Mapping[str, str]) -> Reply:
     """Whether the job may start on its nodes. Asked again for the same start, it answers the same."""
     job_id = job_of(env)
-    entry = desk.book.of_job(job_id) if job_id is not None else None
+    entry = entry_of(desk, env)
     now = desk.now()
     counts = desk.world.zones_of(expand(env.get("SLURM_JOB_NODELIST", "")))
     if desk.mode is not Mode.ENFORCE or not counts:
@@ -40,6 +51,9 @@ def launch(desk: Desk, env: Mapping[str, str]) -> Reply:
     claim = claim_on(desk, entry, counts, now)
     if isinstance(claim, str):
         return _denied(desk, entry, claim, now)
+    rest = desk.book.get(entry.token) if entry.task is not None and entry.state not in CLAIMING else None
+    if rest is not None and rest is not entry and rest.state in CLAIMING:
+        desk.book.take_copy(rest)
     short = desk.ledger.shortfall_instead(entry.key, claim)
     if short is not None and (entry.state is not State.FREE or _ours(desk, entry)):
         return _short(desk, entry, short, now)
@@ -53,8 +67,7 @@ def launch(desk: Desk, env: Mapping[str, str]) -> Reply:
 
 def end(desk: Desk, env: Mapping[str, str]) -> Reply:
     """A job's end, as the epilog tells it: the claim stays until the job has left COMPLETING, which a poll sees."""
-    job_id = job_of(env)
-    entry = desk.book.of_job(job_id) if job_id is not None else None
+    entry = entry_of(desk, env)
     if entry is not None:
         desk.book.decided(entry, "end", desk.now(), desk.mode)
     return Reply("allow")

@@ -19,7 +19,7 @@ from slurm_power.service.desk import Desk, Reply
 from slurm_power.service.facts import from_hook
 
 _ALLOW = Reply("allow")
-_HARMLESS = frozenset({"priority", "time_limit", "time_min", "begin_time", "end_time", "name"})
+_HARMLESS = frozenset({"priority", "nice", "time_limit", "time_min", "begin_time", "end_time", "name"})
 """Fields that have rules of their own below, or that admission does not look at."""
 _WHY = (
     "power was admitted for this job as it was submitted; to change it, hold it first (scontrol hold), "
@@ -37,6 +37,8 @@ def modify(desk: Desk, uid: int, job: Mapping[str, object], rec: Mapping[str, ob
     refused = forbidden(facts)
     if refused is not None:
         return _deny(refused.text)
+    if "nice" in job and rec.get("priority", 0) == 0:
+        return _deny("nice: Slurm would let the job go with it; change it once the job is released")
     if entry.state in (State.WAITING, State.PARKED):
         reply = _change_of_held(desk, entry, job, owner=owner)
     else:
@@ -59,7 +61,7 @@ def _unknown(desk: Desk, rec: Mapping[str, object], job: Mapping[str, object]) -
     """A job that we do not act on. One that says it is held for power is not let go, though."""
     record = find_record(str(rec.get("admin_comment") or ""))
     held = record is not None and record.standing is Standing.HOLD
-    if held and desk.mode is Mode.ENFORCE and _releases(job):
+    if held and desk.mode is Mode.ENFORCE and (_releases(job) or "nice" in job):
         return _deny("this job is held for power; it is released when its watts are free")
     return _ALLOW
 

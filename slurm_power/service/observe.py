@@ -84,8 +84,11 @@ class Observer:
         if found is None:
             known = self.desk.book.of_job(record.job_id)
             return known.key if known is not None else f"job{record.job_id}"
-        task = record.array_task_id
-        return found.token if task is None else f"{found.token}.{task}"
+        if record.array_task_id is not None:
+            return f"{found.token}.{record.array_task_id}"
+        # The last pending task of an array keeps the record of the whole, also when it was bound as one task.
+        alone = f"{found.token}.{record.array_tasks}"
+        return alone if record.array_tasks and self.desk.book.get(alone) is not None else found.token
 
     def _entry(self, key: str, record: JobRecord, state: State) -> Entry:
         """The entry of a record, made in `state` if the book has none."""
@@ -211,6 +214,9 @@ class Observer:
         if found is None or found.standing is not Standing.ADMIT:
             self._stray(entry, record)
             return
+        if record.restarts > found.restarts:
+            self._to_queue(entry)  # requeued: it goes back through admission
+            return
         if entry.state is State.ADMITTED and not record.array_tasks:
             return
         claim = self._claim_again(entry, record, found)
@@ -240,7 +246,9 @@ class Observer:
             return None
         if any(charge.zone not in desk.ledger.nodes for charge in found.charges):
             return None
-        copies = ask.request.ask.copies
+        copies = ask.request.ask.copies if ask.facts.array is None or ask.facts.array.at_once else 0
+        if not copies:
+            return None
         charges = tuple(
             replace(c, nodes=c.nodes * copies, est_w=c.est_w * copies, max_w=c.max_w * copies) for c in found.charges
         )
@@ -273,6 +281,9 @@ class Observer:
         if known is not None and not entry.dirty and not record.array_tasks and known.waits is None:
             return known
         facts = replace(from_record(record), user_hold=entry.hold in (HoldKind.USER, HoldKind.BOTH))
+        if facts.array is not None and facts.array.throttle is not None:
+            active = desk.book.active_tasks(record.array_job_id or record.job_id)
+            facts = replace(facts, array=replace(facts.array, throttle=max(facts.array.throttle - active, 0)))
         submitted = known.submitted if known is not None else record.submit_time
         found = interpret(facts, desk.world, entry.key, desk.now(), submitted)
         entry.dirty = False

@@ -182,6 +182,7 @@ def _waiting(desk: Desk, entry: Entry) -> Waiting:
     return Waiting(
         request=ask.request,
         submitted=ask.submitted,
+        job_id=record.job_id,
         deadline=ask.deadline,
         max_delay_s=ask.max_delay_s,
         fair_share=desk.fair_shares.get((record.account, record.user), 0.5),
@@ -245,6 +246,7 @@ def _bind_tasks(
         request = replace(ask.request.with_copies(1), id=key)
         member = Entry(key, token, State.WAITING, desk.now(), desk.clock.monotonic(), entry.uid)
         member.ask = replace(ask, request=request)
+        member.task = (record.array_job_id or record.job_id, task)
         member.hold, member.charges, member.verdict = HoldKind.POWER, charges, verdict
         desk.book.add(member)
         desk.book.move(member, Event.BIND, request.claim(charges, desk.now(), verdict.claim.share_milli))
@@ -260,11 +262,7 @@ def _may_start(desk: Desk, ask: Ask, record: JobRecord) -> int:
     spec = ask.facts.array
     if spec is None:
         return 0
-    active = sum(
-        1
-        for entry in desk.book.in_state(State.ADMITTED, State.BINDING, State.RUNNING)
-        if entry.record is not None and entry.record.array_job_id == record.array_job_id
-    )
+    active = desk.book.active_tasks(record.array_job_id or record.job_id)
     return spec.tasks if spec.throttle is None else max(0, min(spec.tasks, spec.throttle - active))
 
 
@@ -314,7 +312,7 @@ def _binding(
     desk: Desk, entry: Entry, ask: Ask, record: JobRecord, token: str, charges: Sequence[Charge]
 ) -> Binding | None:
     facts = replace(ask.facts, admin_comment=record.admin_comment)
-    binding = desk.binder.bind(replace(ask, facts=facts), token, charges)
+    binding = desk.binder.bind(replace(ask, facts=facts), token, charges, record.restarts)
     if isinstance(binding, Reason):
         entry.verdict = Hold((binding,))
         return None

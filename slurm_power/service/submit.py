@@ -9,14 +9,13 @@ from slurm_power.core.policy import Mode
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.record import AdmissionRecord, Standing, put_record
 from slurm_power.core.request import Request
-from slurm_power.core.units import format_watts
-from slurm_power.core.window import format_instant
 from slurm_power.ports import HoldKind
-from slurm_power.service.asking import Ask, Free, advice, forbidden, interpret
+from slurm_power.service.asking import Ask, Free, forbidden, interpret
 from slurm_power.service.binding import Binding
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk, Reply
 from slurm_power.service.facts import JobFacts, from_hook
+from slurm_power.service.wording import describe
 
 _PASS = Reply("pass")
 
@@ -97,7 +96,8 @@ def _admitted(desk: Desk, ask: Ask, verdict: Admit, binding: Binding, now: int) 
         fields["exc_nodes"] = binding.excluded_nodes
     if ask.qos:
         fields["qos"] = ask.qos
-    return Reply("admit", describe(verdict, ask, now), {name: value for name, value in fields.items() if value != ""})
+    given = {name: value for name, value in fields.items() if value != ""}
+    return Reply("admit", describe(verdict, desk.book, now, ask), given)
 
 
 def _held(desk: Desk, ask: Ask, verdict: Hold, now: int) -> Reply:
@@ -111,7 +111,7 @@ def _held(desk: Desk, ask: Ask, verdict: Hold, now: int) -> Reply:
     fields: dict[str, str | int] = {"priority": 0, "admin_comment": put_record(ask.facts.admin_comment, record)}
     if ask.qos:
         fields["qos"] = ask.qos
-    return Reply("hold", describe(verdict, ask, now), fields)
+    return Reply("hold", describe(verdict, desk.book, now, ask), fields)
 
 
 def _observed(desk: Desk, ask: Ask, verdict: Verdict, now: int) -> Reply:
@@ -122,7 +122,7 @@ def _observed(desk: Desk, ask: Ask, verdict: Verdict, now: int) -> Reply:
     action = f"would-{type(verdict).__name__.lower()}"
     desk.book.decided(entry, action, now, desk.mode, [reason.as_json() for reason in reasons])
     if desk.mode is Mode.ADVISE:
-        return Reply("pass", "would be " + describe(verdict, ask, now))
+        return Reply("pass", "would be " + describe(verdict, desk.book, now, ask))
     return _PASS
 
 
@@ -132,8 +132,8 @@ def _rejected(desk: Desk, facts: JobFacts, token: str, verdict: Reject, now: int
     action = "reject" if enforced else "would-reject"
     desk.book.decided(stray, action, now, desk.mode, [reason.as_json() for reason in verdict.reasons])
     if enforced:
-        return Reply("reject", describe(verdict, None, now))
-    return Reply("pass", "would be " + describe(verdict, None, now)) if desk.mode is Mode.ADVISE else _PASS
+        return Reply("reject", describe(verdict, desk.book, now))
+    return Reply("pass", "would be " + describe(verdict, desk.book, now)) if desk.mode is Mode.ADVISE else _PASS
 
 
 def _free(desk: Desk, facts: JobFacts, token: str) -> Reply:
@@ -147,23 +147,4 @@ def _free(desk: Desk, facts: JobFacts, token: str) -> Reply:
 def _entry(desk: Desk, ask: Ask, state: State, verdict: Verdict, now: int) -> Entry:
     token = ask.request.id
     return Entry(token, token, state, now, desk.clock.monotonic(), ask.facts.uid, ask, verdict=verdict)
-
-
-def describe(verdict: Verdict, ask: Ask | None, now: int) -> str:
-    """The verdict for the user, one line each fact."""
-    if isinstance(verdict, Admit):
-        zones = ", ".join(charge.zone for charge in verdict.claim.charges)
-        watts = f"{format_watts(verdict.claim.est_w)} (at most {format_watts(verdict.claim.max_w)})"
-        lines = [f"admitted to {zones} with {watts}, on {verdict.power_class} power"]
-    else:
-        word = "held" if isinstance(verdict, Hold) else "rejected"
-        lines = [f"{word}: {reason.text}" for reason in verdict.reasons]
-        if isinstance(verdict, Hold) and verdict.earliest is not None:
-            lines.append(f"earliest start: {format_instant(verdict.earliest)}")
-        if verdict.helps:
-            lines.append("would help: " + "; ".join(found.text for found in verdict.helps))
-    if ask is not None and (remark := advice(ask, now)):
-        lines.append(remark)
-    return "\n".join(f"slurm_power: {line}" for line in lines)
-
 

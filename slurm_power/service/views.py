@@ -1,12 +1,11 @@
 """What the daemon shows: zones and feeds, jobs, one job explained. JSON-ready, in the shapes of docs/json."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from slurm_power.core.admission import Admit, Hold, Reject, Verdict, decide, power_class
 from slurm_power.core.lifecycle import CLAIMING, State
 from slurm_power.core.meter import Meter
-from slurm_power.core.reasons import Cure, Help, Reason
+from slurm_power.core.reasons import Help, Reason
 from slurm_power.core.topology import FeedKind
 from slurm_power.core.window import format_instant
 from slurm_power.ports import Decision, LicenseRecord
@@ -15,6 +14,7 @@ from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
 from slurm_power.service.facts import JobFacts
 from slurm_power.service.submit import judge
+from slurm_power.service.wording import named, renamed
 
 SCHEMA = 1
 
@@ -121,13 +121,13 @@ def explain(desk: Desk, name: str) -> dict[str, object] | None:
     verdict = _verdict(desk, entry)
     shown = _job(desk, entry)
     reasons = list(verdict.reasons) if isinstance(verdict, (Hold, Reject)) else []
-    helps = [_named(desk, found) for found in verdict.helps] if isinstance(verdict, (Hold, Reject)) else []
+    helps = [named(found, desk.book) for found in verdict.helps] if isinstance(verdict, (Hold, Reject)) else []
     start = verdict.earliest if isinstance(verdict, Hold) else None
     return {
         "schema": SCHEMA,
         **{key: shown[key] for key in ("job", "job_id", "state", "tier", "power_class", "zones", "est_w", "max_w")},
         "verdict": _word(entry, verdict),
-        "reasons": [_renamed(desk, reason).as_json() for reason in reasons],
+        "reasons": [renamed(reason, desk.book).as_json() for reason in reasons],
         "earliest_start": format_instant(start) if start is not None else None,
         "helps": [found.as_json() for found in helps],
         "note": entry.note,
@@ -147,8 +147,8 @@ def check(desk: Desk, facts: JobFacts) -> dict[str, object]:
         "schema": SCHEMA,
         "verdict": type(verdict).__name__.lower(),
         "zones": [c.zone for c in verdict.claim.charges] if isinstance(verdict, Admit) else [],
-        "reasons": [] if isinstance(verdict, Admit) else [_renamed(desk, r).as_json() for r in verdict.reasons],
-        "helps": [] if isinstance(verdict, Admit) else [_named(desk, found).as_json() for found in verdict.helps],
+        "reasons": [] if isinstance(verdict, Admit) else [renamed(r, desk.book).as_json() for r in verdict.reasons],
+        "helps": [] if isinstance(verdict, Admit) else [named(found, desk.book).as_json() for found in verdict.helps],
         "earliest_start": format_instant(start) if start is not None else None,
     }
 
@@ -224,7 +224,8 @@ def _sentence(
         return f"Job {entry.name} is {entry.state} in {where} on {_power_class(desk, entry)} power."
     if entry.state is State.FREE:
         return f"Job {entry.name} is not ours to hold: it asks for no zone's nodes, or the mode does not act on it."
-    why = "; ".join(_renamed(desk, reason).text for reason in reasons) or entry.note or "it waits for the next pass"
+    why = "; ".join(renamed(reason, desk.book).text for reason in reasons) or entry.note or "it waits for the next pass"
+    helps = [named(found, desk.book) for found in helps]
     parts = [f"Job {entry.name} {'can never run' if isinstance(verdict, Reject) else 'waits'} because {why}"]
     if start is not None:
         parts.append(f"earliest start {format_instant(start)}")
@@ -239,18 +240,3 @@ def _power_class(desk: Desk, entry: Entry) -> str | None:
         return None
     lanes = {desk.site.topology.zones[charge.zone].lane for charge in claim.charges}
     return str(power_class(entry.ask.request.tier, lanes))
-
-
-def _named(desk: Desk, found: Help) -> Help:
-    """A help that names a job as people know it, not by its claim."""
-    if found.cure is not Cure.LATER or not found.after_job:
-        return found
-    entry = desk.book.get(found.after_job)
-    return replace(found, after_job=entry.name if entry is not None else "")
-
-
-def _renamed(desk: Desk, reason: Reason) -> Reason:
-    entry = desk.book.get(reason.detail)
-    return replace(reason, detail=entry.name) if entry is not None else reason
-
-
