@@ -1,0 +1,1 @@
+"""The private cluster: a real Slurm on this machine, from the installed packages, under one directory."""

@@ -1,0 +1,34 @@
+# make setup | test | lint | demo | bench | clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: setup test lint demo bench clean
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml scripts/install-deps
+	PYTHON=$(PYTHON) scripts/install-deps
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@
+
+test: lint
+	$(BIN)/pytest
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/mypy --strict
+	$(BIN)/lint-imports
+	luacheck --quiet lua tests/lua
+
+demo: setup
+	$(BIN)/python -m slurm_power.cli.demo
+
+bench: setup
+	$(BIN)/pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m tests.benchmarks
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,103 @@
+"""Processes by pid and start time, so that a pid that was given to somebody else is never mistaken for ours."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process of this machine; `started` is in clock ticks after boot."""
+
+    pid: int
+    started: int
+
+    @property
+    def alive(self) -> bool:
+        """Whether that very process still runs; one that ended and waits for its parent does not."""
+        found = _stat(self.pid)
+        return found is not None and found[1] == self.started and found[0] not in "ZX"
+
+    def signal(self, number: int) -> None:
+        """Send a signal, if it is still that process."""
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def reap(self) -> None:
+        """Let go of it if it was a child of ours that ended."""
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, os.WNOHANG)
+
+
+def find(pid: int) -> Process | None:
+    """The process that has this pid now."""
+    found = _stat(pid)
+    return None if found is None else Process(pid, found[1])
+
+
+def end(processes: list[Process], patience_s: float = 10.0) -> list[Process]:
+    """Ask them all to end, insist after `patience_s` seconds; returns those that outlive even that."""
+    for process in processes:
+        process.signal(signal.SIGTERM)
+    if not wait_until(lambda: _all_ended(processes), patience_s):
+        for process in processes:
+            process.signal(signal.SIGKILL)
+        wait_until(lambda: _all_ended(processes), patience_s)
+    return [process for process in processes if process.alive]
+
+
+def wait_until(condition: Callable[[], bool], patience_s: float) -> bool:
+    """Look again and again, for at most so many seconds; whether it came true."""
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def with_environment(marks: Mapping[str, str | None]) -> Iterator[Process]:
+    """All processes that were started with these variables (None: with any value), save the caller's own."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        process = find(int(entry.name))
+        if process is not None and _has(_environment(process.pid), marks) and process.alive:
+            yield process
+
+
+def _has(environment: Mapping[str, str], marks: Mapping[str, str | None]) -> bool:
+    return all(
+        name in environment and (value is None or environment[name] == value) for name, value in marks.items()
+    )
+
+
+def _environment(pid: int) -> dict[str, str]:
+    try:
+        raw = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:  # it ended, or belongs to somebody else
+        return {}
+    return dict(item.partition("=")[::2] for item in raw.decode(errors="replace").split("\0"))
+
+
+def _all_ended(processes: list[Process]) -> bool:
+    for process in processes:
+        process.reap()
+    return not any(process.alive for process in processes)
+
+
+def _stat(pid: int) -> tuple[str, int] | None:
+    """State letter and start time; see proc(5): the fields after the command's closing bracket."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    fields = text[text.rindex(")") + 2 :].split()
+    return fields[0], int(fields[19])
