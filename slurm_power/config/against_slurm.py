@@ -51,7 +51,9 @@ def _zone(zone: Zone, nodes: Mapping[str, NodeRecord]) -> Iterator[Finding]:
         yield _error(f"zone {zone.name}: Slurm does not have {_nodes(unknown)}")
     bare = [name for name in zone.nodes if name in nodes and feature not in nodes[name].features]
     if bare:
-        yield _error(f"zone {zone.name}: {_nodes(bare)} without Feature={feature} on the NodeName line of slurm.conf")
+        yield _error(
+            f"zone {zone.name}: {_nodes(bare)} without Feature={feature} on the NodeName line of slurm.conf"
+        )
 
 
 def _strays(site: Site, nodes: Iterable[NodeRecord]) -> Iterator[Finding]:
@@ -75,9 +77,13 @@ def _partitions(site: Site, records: Sequence[PartitionRecord]) -> Iterator[Find
         names = expand_hostlist_or_nothing(record.nodes)
         outside = [name for name in names if name not in site.topology.zone_of_node]
         if outside and len(outside) == len(names):
-            yield _warning(f"partition {record.name}: none of its nodes lies in a zone, so its jobs are not counted")
+            yield _warning(
+                f"partition {record.name}: none of its nodes lies in a zone, so its jobs are not counted"
+            )
         elif outside:
-            yield _warning(f"partition {record.name}: {_nodes(outside)} in no zone; watts drawn there are not counted")
+            yield _warning(
+                f"partition {record.name}: {_nodes(outside)} in no zone; watts drawn there are not counted"
+            )
         yield from _unreachable(site, record.name, names)
 
 
@@ -97,7 +103,9 @@ def _licences(site: Site, records: Sequence[LicenseRecord]) -> Iterator[Finding]
     totals = {record.name: record.total for record in records}
     for name, count in plan.items():
         if name not in totals:
-            yield _error(f"licence {name}: Slurm does not have it; Licenses= in slurm.conf needs {name}:{count}")
+            yield _error(
+                f"licence {name}: Slurm does not have it; Licenses= in slurm.conf needs {name}:{count}"
+            )
         elif totals[name] != count:
             yield _warning(f"licence {name}: Slurm counts {totals[name]}, the site file means {count}")
     for name in sorted(totals):

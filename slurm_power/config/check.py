@@ -39,7 +39,9 @@ def warn_of_later(file: SiteFile, problems: Problems) -> None:
         if getattr(file, section) is not None:
             problems.warn((section,), "is read and checked, but has no effect in this version")
     if file.native == "hres":
-        problems.warn(("native",), "hres is read and checked, but has no effect in this version: licences count")
+        problems.warn(
+            ("native",), "hres is read and checked, but has no effect in this version: licences count"
+        )
 
 
 def _known(name: str, names: Mapping[str, object], path: Path, what: str, problems: Problems) -> bool:
@@ -62,13 +64,17 @@ def _feeds(file: SiteFile, problems: Problems) -> bool:
             continue
         parent = file.feeds[feed.parent]
         if parent.kind is not feed.kind:
-            problems.add((*path, "parent"), f"'{feed.parent}' delivers {parent.kind}", f"a feed of kind {feed.kind}")
+            problems.add(
+                (*path, "parent"), f"'{feed.parent}' delivers {parent.kind}", f"a feed of kind {feed.kind}"
+            )
         cycle = _cycle(name, file)
         if cycle:
             if not cyclic.intersection(cycle):
                 problems.add((*path, "parent"), f"goes round in a circle: {' → '.join(cycle)}", "a tree")
             cyclic.update(cycle)
-    sound = not cyclic and all(feed.parent is None or feed.parent in file.feeds for feed in file.feeds.values())
+    sound = not cyclic and all(
+        feed.parent is None or feed.parent in file.feeds for feed in file.feeds.values()
+    )
     if sound:
         _sides(file, problems)
     return sound
@@ -111,7 +117,9 @@ def _nodes(file: SiteFile, problems: Problems) -> None:
                 twice.setdefault(first, []).append(node)
         for first, nodes in twice.items():
             problems.add(
-                ("zones", name, "nodes"), f"{fold_hostlist(nodes)} is in zone {first} already", "each node in one zone"
+                ("zones", name, "nodes"),
+                f"{fold_hostlist(nodes)} is in zone {first} already",
+                "each node in one zone",
             )
 
 
@@ -140,7 +148,9 @@ def _one_way_up(path: Path, feeds: Sequence[str], file: SiteFile, problems: Prob
         while above is not None:
             if above in feeds:
                 problems.add(
-                    (*path, "feeds", feeds.index(above)), f"'{above}' is above '{feed}'", "the nearest feeds only"
+                    (*path, "feeds", feeds.index(above)),
+                    f"'{above}' is above '{feed}'",
+                    "the nearest feeds only",
                 )
             above = file.feeds[above].parent
 

@@ -24,13 +24,14 @@ def read_document(text: str, problems: Problems) -> dict[str, Any]:
     if root is None:
         problems.add_at(None, "the file is empty", "at least a section 'zones'")
     elif not isinstance(root, yaml.MappingNode):
-        problems.add_at(root.start_mark.line + 1, "the file is not a mapping", "keys such as 'zones:' at the top")
+        problems.add_at(
+            root.start_mark.line + 1, "the file is not a mapping", "keys such as 'zones:' at the top"
+        )
     else:
         data: dict[str, Any] = reader.mapping(root, ())
         problems.lines = reader.lines
         return data
-    problems.raise_any()
-    raise AssertionError("unreachable: a problem was noted above")
+    problems.fail()
 
 
 def _compose(text: str, problems: Problems) -> yaml.Node | None:
@@ -45,8 +46,7 @@ def _compose(text: str, problems: Problems) -> yaml.Node | None:
         problems.add_at(None, f"not YAML: {str(error).splitlines()[0]}", "printable characters")
     else:
         return node
-    problems.raise_any()
-    raise AssertionError("unreachable: a problem was noted above")
+    problems.fail()
 
 
 def _hint(text: str, line: int | None) -> str:
@@ -84,7 +84,10 @@ class _Reader:
             if key in own:
                 first = self.lines[(*path, key)]
                 self._problems.add_at(
-                    line, f"the key is given twice, first in line {first}", "each key once", dotted((*path, key))
+                    line,
+                    f"the key is given twice, first in line {first}",
+                    "each key once",
+                    dotted((*path, key)),
                 )
                 continue
             own.add(key)
@@ -122,4 +125,3 @@ class _Reader:
             for key, value in self._value(part, path).items():
                 data.setdefault(key, value)
         return data
-

@@ -56,7 +56,9 @@ def _field(kind: Kind, parse: Callable[[str], Any]) -> BeforeValidator:
             return parse(value)
         except (_BadValueError, UsageError) as error:
             problem = str(error).partition("; write")[0]
-            raise PydanticCustomError("site", "{problem}", {"problem": problem, "expected": kind.expected}) from None
+            raise PydanticCustomError(
+                "site", "{problem}", {"problem": problem, "expected": kind.expected}
+            ) from None
 
     return BeforeValidator(validate)
 
@@ -188,7 +190,9 @@ def _absolute(text: str) -> str:
 
 def _socket(text: str) -> str:
     if len(_absolute(text).encode()) > MAX_SOCKET_PATH:
-        raise _BadValueError(f"the path is longer than {MAX_SOCKET_PATH} bytes, which the kernel takes for a socket")
+        raise _BadValueError(
+            f"the path is longer than {MAX_SOCKET_PATH} bytes, which the kernel takes for a socket"
+        )
     return text
 
 
@@ -219,7 +223,9 @@ HOSTLIST = Kind("hostlist", "a hostlist such as gpu[001-004] or a,b")
 PATH = Kind("path", "an absolute path such as /run/slurm_power/hook.sock")
 HOURS = Kind("hours of the day", "a span of the day such as 20:00-06:00")
 URL = Kind("URL", "a URL such as http://127.0.0.1:9090")
-DATABASE = Kind("database URL", "a URL such as sqlite:////var/lib/slurm_power/state.db or postgresql://host/name")
+DATABASE = Kind(
+    "database URL", "a URL such as sqlite:////var/lib/slurm_power/state.db or postgresql://host/name"
+)
 TEXT = Kind("text", "some text")
 
 Capacity = Annotated[int, _field(WATTS, _positive_watts), WATTS]
@@ -231,7 +237,9 @@ Share = Annotated[Fraction, _field(SHARE, parse_fraction), SHARE]
 Decimal = Annotated[Fraction, _field(NUMBER, _decimal), NUMBER]
 PowerFactor = Annotated[Fraction, _field(Kind("number", "a number such as 0.95"), _power_factor), NUMBER]
 AtMostOne = Annotated[Fraction, _field(NUMBER_TO_ONE, parse_fraction), NUMBER_TO_ONE]
-AtLeastOne = Annotated[int, _field(Kind("number", "a number from 1 to 1000 such as 1.3"), _milli(1_000)), NUMBER]
+AtLeastOne = Annotated[
+    int, _field(Kind("number", "a number from 1 to 1000 such as 1.3"), _milli(1_000)), NUMBER
+]
 Milli = Annotated[int, _field(Kind("number", "a number from 0 to 1000 such as 2"), _milli(0)), NUMBER]
 Factor = Annotated[int, _field(Kind("number", "a number from 0.001 to 1000 such as 0.9"), _milli(1)), NUMBER]
 Phases = Annotated[int, _field(Kind("`1` or `3`", "1 or 3"), _phases), Kind("`1` or `3`", "1 or 3")]

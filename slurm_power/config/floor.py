@@ -51,7 +51,9 @@ def _feed(name: str, section: FeedSection, file: SiteFile) -> Feed:
     )
 
 
-def _zone(name: str, section: ZoneSection, file: SiteFile, feeds: dict[str, Feed], problems: Problems) -> Zone:
+def _zone(
+    name: str, section: ZoneSection, file: SiteFile, feeds: dict[str, Feed], problems: Problems
+) -> Zone:
     redundancy = section.redundancy or file.defaults.redundancy
     own = _least(section.limit, _rating(section.breaker), section.cooling)
     above = [feeds[feed] for feed in section.feeds]

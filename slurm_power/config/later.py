@@ -28,7 +28,9 @@ class Score(Section):
 class Reservations(Section):
     """Rules for reservations of power."""
 
-    grace: Seconds = key("15m", "how long reserved watts may lie unused before they return to the shared pool")
+    grace: Seconds = key(
+        "15m", "how long reserved watts may lie unused before they return to the shared pool"
+    )
     max_share: Share = key("60%", "the most of a zone's usable watts that one account may reserve")
     approval: Literal["none", "coordinator", "administrator"] = key("none", "who has to approve")
     score: Score = key({}, "how earlier use counts")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from typing import NoReturn
 
 from slurm_power.core.errors import ConfigError
 
@@ -47,7 +48,14 @@ class Problems:
     def raise_any(self) -> None:
         """Raises SiteError if there are problems."""
         if self._found:
-            raise SiteError(sorted(self._found, key=lambda found: (found.line or 0, found.key, found.problem)))
+            raise SiteError(
+                sorted(self._found, key=lambda found: (found.line or 0, found.key, found.problem))
+            )
+
+    def fail(self) -> NoReturn:
+        """Raises SiteError; at least one problem was noted."""
+        self.raise_any()
+        raise AssertionError("fail() without a problem")
 
     def _line(self, path: Path) -> int | None:
         while path:

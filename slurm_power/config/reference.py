@@ -15,7 +15,7 @@ from slurm_power.config.validate import members
 _OPENING = """\
 # Configuration
 
-<!-- Made from slurm_power/config/schema.py by `spower config reference`; change it there. -->
+<!-- Made from the schema in slurm_power/config; change it there. A test keeps the two equal. -->
 
 The site file is `/etc/slurm/slurm_power.yaml`; `SLURM_POWER_CONF` names another. It is YAML in UTF-8. Unknown keys,
 keys given twice and names that lead nowhere are errors, each with its line. `etc/slurm_power.yaml` is an example with
@@ -104,7 +104,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     default = field.default
-    if default is None or default == () or default == {}:
+    if default is None or default in ((), {}):
         return ""
     if isinstance(default, dict):
         return "`" + ", ".join(f"{name}: {_inline(value)}" for name, value in default.items()) + "`"

@@ -38,7 +38,9 @@ from slurm_power.core.topology import FeedKind, Lane, Redundancy, Side
 class Burst(Section):
     """How bursts of different jobs add up; `burst: sum` stands for `burst: {rule: sum}`."""
 
-    rule: Literal["rss", "sum"] = key("rss", "`rss`: the least of Σb and z·√(Σb²); `sum`: Σb, for the cautious")
+    rule: Literal["rss", "sum"] = key(
+        "rss", "`rss`: the least of Σb and z·√(Σb²); `sum`: Σb, for the cautious"
+    )
     z: Milli = key("2", "the z of `rss`")
 
 
@@ -49,10 +51,13 @@ class Defaults(Section):
     redundancy: Redundancy = key("N", "how a zone uses its feeds")
     burst: Burst = key({}, "how bursts of different jobs add up")
     tier: Text | None = key(
-        None, "tier of a job whose QOS stands for none; without it `bronze`, or where there is none the lowest"
+        None,
+        "tier of a job whose QOS stands for none; without it `bronze`, or where there is none the lowest",
     )
     max_factor: AtLeastOne = key("1.3", "max of a job that gives only est, as a multiple of est")
-    start_grace: Seconds = key("5m", "how long a released job may wait for its nodes before it is placed anew")
+    start_grace: Seconds = key(
+        "5m", "how long a released job may wait for its nodes before it is placed anew"
+    )
 
     @field_validator("burst", mode="before")
     @classmethod
@@ -72,7 +77,9 @@ class Breaker(Section):
 class Feed(Section):
     """An element upstream of zones: breaker, PDU, UPS, utility, or a cooling loop. At least `limit` or `breaker`."""
 
-    limit: Capacity | None = key(None, "what it may carry continuously; with a breaker the least of the two counts")
+    limit: Capacity | None = key(
+        None, "what it may carry continuously; with a breaker the least of the two counts"
+    )
     breaker: Breaker | None = key(None, "the breaker that protects it; not for cooling")
     side: Side | None = key(None, "side of a redundant pair; without it that of the parent")
     parent: Name | None = key(None, "the feed that it hangs on")
@@ -89,9 +96,12 @@ class Zone(Section):
     cooling: Capacity | None = key(None, "heat that can be taken away from it")
     baseline: Baseline = key("0", "what it draws without jobs: idle nodes, switches, fans")
     margin: Margin | None = key(None, "part of its limit that is never planned; without it `defaults.margin`")
-    feeds: tuple[Name, ...] = key((), "the nearest feeds, power and cooling; those further up follow from `parent`")
+    feeds: tuple[Name, ...] = key(
+        (), "the nearest feeds, power and cooling; those further up follow from `parent`"
+    )
     redundancy: Redundancy | None = key(
-        None, "`2N`: either side carries the whole load; `N`: the load is split; without it `defaults.redundancy`"
+        None,
+        "`2N`: either side carries the whole load; `N`: the load is split; without it `defaults.redundancy`",
     )
     lane: Lane = key("mixed", "guaranteed work, interruptible work, or both")
     switch: Text | None = key(None, "network switch; jobs in several zones prefer few switches")
@@ -130,12 +140,18 @@ class Hook(Section):
     """How slurmctld's hook, the launch gate and the commands reach the daemon."""
 
     socket: SocketPath = key("/run/slurm_power/hook.sock", "socket for slurmctld's hook and the launch gate")
-    control: SocketPath | None = key(None, "socket for the commands; without it `control.sock` beside `socket`")
+    control: SocketPath | None = key(
+        None, "socket for the commands; without it `control.sock` beside `socket`"
+    )
     timeout: HookTimeout = key("100ms", "the longest that a submission waits for the daemon")
     unreachable: Literal["hold"] = key("hold", "what becomes of a submission that gets no answer in time")
-    gate_wait: Seconds = key("30s", "how long the launch gate waits before it denies a job that a denial would kill")
+    gate_wait: Seconds = key(
+        "30s", "how long the launch gate waits before it denies a job that a denial would kill"
+    )
     token_ttl: Seconds = key("10s", "how long a claim made at submit counts before its job has been seen")
-    rumour_cap: Demand = key("200kW", "the most watts of unseen submissions that one user may have outstanding")
+    rumour_cap: Demand = key(
+        "200kW", "the most watts of unseen submissions that one user may have outstanding"
+    )
 
 
 class State(Section):

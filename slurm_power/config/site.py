@@ -96,8 +96,7 @@ def _read(path: Path, problems: Problems) -> str:
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
             problems.add_at(line, "is not text in UTF-8", "UTF-8")
-    problems.raise_any()
-    raise AssertionError("unreachable: a problem was noted above")
+    problems.fail()
 
 
 def _policy(file: SiteFile) -> Policy:
@@ -154,7 +153,9 @@ def _timezone(name: str | None, problems: Problems) -> tzinfo:
         pass
     except KeyError:
         pass
-    problems.add(("timezone",), f"'{name}' is no time zone of this machine", "an IANA name such as Europe/Berlin")
+    problems.add(
+        ("timezone",), f"'{name}' is no time zone of this machine", "an IANA name such as Europe/Berlin"
+    )
     return UTC
 
 

@@ -33,8 +33,7 @@ def read_site_file(text: str, problems: Problems) -> SiteFile:
     else:
         problems.raise_any()
         return site
-    problems.raise_any()
-    raise AssertionError("unreachable: pydantic found a problem")
+    problems.fail()
 
 
 def _note(detail: ErrorDetails, problems: Problems) -> None:
@@ -49,7 +48,9 @@ def _note(detail: ErrorDetails, problems: Problems) -> None:
     elif kind in ("enum", "literal_error"):
         problems.add(path, f"'{detail['input']}' is unknown", context["expected"].replace("'", ""))
     elif kind == "union_tag_invalid":
-        problems.add((*path, "type"), f"'{context['tag']}' is unknown", context["expected_tags"].replace("'", ""))
+        problems.add(
+            (*path, "type"), f"'{context['tag']}' is unknown", context["expected_tags"].replace("'", "")
+        )
     else:
         problems.add(path, detail["msg"])
 

@@ -98,7 +98,9 @@ class LicensePlan:
 def licence_plan(topology: Topology) -> LicensePlan:
     """One licence a zone, usable − baseline; one for a feed only where the zones below can together pass its usable."""
     licences = [
-        Licence(licence_of(zone.name), zone.name, max(usable_w(zone.limit_w, zone.margin) - zone.baseline_w, 0))
+        Licence(
+            licence_of(zone.name), zone.name, max(usable_w(zone.limit_w, zone.margin) - zone.baseline_w, 0)
+        )
         for zone in topology.zones.values()
     ]
     full = dict.fromkeys(topology.feeds, 0)
@@ -112,7 +114,9 @@ def licence_plan(topology: Topology) -> LicensePlan:
         if full[feed.name] > usable:
             licences.append(Licence(licence_of(feed.name), feed.name, max(usable - idle[feed.name], 0)))
     counted = {licence.element for licence in licences}
-    taps = {zone: tuple(tap for tap in of_zone if tap.feed in counted) for zone, of_zone in topology.taps.items()}
+    taps = {
+        zone: tuple(tap for tap in of_zone if tap.feed in counted) for zone, of_zone in topology.taps.items()
+    }
     return LicensePlan(tuple(licences), taps)
 
 
@@ -227,7 +231,8 @@ def _in_one_zone(user: str, ours: str) -> str | None:
     if counted is None:
         return None
     terms = [
-        f"({term['what'].strip('()')}&{ours})*{term['count']}" for term in _ONE_TERM.finditer(counted["terms"])
+        f"({term['what'].strip('()')}&{ours})*{term['count']}"
+        for term in _ONE_TERM.finditer(counted["terms"])
     ]
     return f"{counted['head']}[{'&'.join(terms)}]"
 
@@ -244,7 +249,9 @@ def _strip_terms(head: str, terms: list[re.Match[str]]) -> str:
     """The user's part of counted terms: of several zones the same in each, of one zone the terms themselves."""
     if len({term["ours"] for term in terms}) > 1:
         return terms[0]["user"]
-    own = [(f"({term['user']})" if "&" in term["user"] else term["user"]) + f"*{term['count']}" for term in terms]
+    own = [
+        (f"({term['user']})" if "&" in term["user"] else term["user"]) + f"*{term['count']}" for term in terms
+    ]
     return f"{head}[{'&'.join(own)}]"
 
 
