@@ -31,7 +31,7 @@ def read_document(text: str, problems: Problems) -> dict[str, Any]:
         data: dict[str, Any] = reader.mapping(root, ())
         problems.lines = reader.lines
         return data
-    problems.fail()
+    raise problems.error()
 
 
 def _compose(text: str, problems: Problems) -> yaml.Node | None:
@@ -46,7 +46,7 @@ def _compose(text: str, problems: Problems) -> yaml.Node | None:
         problems.add_at(None, f"not YAML: {str(error).splitlines()[0]}", "printable characters")
     else:
         return node
-    problems.fail()
+    raise problems.error()
 
 
 def _hint(text: str, line: int | None) -> str:

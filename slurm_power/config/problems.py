@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import NoReturn
 
 from slurm_power.core.errors import ConfigError
 
@@ -48,14 +47,11 @@ class Problems:
     def raise_any(self) -> None:
         """Raises SiteError if there are problems."""
         if self._found:
-            raise SiteError(
-                sorted(self._found, key=lambda found: (found.line or 0, found.key, found.problem))
-            )
+            raise self.error()
 
-    def fail(self) -> NoReturn:
-        """Raises SiteError; at least one problem was noted."""
-        self.raise_any()
-        raise AssertionError("fail() without a problem")
+    def error(self) -> SiteError:
+        """What was noted, to be raised where going on makes no sense; at least one problem was noted."""
+        return SiteError(sorted(self._found, key=lambda found: (found.line or 0, found.key, found.problem)))
 
     def _line(self, path: Path) -> int | None:
         while path:

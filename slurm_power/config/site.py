@@ -96,7 +96,7 @@ def _read(path: Path, problems: Problems) -> str:
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
             problems.add_at(line, "is not text in UTF-8", "UTF-8")
-    problems.fail()
+    raise problems.error()
 
 
 def _policy(file: SiteFile) -> Policy:

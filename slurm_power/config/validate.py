@@ -33,7 +33,7 @@ def read_site_file(text: str, problems: Problems) -> SiteFile:
     else:
         problems.raise_any()
         return site
-    problems.fail()
+    raise problems.error()
 
 
 def _note(detail: ErrorDetails, problems: Problems) -> None:
