@@ -1,6 +1,5 @@
 """The hook socket: submissions, changes and launches. Everything but a launch is answered at once, from memory."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -54,16 +53,23 @@ class HookHandler:
         job_id = job_of(env)
         entry = entry_of(self._desk, env)
         if job_id is not None and (entry is None or entry.record is None):
-            return self._learn_first(job_id, env)
-        return self._answer(launch(self._desk, env))
+            return self._look_first(job_id, env)
+        reply = launch(self._desk, env, final=False)
+        return self._look_first(None, env) if reply.verdict == "look" else self._answer(reply)
 
-    async def _learn_first(self, job_id: int, env: Mapping[str, str]) -> str:
-        """A job that no poll has seen yet: ask Slurm about this one. The gate runs outside slurmctld's locks."""
+    async def _look_first(self, job_id: int | None, env: Mapping[str, str]) -> str:
+        """Read Slurm before the answer: a job that no poll has seen yet, or all jobs where watts are short.
+
+        The gate runs outside slurmctld's locks, so nothing waits for us meanwhile but this one start.
+        """
         try:
-            await self._rounds.learn(job_id)
+            if job_id is not None:
+                await self._rounds.learn(job_id)
+            reply = launch(self._desk, env, final=False)
+            if reply.verdict == "look":
+                await self._rounds.look()
         except SlurmError as error:
-            _log.warning("cannot read job %s at its launch: %s", job_id, error)
-        await asyncio.sleep(0)
+            _log.warning("cannot read Slurm at a launch: %s", error)
         return self._answer(launch(self._desk, env))
 
 

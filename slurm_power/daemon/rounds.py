@@ -100,6 +100,13 @@ class Rounds:
             self.health.jobs = len(jobs)
             self.health.last_good = self._clock.now()
 
+    async def look(self) -> None:
+        """Read all jobs, and no more than that. Raises SlurmError."""
+        async with self._turn:
+            begun = self._clock.monotonic()
+            jobs = await asyncio.to_thread(self._slurm.jobs)
+            await self._breathe(self._observer.steps(jobs, begun))
+
     async def learn(self, job_id: int) -> None:
         """Read one job, for a gate that cannot wait for the next round. Raises SlurmError."""
         begun = self._clock.monotonic()

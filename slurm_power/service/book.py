@@ -11,6 +11,7 @@ from slurm_power.core.ledger import Ledger
 from slurm_power.core.lifecycle import CLAIMING, Event, State, follow
 from slurm_power.ports import Decision, HoldKind, JobRecord, StoredJob
 from slurm_power.service.asking import Ask
+from slurm_power.service.facts import ArraySpec
 
 
 class Journal(Protocol):
@@ -104,6 +105,15 @@ class Book:
         keys = self.arrays.get(array_job_id, {}).values()
         return sum(1 for key in keys if (entry := self.entries.get(key)) and entry.state in CLAIMING)
 
+    def may_start(self, array: ArraySpec | None, record: JobRecord) -> int:
+        """How many tasks of a pending array its throttle lets hold watts beside those that do already; else one."""
+        if array is None:
+            return 1
+        if array.throttle is None:
+            return array.tasks
+        active = self.active_tasks(record.array_job_id or record.job_id)
+        return max(0, min(array.tasks, array.throttle - active))
+
     def name_of(self, key: str) -> str:
         """How people call the job behind a claim; empty where Slurm has not shown it yet."""
         entry = self.entries.get(key)
@@ -134,16 +144,16 @@ class Book:
             entry.task = (record.array_job_id, record.array_task_id)
             self._know_task(entry)
 
-    def take_copy(self, parent: Entry) -> None:
-        """One task of an array has a claim of its own from here on: the claim of the pending rest shrinks by it."""
+    def take_copy(self, parent: Entry) -> Claim | None:
+        """One task of an array gets a claim of its own: the claim of the pending rest shrinks by it.
+
+        Returns the claim as it was, None where it counts no task any more.
+        """
         claim = self.ledger.claims.get(parent.key)
-        if claim is None or parent.ask is None:
-            return
-        copies = claim.copies - 1
-        if copies:
-            self.ledger.replace(parent.key, claim.with_copies(copies))
-        else:
-            self.move(parent, Event.PARK)
+        if claim is None or not claim.copies:
+            return None
+        self.ledger.replace(parent.key, claim.with_copies(claim.copies - 1))
+        return claim
 
     def move(self, entry: Entry, event: Event, claim: Claim | None = None) -> None:
         """Follow an event. The claim is set, replaced or taken out as the new state wants."""

@@ -35,8 +35,12 @@ def entry_of(desk: Desk, env: Mapping[str, str]) -> Entry | None:
     return desk.book.of_job(job_id) if job_id is not None else None
 
 
-def launch(desk: Desk, env: Mapping[str, str]) -> Reply:
-    """Whether the job may start on its nodes. Asked again for the same start, it answers the same."""
+def launch(desk: Desk, env: Mapping[str, str], *, final: bool = True) -> Reply:
+    """Whether the job may start on its nodes. Asked again for the same start, it answers the same.
+
+    Where watts are short and this is not `final`, the verdict is `look`: the claims of jobs that have just ended may
+    stand in the way, so that Slurm is to be read once more before anybody is turned away.
+    """
     job_id = job_of(env)
     entry = entry_of(desk, env)
     now = desk.now()
@@ -52,10 +56,13 @@ def launch(desk: Desk, env: Mapping[str, str]) -> Reply:
     if isinstance(claim, str):
         return _denied(desk, entry, claim, now)
     rest = desk.book.get(entry.token) if entry.task is not None and entry.state not in CLAIMING else None
-    if rest is not None and rest is not entry and rest.state in CLAIMING:
-        desk.book.take_copy(rest)
+    lent = desk.book.take_copy(rest) if rest is not None and rest is not entry else None
     short = desk.ledger.shortfall_instead(entry.key, claim)
     if short is not None and (entry.state is not State.FREE or _ours(desk, entry)):
+        if lent is not None:
+            desk.ledger.replace(lent.id, lent)
+        if not final:
+            return Reply("look")
         return _short(desk, entry, short, now)
     entry.gate = start
     entry.gate_asked = None

@@ -72,9 +72,14 @@ class Observer:
             self._gone(present, begun)
 
     def _settled(self, key: str, record: JobRecord, begun: float) -> bool:
-        """Whether nothing new can be learnt: touched since reading began, or exactly as it was."""
+        """Whether nothing new can be learnt: touched since reading began, or exactly as it was.
+
+        The pending rest of an array is looked at each time: how much of it may run depends on its started tasks.
+        """
         known = self.desk.book.get(key)
-        return known is not None and (known.touched > begun or (known.record == record and not known.dirty))
+        if known is None or known.touched > begun:
+            return known is not None
+        return known.record == record and not known.dirty and not record.array_tasks
 
     # -- identity -----------------------------------------------------------------------------------------------
 
@@ -246,15 +251,15 @@ class Observer:
             return None
         if any(charge.zone not in desk.ledger.nodes for charge in found.charges):
             return None
-        copies = ask.request.ask.copies if ask.facts.array is None or ask.facts.array.at_once else 0
-        if not copies:
-            return None
+        copies = desk.book.may_start(ask.facts.array, record)
         charges = tuple(
             replace(c, nodes=c.nodes * copies, est_w=c.est_w * copies, max_w=c.max_w * copies) for c in found.charges
         )
         share = max((desk.ledger.nodes[c.zone].share_milli(ask.request.ask) for c in charges), default=1_000)
         entry.charges = found.charges
-        return replace(ask.request, id=entry.key).claim(charges, desk.now(), share) if charges else None
+        if not charges:
+            return None
+        return replace(replace(ask.request, id=entry.key).claim(charges, desk.now(), share), copies=copies)
 
     def _stray(self, entry: Entry, record: JobRecord) -> None:
         """Pending without an admission: submitted before we were there, or let go past us."""
@@ -281,9 +286,6 @@ class Observer:
         if known is not None and not entry.dirty and not record.array_tasks and known.waits is None:
             return known
         facts = replace(from_record(record), user_hold=entry.hold in (HoldKind.USER, HoldKind.BOTH))
-        if facts.array is not None and facts.array.throttle is not None:
-            active = desk.book.active_tasks(record.array_job_id or record.job_id)
-            facts = replace(facts, array=replace(facts.array, throttle=max(facts.array.throttle - active, 0)))
         submitted = known.submitted if known is not None else record.submit_time
         found = interpret(facts, desk.world, entry.key, desk.now(), submitted)
         entry.dirty = False

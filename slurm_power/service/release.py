@@ -217,7 +217,7 @@ def _bind_range(desk: Desk, entry: Entry) -> Plan | None:
     ask, record = entry.ask, entry.record
     if ask is None or record is None:
         return None
-    copies = _may_start(desk, ask, record)
+    copies = desk.book.may_start(ask.facts.array, record)
     tasks = _task_ids(record.array_tasks)[:copies]
     while tasks:
         request = ask.request.with_copies(len(tasks))
@@ -255,15 +255,6 @@ def _bind_tasks(
     target = f"{record.array_job_id}_[{','.join(map(str, tasks))}]"
     update = Update(target, _fields(binding, ask))
     return Plan("bind", target, (update, Release(target)), tuple(keys))
-
-
-def _may_start(desk: Desk, ask: Ask, record: JobRecord) -> int:
-    """How many more tasks of the array its throttle lets hold watts."""
-    spec = ask.facts.array
-    if spec is None:
-        return 0
-    active = desk.book.active_tasks(record.array_job_id or record.job_id)
-    return spec.tasks if spec.throttle is None else max(0, min(spec.tasks, spec.throttle - active))
 
 
 def _task_ids(expression: str) -> list[int]:
