@@ -237,6 +237,7 @@ def test_who_asks_for_a_licence_of_ours(text: str, ours: bool) -> None:
         ("license/matlab=1", False),
         ("gres:gpu=1,license/pw_a=1", True),
         ("license:pw_a", True),
+        ("License/pw_a=2", True),
         ("cpu=1,gres/pw_a=1", False),
     ],
 )
