@@ -9,6 +9,7 @@ from slurm_power.adapters.lines_server import Peer
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.core.errors import PowerError, UsageError
 from slurm_power.core.policy import Mode
+from slurm_power.core.window import format_instant
 from slurm_power.daemon.rounds import Rounds
 from slurm_power.service import views
 from slurm_power.service.desk import Desk
@@ -95,7 +96,7 @@ class ControlHandler:
             "rounds": health.rounds,
             "failures": health.failures,
             "error": health.error,
-            "last_good": health.last_good,
+            "last_good": format_instant(health.last_good) if health.last_good else None,
             "jobs": health.jobs,
             "claims": len(self._desk.ledger.claims),
             "writes": health.writes,

@@ -1,15 +1,18 @@
 """What the daemon shows: zones and feeds, jobs, one job explained. JSON-ready, in the shapes of docs/json."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from slurm_power.core.admission import Admit, Hold, Reject, Verdict, decide, power_class
 from slurm_power.core.lifecycle import CLAIMING, State
 from slurm_power.core.meter import Meter
 from slurm_power.core.reasons import Help, Reason
+from slurm_power.core.request import Request
 from slurm_power.core.topology import FeedKind
+from slurm_power.core.units import format_watts
 from slurm_power.core.window import format_instant
 from slurm_power.ports import Decision, LicenseRecord
-from slurm_power.service.asking import Free, interpret
+from slurm_power.service.asking import Ask, Free, advice, interpret
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
 from slurm_power.service.facts import JobFacts
@@ -43,6 +46,7 @@ def _zone(desk: Desk, name: str, licenses: Mapping[str, LicenseRecord]) -> dict[
         "redundancy": str(zone.redundancy),
         "thermal": "normal" if name not in desk.ledger.closed else "critical",
         "stale": None,
+        "feeds": [tap.feed for tap in desk.site.topology.taps[name]],
         "nodes_up": nodes.up,
         "nodes_idle": nodes.idle,
         "jobs": sum(1 for _ in desk.ledger.claims_in(name)),
@@ -140,28 +144,54 @@ def check(desk: Desk, facts: JobFacts) -> dict[str, object]:
     now = desk.now()
     asked = interpret(facts, desk.world, "check", now)
     if isinstance(asked, Free):
-        return {"schema": SCHEMA, "verdict": "admit", "zones": [], "reasons": [], "helps": [], "earliest_start": None}
-    verdict = asked if isinstance(asked, Reject) else judge(desk, asked)
+        return _checked("admit", None, "Power does not matter to this job: none of its nodes lies in a zone.")
+    request = asked.request if isinstance(asked, Ask) else None
+    verdict = judge(desk, asked) if isinstance(asked, Ask) else asked
+    remark = advice(asked, now) if isinstance(asked, Ask) else ""
+    if isinstance(verdict, Admit):
+        claim = verdict.claim
+        zones = [charge.zone for charge in claim.charges]
+        watts = f"{format_watts(claim.est_w)} (at most {format_watts(claim.max_w)})"
+        sentence = f"Such a job fits now in {', '.join(zones)} with {watts}, on {verdict.power_class} power."
+        return _checked("admit", request, sentence, remark) | {"zones": zones, "power_class": str(verdict.power_class)}
+    reasons = [renamed(reason, desk.book) for reason in verdict.reasons]
+    helps = [named(found, desk.book) for found in verdict.helps]
     start = verdict.earliest if isinstance(verdict, Hold) else None
+    word = "could never run" if isinstance(verdict, Reject) else "would wait"
+    sentence = _because(f"Such a job {word}", "; ".join(reason.text for reason in reasons), helps, start)
+    return _checked(type(verdict).__name__.lower(), request, sentence, remark) | {
+        "reasons": [reason.as_json() for reason in reasons],
+        "helps": [found.as_json() for found in helps],
+        "earliest_start": format_instant(start) if start is not None else None,
+    }
+
+
+def _checked(verdict: str, request: Request | None, sentence: str, remark: str = "") -> dict[str, object]:
     return {
         "schema": SCHEMA,
-        "verdict": type(verdict).__name__.lower(),
-        "zones": [c.zone for c in verdict.claim.charges] if isinstance(verdict, Admit) else [],
-        "reasons": [] if isinstance(verdict, Admit) else [renamed(r, desk.book).as_json() for r in verdict.reasons],
-        "helps": [] if isinstance(verdict, Admit) else [named(found, desk.book).as_json() for found in verdict.helps],
-        "earliest_start": format_instant(start) if start is not None else None,
+        "verdict": verdict,
+        "tier": request.tier.name if request else None,
+        "power_class": None,
+        "zones": [],
+        "est_w": request.est_w if request else None,
+        "max_w": request.max_w if request else None,
+        "reasons": [],
+        "earliest_start": None,
+        "helps": [],
+        "advice": remark,
+        "sentence": sentence,
     }
 
 
 def report(decisions: Sequence[Decision], *, would: bool) -> dict[str, object]:
     """`spower report`: how often each verdict fell, and the lines; with `would`, what observe and advise held back."""
     chosen = [d for d in decisions if d.action.startswith("would-")] if would else list(decisions)
-    counts: dict[str, int] = {}
-    for decision in chosen:
-        counts[decision.action] = counts.get(decision.action, 0) + 1
+    counts = Counter(decision.action for decision in chosen)
+    reasons = Counter(str(reason.get("code")) for decision in chosen for reason in decision.reasons)
     return {
         "schema": SCHEMA,
         "counts": dict(sorted(counts.items())),
+        "reason_counts": dict(sorted(reasons.items())),
         "decisions": [
             {
                 "at": format_instant(d.at),
@@ -225,8 +255,13 @@ def _sentence(
     if entry.state is State.FREE:
         return f"Job {entry.name} is not ours to hold: it asks for no zone's nodes, or the mode does not act on it."
     why = "; ".join(renamed(reason, desk.book).text for reason in reasons) or entry.note or "it waits for the next pass"
-    helps = [named(found, desk.book) for found in helps]
-    parts = [f"Job {entry.name} {'can never run' if isinstance(verdict, Reject) else 'waits'} because {why}"]
+    word = "can never run" if isinstance(verdict, Reject) else "waits"
+    return _because(f"Job {entry.name} {word}", why, helps, start)
+
+
+def _because(what: str, why: str, helps: Sequence[Help], start: int | None) -> str:
+    """What, why, from when on, and what would help, in one sentence."""
+    parts = [f"{what} because {why}"]
     if start is not None:
         parts.append(f"earliest start {format_instant(start)}")
     if helps:
