@@ -68,7 +68,7 @@ def interpret(facts: JobFacts, world: World, token: str, now: int, submitted: in
 
 
 def _interpret(facts: JobFacts, world: World, token: str, now: int, submitted: int) -> Ask | Free:
-    envelope = parse_comment(facts.comment, now, world.site.timezone) or Envelope()
+    envelope = parse_comment(facts.comment, submitted, world.site.timezone) or Envelope()
     partitions = _partitions(facts, world)
     zones = _zones(facts, envelope, partitions, world)
     if zones is not None and not zones:

@@ -1,5 +1,6 @@
 """The floor as site file and Slurm show it together: partitions and their zones, nodes and their features."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,11 +12,23 @@ from slurm_power.core.nodes import NodeFree, ZoneNodes, all_free
 from slurm_power.core.policy import Native, PartitionPolicy
 from slurm_power.ports import NodeRecord, PartitionRecord
 
+_RANGE = re.compile(r"(\d{1,18})-(\d{1,18})")
+_LONGEST = 65_536
+_MOST_NAMES = 1 << 17
+
 
 def expand(hostlist: str) -> tuple[str, ...]:
-    """The names in a hostlist; empty where it cannot be read."""
+    """The names in a hostlist; empty where it cannot be read, or would be more names than any cluster has.
+
+    Users write hostlists too, so the size is bounded before anything is unfolded.
+    """
+    size = 1
+    for first, last in _RANGE.findall(hostlist):
+        size *= max(int(last) - int(first), 1)
+    if not hostlist or len(hostlist) > _LONGEST or size > _MOST_NAMES:
+        return ()
     try:
-        return tuple(NodeSet(hostlist)) if hostlist else ()
+        return tuple(NodeSet(hostlist))
     except NodeSetException:
         return ()
 
