@@ -3,7 +3,7 @@
 from slurm_power.config.against_slurm import Finding, Severity, check_against_slurm
 from slurm_power.config.problems import SiteError
 from slurm_power.config.reference import reference
-from slurm_power.config.site import HookSettings, Site, load_site, site_path
+from slurm_power.config.site import HookSettings, Site, control_socket, load_site, local_timezone, site_path
 
 __all__ = [
     "Finding",
@@ -12,7 +12,9 @@ __all__ = [
     "Site",
     "SiteError",
     "check_against_slurm",
+    "control_socket",
     "load_site",
+    "local_timezone",
     "reference",
     "site_path",
 ]

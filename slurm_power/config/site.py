@@ -7,11 +7,14 @@ from datetime import UTC, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from pydantic import ValidationError
+
 from slurm_power.config import check
+from slurm_power.config.document import read_document
 from slurm_power.config.floor import build_topology
 from slurm_power.config.later import Reservations, Sla, Tariff, TelemetrySource
 from slurm_power.config.problems import Problems
-from slurm_power.config.schema import SiteFile
+from slurm_power.config.schema import Hook, SiteFile
 from slurm_power.config.validate import read_site_file
 from slurm_power.core.policy import BurstRule, Native, PartitionPolicy, Policy, Tier, WorkClass
 from slurm_power.core.topology import Topology
@@ -64,16 +67,11 @@ def load_site(path: Path | None = None, *, text: str | None = None) -> Site:
     zone = _timezone(file.timezone, problems)
     problems.raise_any()
     check.warn_of_later(file, problems)
-    socket = Path(file.hook.socket)
     return Site(
         path=where,
         topology=topology,
         policy=_policy(file),
-        hook=HookSettings(
-            socket=socket,
-            control=Path(file.hook.control) if file.hook.control else socket.with_name("control.sock"),
-            timeout_ms=file.hook.timeout,
-        ),
+        hook=_hook(file.hook),
         state_url=file.state.url,
         timezone=zone,
         warnings=tuple(problems.warnings),
@@ -82,6 +80,30 @@ def load_site(path: Path | None = None, *, text: str | None = None) -> Site:
         telemetry=file.telemetry,
         tariff=file.tariff,
     )
+
+
+def control_socket(path: Path | None = None) -> Path:
+    """Where the commands reach the daemon. Only the section `hook` is judged: while somebody mends the rest of the
+    file, the daemon must still be within reach.
+
+    Where nobody named a file and the usual one cannot be read, it is the usual socket. Raises ConfigError.
+    """
+    where = site_path(path)
+    named = path is not None or os.environ.get(PATH_VARIABLE)
+    if not named and not os.access(where, os.R_OK):
+        return _hook(Hook.model_validate({})).control
+    problems = Problems(str(where))
+    data = read_document(_read(where, problems), problems)
+    try:
+        return _hook(Hook.model_validate(data.get("hook", {}))).control
+    except ValidationError:
+        return load_site(where).hook.control  # raises, and says where the problems are
+
+
+def _hook(section: Hook) -> HookSettings:
+    socket = Path(section.socket)
+    control = Path(section.control) if section.control else socket.with_name("control.sock")
+    return HookSettings(socket, control, section.timeout)
 
 
 def _read(path: Path, problems: Problems) -> str:
