@@ -74,11 +74,14 @@ class Observer:
     def _settled(self, key: str, record: JobRecord, begun: float) -> bool:
         """Whether nothing new can be learnt: touched since reading began, or exactly as it was.
 
-        The pending rest of an array is looked at each time: how much of it may run depends on its started tasks.
+        The pending rest of an array is looked at each time: how much of it may run depends on its started tasks. So is
+        a parked job whose time has come.
         """
         known = self.desk.book.get(key)
         if known is None or known.touched > begun:
             return known is not None
+        if known.state is State.PARKED and known.ask is not None and 0 < known.ask.request.not_before <= self.desk.now():
+            return False
         return known.record == record and not known.dirty and not record.array_tasks
 
     # -- identity -----------------------------------------------------------------------------------------------
@@ -120,6 +123,7 @@ class Observer:
         counts = desk.world.zones_of(expand(record.node_list))
         entry = self._entry(key, record, State.FREE)
         if record.state is JobState.CONFIGURING and entry.gate != (record.job_id, record.restarts):
+            self._hand_over(entry, record)
             return  # its prolog is running: the gate decides, not we
         if not counts:
             if entry.state is not State.FREE:
@@ -131,6 +135,16 @@ class Observer:
         if entry.gate != (record.job_id, record.restarts):
             self._ungated(entry, record, claim)
         desk.book.move(entry, Event.LAUNCH, replace(claim, placed=True))
+
+    def _hand_over(self, entry: Entry, record: JobRecord) -> None:
+        """A task of an admitted array is about to start: it takes its copy of what the pending rest has claimed."""
+        desk = self.desk
+        rest, found = desk.book.get(entry.token), find_record(record.admin_comment)
+        if entry.state is not State.FREE or rest is None or rest is entry or found is None:
+            return
+        claim = self._claim_again(entry, record, found)
+        if claim is not None and desk.book.take_copy(rest) is not None:
+            self._admit(entry, claim)
 
     def _by_record(self, entry: Entry, record: JobRecord, counts: dict[str, int], start: int) -> Claim:
         """A claim for a running job whose envelope cannot be read: by its admission record, else by its nodes' part.
@@ -220,6 +234,7 @@ class Observer:
             self._stray(entry, record)
             return
         if record.restarts > found.restarts:
+            entry.dirty = True
             self._to_queue(entry)  # requeued: it goes back through admission
             return
         if entry.state is State.ADMITTED and not record.array_tasks:
