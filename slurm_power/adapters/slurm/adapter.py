@@ -64,7 +64,7 @@ class SlurmCommands:
         return inventory.read_qos(self._commands)
 
     def write(self, chains: Sequence[Chain]) -> Sequence[Outcome]:
-        """Run the chains. Raises SlurmError where nothing may be written at all; never for one job."""
+        """Run the chains. Raises ReadOnlyError where nothing may be written; other faults are told in the outcomes."""
         return self._writer.write(chains)
 
     def _connect(self) -> tuple[Version, pyslurm_reader.JobSource]:

@@ -58,7 +58,7 @@ def read_slurm_user(commands: Commands) -> int:
     shown = commands.run("scontrol", "show", "config").out
     match = re.search(r"^SlurmUser\s*=\s*\S+\((\d+)\)", shown, re.MULTILINE)
     if match is None:
-        raise SlurmParseError("no SlurmUser in what slurmctld says of its configuration", ("scontrol", "show", "config"))
+        raise SlurmParseError("no SlurmUser in slurmctld's configuration", ("scontrol", "show", "config"), 0, shown)
     return int(match[1])
 
 

@@ -22,6 +22,10 @@ _FOREIGN = ("SLURM_", "SQUEUE_", "SINFO_", "SCONTROL_", "SACCTMGR_", "SBATCH_", 
 _CHUNK = 1 << 20
 
 
+class ReadOnlyError(SlurmError):
+    """A command that would write, given to a runner that only reads."""
+
+
 @dataclass(frozen=True, slots=True)
 class Completed:
     """What a command left behind."""
@@ -76,10 +80,13 @@ class Runner:
         check: bool = True,
         writes: bool = False,
     ) -> Completed:
-        """Run to the end. Raises SlurmError (with `check`, for a status other than 0 too) and SlurmTimeout."""
+        """Run to the end.
+
+        Raises SlurmError (with `check`, for a status other than 0 too), SlurmTimeout and ReadOnlyError.
+        """
         argv = self._argv(program, args)
         if writes and self.read_only:
-            raise SlurmError("refused, for Slurm is only read here", argv)
+            raise ReadOnlyError("refused, for Slurm is only read here", argv)
         try:
             done = subprocess.run(
                 argv,

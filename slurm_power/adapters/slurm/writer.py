@@ -3,29 +3,28 @@
 scontrol takes commands from its standard input one a line, goes on after errors, and says on standard error what went
 wrong, without saying with which line. So after each command stands a marker that is no keyword; scontrol complains
 about it, and what it said between two complaints belongs to the command between them. Its exit status is then always
-1 and tells nothing.
+1 and tells nothing. The markers are drawn anew for each process, so that no text that Slurm repeats can pass for one.
 
 It does not take quotes off, and a build with readline treats tabs, escapes and the like as keys. Commands that hold
 anything but plain characters therefore go into a process of their own, as its arguments.
 """
 
 import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slurm_power.adapters.slurm.runner import Commands
+from slurm_power.adapters.slurm.runner import Commands, ReadOnlyError
 from slurm_power.core.errors import SlurmError, SlurmTimeout, UsageError
 from slurm_power.ports import Chain, Command, Hold, Outcome, Release, RequeueHold, Update, UserHold
 
-_TARGET = re.compile(r"\d+(?:\+\d+)?(?:_(?:\d+|\[[0-9,-]+\]))?")
+_TARGET = re.compile(r"[0-9]+(?:\+[0-9]+)?(?:_(?:[0-9]+|\[[0-9,-]+\]))?")
 _KEY = re.compile(r"[A-Za-z]+")
 _PLAIN = re.compile(r"[!#-&(-~]*")
 """Printable ASCII without white space and quotes."""
 _LINE_MAX = 4_000
 """A scontrol without readline cuts lines after 4,095 characters and takes the rest for a command."""
-_MARK = "@@"
-_BEGIN = f"{_MARK}begin"
-_REPLY = re.compile(rf"^.*invalid keyword: {_MARK}(\w+)\s*$", re.MULTILINE)
+_BEGIN = "begin"
 _FINE = re.compile(r"\S+: No error")
 """Said of the tasks that succeeded where others of the same array did not, and of ranges where all did."""
 _UNSURE = re.compile(
@@ -105,7 +104,7 @@ class Writer:
     def write(self, chains: Sequence[Chain]) -> list[Outcome]:
         """One outcome a chain, in the same order. All first commands run, then all second ones, and so on.
 
-        Raises SlurmError where nothing may be written or no scontrol can be started; never for one job.
+        Raises ReadOnlyError where nothing may be written; every other fault is told in the outcomes.
         """
         progress = [_Progress(tuple(chain)) for chain in chains]
         while waiting := [(p, command) for p in progress if (command := p.next) is not None]:
@@ -138,47 +137,51 @@ class Writer:
     def _run_alone(self, words: tuple[str, ...]) -> _Result:
         try:
             done = self.commands.run("scontrol", *words, check=False, writes=True)
-        except SlurmTimeout as late:
-            return _Result(str(late), unsure=True)
+        except ReadOnlyError:
+            raise
+        except SlurmError as error:
+            return _Result(str(error), unsure=isinstance(error, SlurmTimeout))
         if not done.status:
             return _Result()
         return _result(done.err or done.out or f"scontrol ended with {done.status}")
 
     def _run_together(self, lines: Sequence[str]) -> list[_Result]:
-        script = [_BEGIN]
+        mark = f"@@{secrets.token_hex(6)}."
+        script = [mark + _BEGIN]
         for index, line in enumerate(lines):
-            script += [line, f"{_MARK}{index}"]
+            script += [line, f"{mark}{index}"]
         try:
             said = self.commands.run("scontrol", stdin="\n".join(script) + "\n", check=False, writes=True).err
             ending = "scontrol ended before it"
         except SlurmTimeout as late:
             said, ending = late.output, str(late)
-        return _attribute(said, len(lines), ending)
+        except ReadOnlyError:
+            raise
+        except SlurmError as error:
+            said, ending = "", str(error)
+        return _attribute(said, mark, len(lines), ending)
 
 
-def _attribute(said: str, count: int, ending: str) -> list[_Result]:
-    """Who each complaint belongs to. The first command without a marker may have been under way; the rest never ran."""
-    said = said.replace("\r", "")
-    answers: dict[str, str] = {}
+def _attribute(said: str, mark: str, count: int, ending: str) -> list[_Result]:
+    """Who each complaint belongs to, by the markers.
+
+    The first command that no marker follows may have been under way when scontrol was lost; those after it never ran,
+    nor did any where even the first marker is missing.
+    """
+    told: dict[str, str] = {}
     start = 0
-    for match in _REPLY.finditer(said):
-        answers[match[1]] = said[start : match.start()]
+    for match in re.finditer(rf"^.*invalid keyword: {mark}(\w+)\s*$", said, re.MULTILINE):
+        told[match[1]] = said[start : match.start()]
         start = match.end()
-    results: list[_Result] = []
-    under_way = True
-    for index in range(count):
-        told = answers.get(str(index))
-        if told is not None:
-            results.append(_result(told))
-        else:
-            rest = said[start:].strip()
-            results.append(_Result(f"not known: {ending}" if under_way else f"not run: {ending}", under_way))
-            if under_way and rest:
-                results[-1] = _Result(f"{results[-1].error}: {rest[:500]}", True)
-            under_way = False
-    if count and "begin" not in answers:
-        raise SlurmError("scontrol did not start", ("scontrol",), None, said or ending)
-    return results
+    known = next((index for index in range(count) if str(index) not in told), count)
+    results = [_result(told[str(index)]) for index in range(known)]
+    if known == count:
+        return results
+    rest = said[start:].strip()
+    why = f"{ending}: {rest[:500]}" if rest else ending
+    if _BEGIN in told:
+        results.append(_Result(f"not known: {why}", unsure=True))
+    return results + [_Result(f"not run: {why}")] * (count - len(results))
 
 
 def _result(told: str) -> _Result:
