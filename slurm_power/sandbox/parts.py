@@ -94,7 +94,7 @@ class Part:
 
 def clean_environment(root: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """What a part is started with: nothing of the caller's that could change what it does."""
-    kept = {name: os.environ[name] for name in ("HOME", "USER", "LOGNAME", "TZ") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("HOME", "USER", "LOGNAME", "TZ", "PYTHONPATH") if name in os.environ}
     return {"PATH": search_path(), "LANG": "C.UTF-8", **kept, MARK: str(root), **(extra or {})}
 
 

@@ -65,12 +65,45 @@ def wait_until(condition: Callable[[], bool], patience_s: float) -> bool:
 
 def with_environment(marks: Mapping[str, str | None]) -> Iterator[Process]:
     """All processes that were started with these variables (None: with any value), save the caller's own."""
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        process = find(int(entry.name))
-        if process is not None and _has(_environment(process.pid), marks) and process.alive:
+    for process in _others():
+        if _has(_environment(process.pid), marks) and process.alive:
             yield process
+
+
+def working_below(root: Path, name: str) -> Iterator[Process]:
+    """All processes of this name whose working directory lies in a directory."""
+    for process in _others():
+        if _name(process.pid) == name and _lies_below(process.pid, "cwd", root):
+            yield process
+
+
+def rooted_below(root: Path) -> Iterator[Process]:
+    """All processes whose root lies in a directory: those that went there by chroot."""
+    for process in _others():
+        if _lies_below(process.pid, "root", root):
+            yield process
+
+
+def _others() -> Iterator[Process]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            process = find(int(entry.name))
+            if process is not None and process.alive:
+                yield process
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:  # it ended
+        return ""
+
+
+def _lies_below(pid: int, link: str, root: Path) -> bool:
+    try:
+        return Path(f"/proc/{pid}/{link}").readlink().is_relative_to(root)
+    except OSError:  # it ended, or belongs to somebody else
+        return False
 
 
 def _has(environment: Mapping[str, str], marks: Mapping[str, str | None]) -> bool:

@@ -1,5 +1,6 @@
 """`down`: everything that the state file names is ended, and nothing else."""
 
+import os
 import time
 
 from slurm_power.sandbox import process, users
@@ -25,7 +26,8 @@ def take_down(state: State) -> None:
             _sweep(state)
     unmount_all(layout)
     layout.remove()
-    users.release(state.root)
+    if os.geteuid() == 0:
+        users.release(state.root)
 
 
 def _end(state: State, names: tuple[str, ...]) -> None:
@@ -46,11 +48,12 @@ def _sweep(state: State) -> None:
 
 
 def _leftovers(state: State) -> list[Process]:
-    """A slurmstepd inherits our mark from its slurmd; a job's process has what Slurm gives to every job."""
+    """What our parts started, by our mark; slurmstepds, which wipe it; jobs, by Slurm's variables; all in our tree."""
     kept = {part.process for part in state.parts.values()}
-    marks: tuple[dict[str, str | None], ...] = (
-        {MARK: str(state.root)},
-        {"SLURM_CLUSTER_NAME": state.cluster, "SLURMD_NODENAME": None},
-    )
-    found = {process_ for mark in marks for process_ in process.with_environment(mark)}
-    return [process_ for process_ in found if process_ not in kept]
+    found = {
+        *process.with_environment({MARK: str(state.root)}),
+        *process.working_below(state.root, "slurmstepd"),
+        *process.with_environment({"SLURM_CLUSTER_NAME": state.cluster, "SLURMD_NODENAME": None}),
+        *process.rooted_below(state.root),
+    }
+    return [one for one in found if one not in kept]

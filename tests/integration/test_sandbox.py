@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from slurm_power.cli.sandbox import sandbox as commands
+from slurm_power.config import load_site
 from slurm_power.core.errors import PowerError
 from slurm_power.sandbox import build, cluster, process
 from slurm_power.sandbox.layout import Layout, mounts_below
@@ -39,7 +40,8 @@ def tiny(start_cluster: Starter) -> Cluster:
 
 
 def processes_of(root: Path) -> set[Process]:
-    return set(process.with_environment({MARK: str(root)}))
+    """Those of its parts, and slurmstepds, whose directory may be gone by now."""
+    return set(process.with_environment({MARK: str(root)})) | set(process.working_below(root, "slurmstepd"))
 
 
 def test_every_part_runs(tiny: Cluster) -> None:
@@ -206,6 +208,87 @@ def test_an_interrupt_cleans_up(number: signal.Signals) -> None:
     assert up.returncode != 0
     assert not root.exists()
     assert processes_of(root) == set()
+
+
+OWN_SITE = """\
+zones:
+  left: {nodes: "l[1-2]", limit: 30kW}
+  right: {nodes: r1, limit: 20kW}
+partitions:
+  small: {zones: right}
+  all: {}
+tiers:
+  must: {qos: high, notice: never}
+  may: {qos: low}
+hook: {socket: /run/not/ours.sock, timeout: 50ms}
+"""
+
+
+def test_a_sites_own_file(start_cluster: Starter, tmp_path: Path) -> None:
+    """Its nodes, partitions and tiers; not its sockets."""
+    path = tmp_path / "site.yaml"
+    path.write_text(OWN_SITE)
+    home = start_cluster(build.Options(new_root(), site=path, users=("alice", "bob"), gpus=0, daemon=False))
+    said = home.run("sinfo", "--noheader", "--format=%P %N").splitlines()
+    assert sorted(said) == ["all l[1-2],r1", "small* r1"]
+    assert home.status()["users"][0]["qos"] == ["high", "low"]
+    assert home.status()["site"] == str(path)
+    site = load_site(home.layout.site_file)
+    assert (site.hook.socket.parent, site.hook.timeout_ms) == (home.layout.run, 50)
+    assert "LicenseName=pw_left" in home.run("scontrol", "show", "licenses")
+    job = home.wait_job(home.sbatch("--constraint=pw_left", "--partition=all"), "COMPLETED")
+    assert job["NodeList"].startswith("l")
+
+
+def test_a_wrong_site_file_makes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text("zones: {a: {nodes: n1, limit: 30kW, colour: red}}")
+    root = new_root()
+    with pytest.raises(PowerError, match="colour"):
+        build.up(small(root, site=path))
+    assert not root.exists()
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root mounts")
+def test_slurm_from_another_tree() -> None:
+    """The machine's own root stands for the other tree. Where nothing may be mounted it says so."""
+    root = new_root()
+    options = small(root, slurm_root=Path("/"), users=())
+    if subprocess.run(["unshare", "--mount", "true"], check=False).returncode != 0:
+        with pytest.raises(PowerError, match="mount"):
+            build.up(options)
+    else:
+        home = Cluster(build.up(options).root)
+        pid = home.status()["pids"]["slurmctld"]
+        assert Path(f"/proc/{pid}/root").readlink() == home.layout.chroot
+        assert home.wait_job(home.sbatch("--nodes=2", user=None), "COMPLETED")["NumNodes"] == "2"
+        home.wait_job(home.sbatch(user=None, script="exec sleep 600"), "RUNNING")
+        cluster.down(root)
+    assert not root.exists()
+    assert mounts_below(root) == []
+    assert processes_of(root) == set()
+
+
+def test_the_whole_product_runs(sandbox: Cluster) -> None:
+    """With the daemon: a job is admitted, bound and launched; one that never fits is refused; nothing waits for it."""
+    status = sandbox.status()
+    assert all([*(pid for name, pid in status["pids"].items() if name != "slurmd"), *status["pids"]["slurmd"].values()])
+    job = sandbox.wait_job(sandbox.sbatch("--comment=power:est=10kW,max=12kW"), "COMPLETED", "FAILED")
+    assert job["JobState"] == "COMPLETED"
+    assert job["Licenses"].startswith("pw_rack")
+    refused = sandbox.call("sbatch", "--comment=power:est=900kW", "--wrap=exit 0", user="alice")
+    assert refused.returncode != 0
+    assert "rejected" in refused.stderr
+
+
+def test_without_the_daemon_jobs_wait_held(sandbox: Cluster) -> None:
+    sandbox.stop("slurm-powerd")
+    try:
+        job_id = sandbox.sbatch("--comment=power:est=10kW")
+        assert sandbox.job(job_id)["Priority"] == "0"
+    finally:
+        sandbox.start("slurm-powerd")
+    assert sandbox.wait_job(job_id, "COMPLETED", "FAILED")["JobState"] == "COMPLETED"
 
 
 def test_down_where_nothing_is() -> None:
