@@ -45,42 +45,33 @@ class Observer:
 
     def steps(self, records: Sequence[JobRecord], begun: float, *, whole: bool = True) -> Iterator[None]:
         """The same, yielding after every few records so that others can be answered meanwhile."""
-        present: set[str] = set()
-        waiting: list[JobRecord] = []
-        for number, record in enumerate(records):
+        alive = [record for record in records if record.state is not JobState.ENDED]
+        if whole:
+            self.desk.seen = begun
+            self._gone({self._key(record) for record in alive}, begun)
+        # What runs is a fact and is counted first; what was admitted but has not started must fit beside it.
+        for number, record in enumerate(sorted(alive, key=_seniority)):
             if number % _AT_ONCE == 0:
                 yield
-            if record.state is JobState.ENDED:
-                continue
             key = self._key(record)
-            present.add(key)
             if self._settled(key, record, begun):
                 continue
-            # What runs is a fact and is counted first; what was admitted but has not started must fit beside it.
             if record.state in _ON_NODES:
                 self._running(key, record)
             else:
-                waiting.append(record)
-        for number, record in enumerate(sorted(waiting, key=_seniority)):
-            if number % _AT_ONCE == 0:
-                yield
-            key = self._key(record)
-            if not self._settled(key, record, begun):
                 self._pending(key, record)
-        if whole:
-            self.desk.seen = begun
-            self._gone(present, begun)
 
     def _settled(self, key: str, record: JobRecord, begun: float) -> bool:
         """Whether nothing new can be learnt: touched since reading began, or exactly as it was.
 
-        The pending rest of an array is looked at each time: how much of it may run depends on its started tasks. So is
-        a parked job whose time has come.
+        The pending rest of an array is looked at each time: how much of it may run depends on its started tasks. So
+        is a parked job whose time has come.
         """
         known = self.desk.book.get(key)
         if known is None or known.touched > begun:
             return known is not None
-        if known.state is State.PARKED and known.ask is not None and 0 < known.ask.request.not_before <= self.desk.now():
+        ask = known.ask
+        if known.state is State.PARKED and ask is not None and 0 < ask.request.not_before <= self.desk.ledger.now:
             return False
         return known.record == record and not known.dirty and not record.array_tasks
 
@@ -143,8 +134,13 @@ class Observer:
         if entry.state is not State.FREE or rest is None or rest is entry or found is None:
             return
         claim = self._claim_again(entry, record, found)
-        if claim is not None and desk.book.take_copy(rest) is not None:
+        if claim is None:
+            return
+        lent = desk.book.take_copy(rest)
+        if desk.ledger.shortfall_instead(entry.key, claim) is None:
             self._admit(entry, claim)
+        elif lent is not None:
+            desk.ledger.replace(lent.id, lent)
 
     def _by_record(self, entry: Entry, record: JobRecord, counts: dict[str, int], start: int) -> Claim:
         """A claim for a running job whose envelope cannot be read: by its admission record, else by its nodes' part.
@@ -215,7 +211,7 @@ class Observer:
         if parked and entry.state is not State.PARKED:
             desk.book.move(entry, Event.PARK)
         elif not parked and entry.state is not State.WAITING:
-            desk.book.move(entry, Event.WAIT)
+            self._to_queue(entry)
 
     def _whose_hold(self, entry: Entry, found: AdmissionRecord | None) -> HoldKind:
         """The database knows best (users cannot change it), then the admission record; else it is the user's own."""
@@ -329,8 +325,8 @@ class Observer:
                 desk.book.drop(entry)
 
 
-def _seniority(record: JobRecord) -> tuple[bool, int, int]:
-    """Admitted and unheld first, then by age: whoever was promised watts first keeps them first."""
-    return record.held, record.submit_time, record.job_id
+def _seniority(record: JobRecord) -> tuple[bool, bool, int, int]:
+    """What runs first, then what is admitted and unheld, by age: whoever was promised watts first keeps them first."""
+    return record.state not in _ON_NODES, record.held, record.submit_time, record.job_id
 
 
