@@ -21,6 +21,8 @@ class Binding:
     excluded_nodes: str | None
     """None: leave as the user wrote it."""
     admin_comment: str
+    nodes: int | None = None
+    """Over several zones the number of nodes is fixed: Slurm takes counts of features for minima."""
 
 
 class Binder:
@@ -63,6 +65,7 @@ class Binder:
             features=features,
             excluded_nodes=excluded,
             admin_comment=put_record(ask.facts.admin_comment, record),
+            nodes=sum(charge.nodes for charge in charges) if len(charges) > 1 else None,
         )
 
     def licence(self, element: str) -> str | None:

@@ -318,6 +318,8 @@ def _fields(binding: Binding, ask: Ask) -> dict[str, str]:
     }
     if binding.excluded_nodes is not None:
         fields["ExcNodeList"] = binding.excluded_nodes
+    if binding.nodes is not None:
+        fields["NumNodes"] = f"{binding.nodes}-{binding.nodes}"
     if ask.qos and ask.facts.qos != ask.qos:
         fields["QOS"] = ask.qos
     return fields

@@ -94,6 +94,8 @@ def _admitted(desk: Desk, ask: Ask, verdict: Admit, binding: Binding, now: int) 
     }
     if binding.excluded_nodes is not None:
         fields["exc_nodes"] = binding.excluded_nodes
+    if binding.nodes is not None:
+        fields |= {"min_nodes": binding.nodes, "max_nodes": binding.nodes}
     if ask.qos:
         fields["qos"] = ask.qos
     given = {name: value for name, value in fields.items() if value != ""}
