@@ -1,6 +1,6 @@
 """What all use cases share: site, ledger, floor, book, clock, mode. Made by the daemon; holds no logic of its own."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from secrets import token_urlsafe
 
@@ -28,9 +28,17 @@ class Reply:
 class Desk:
     """The state that submissions, launches, snapshots and passes work on. One thread only."""
 
-    def __init__(self, site: Site, clock: Clock, journal: Journal, version: tuple[int, int, int] = (22, 5, 8)) -> None:
+    def __init__(
+        self,
+        site: Site,
+        clock: Clock,
+        journal: Journal,
+        version: tuple[int, int, int] = (22, 5, 8),
+        tokens: Iterator[str] | None = None,
+    ) -> None:
         self.clock = clock
         self.journal = journal
+        self._tokens = tokens if tokens is not None else _unguessable()
         self.version = version
         self.mode = site.policy.mode
         self.fair_shares: Mapping[tuple[str, str], float] = {}
@@ -64,8 +72,8 @@ class Desk:
         return self.ledger.now
 
     def new_token(self) -> str:
-        """A token that nobody can guess."""
-        return token_urlsafe(9).replace("-", "x").replace("_", "y")
+        """A token for a new claim."""
+        return next(self._tokens)
 
     def acts_on(self, ask: Ask) -> bool:
         """Whether the mode lets us hold, bind or refuse this job."""
@@ -116,3 +124,8 @@ class Desk:
         self._install(world.site, world, ledger)
         self.book.take_over(before)
 
+
+def _unguessable() -> Iterator[str]:
+    """Tokens that nobody can guess."""
+    while True:
+        yield token_urlsafe(9).replace("-", "x").replace("_", "y")
