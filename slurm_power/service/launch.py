@@ -13,7 +13,7 @@ from slurm_power.service.asking import Ask, Free, interpret
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk, Reply
 from slurm_power.service.facts import from_record
-from slurm_power.service.world import expand
+from slurm_power.service.world import nodes_of
 
 _RETRY_S = 2
 
@@ -44,7 +44,7 @@ def launch(desk: Desk, env: Mapping[str, str], *, final: bool = True) -> Reply:
     job_id = job_of(env)
     entry = entry_of(desk, env)
     now = desk.now()
-    counts = desk.world.zones_of(expand(env.get("SLURM_JOB_NODELIST", "")))
+    counts = desk.world.zones_of(nodes_of(env.get("SLURM_JOB_NODELIST", "")))
     if desk.mode is not Mode.ENFORCE or not counts:
         return Reply("allow")
     if entry is None or job_id is None:

@@ -21,7 +21,7 @@ from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
 from slurm_power.service.facts import from_record
 from slurm_power.service.launch import claim_on
-from slurm_power.service.world import expand
+from slurm_power.service.world import nodes_of
 
 _AT_ONCE = 25
 """Records that are taken in before others get their turn."""
@@ -111,7 +111,7 @@ class Observer:
 
     def _running(self, key: str, record: JobRecord) -> None:
         desk = self.desk
-        counts = desk.world.zones_of(expand(record.node_list))
+        counts = desk.world.zones_of(nodes_of(record.node_list))
         entry = self._entry(key, record, State.FREE)
         if record.state is JobState.CONFIGURING and entry.gate != (record.job_id, record.restarts):
             self._hand_over(entry, record)

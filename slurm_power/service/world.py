@@ -8,6 +8,7 @@ from ClusterShell.NodeSet import NodeSet, NodeSetException
 
 from slurm_power.config import Site
 from slurm_power.core.constraint import could_satisfy
+from slurm_power.core.errors import SlurmParseError
 from slurm_power.core.nodes import NodeFree, ZoneNodes, all_free
 from slurm_power.core.policy import Native, PartitionPolicy
 from slurm_power.ports import NodeRecord, PartitionRecord
@@ -17,10 +18,18 @@ _LONGEST = 65_536
 _MOST_NAMES = 1 << 17
 
 
-def expand(hostlist: str) -> tuple[str, ...]:
-    """The names in a hostlist; empty where it cannot be read, or would be more names than any cluster has.
+def nodes_of(hostlist: str) -> tuple[str, ...]:
+    """The nodes in a hostlist that Slurm itself has written. Raises SlurmParseError rather than miss one."""
+    try:
+        return tuple(NodeSet(hostlist)) if hostlist else ()
+    except NodeSetException as error:
+        raise SlurmParseError(f"not a hostlist: {error}", output=hostlist) from error
 
-    Users write hostlists too, so the size is bounded before anything is unfolded.
+
+def expand(hostlist: str) -> tuple[str, ...]:
+    """The names in a hostlist that a user has written; empty where it cannot be read or names more than any cluster has.
+
+    The size is bounded before anything is unfolded.
     """
     size = 1
     for first, last in _RANGE.findall(hostlist):
@@ -142,7 +151,7 @@ class World:
         return (self.nodes[name] for name in names if name in self.nodes)
 
     def _partition(self, record: PartitionRecord) -> Partition:
-        names = expand(record.nodes)
+        names = nodes_of(record.nodes)
         policy = self.site.policy.partitions.get(record.name, PartitionPolicy(record.name))
         counts = self.zones_of(names)
         zones = policy.zones if policy.zones is not None else tuple(sorted(counts))
