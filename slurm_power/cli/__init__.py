@@ -1,0 +1,1 @@
+"""The commands: spower and its subcommands."""

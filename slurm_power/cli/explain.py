@@ -1,0 +1,29 @@
+"""`spower explain JOB`: why a job waits, runs or cannot run, by which numbers, and what would help."""
+
+import click
+from click.shell_completion import CompletionItem
+
+from slurm_power.cli.link import Link, complete, link_options
+from slurm_power.cli.options import output_options
+from slurm_power.cli.output import Output
+from slurm_power.cli.table import count, text, words
+from slurm_power.cli.verdicts import answer_columns, present
+
+COLUMNS = answer_columns(text("job"), count("job_id"), text("state"), words("note"))
+_FACTS = ("state", "verdict", "tier", "class", "zones", "est", "max", "earliest", "note")
+
+
+def _jobs(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(name) for name in complete(context, "jobs", "jobs", "job", incomplete)]
+
+
+@click.command("explain")
+@click.argument("job", shell_complete=_jobs)
+@output_options(COLUMNS, iterate=True)
+@link_options
+def explain(job: str, output: Output, link: Link) -> None:
+    """Explain one job: its verdict, the reasons with their numbers, the earliest start, and what would help.
+
+    JOB is an id as squeue shows it: 812, 812_3 (task of an array), 812+1 (component).
+    """
+    output.show(lambda: present(link.ask("explain", job=job), COLUMNS, _FACTS))

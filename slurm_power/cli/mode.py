@@ -1,0 +1,41 @@
+"""`spower mode`: how far the daemon goes. `observe` is the panic switch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from slurm_power.cli.link import Link, link_options
+from slurm_power.cli.options import output_options
+from slurm_power.cli.output import Output
+from slurm_power.cli.table import Answer, Columns, Table, count, text
+from slurm_power.core.policy import Mode
+
+COLUMNS = Columns(text("mode"), count("released"))
+_PATIENCE_S = 120.0
+"""To release every held job of a large site takes a while."""
+
+
+@click.command("mode")
+@click.argument("wanted", metavar="[observe|advise|enforce]", type=click.Choice(list(Mode)), required=False)
+@output_options(COLUMNS)
+@link_options
+def mode(wanted: str | None, output: Output, link: Link) -> None:
+    """Show the mode, or change it: observe only records, advise tells users too, enforce acts.
+
+    `spower mode observe` is the panic switch: it releases every power hold, and only those. A change is for root and
+    SlurmUser; it holds over restarts of the daemon.
+    """
+    if wanted is None:
+        output.show(lambda: _present(link.ask("mode"), ""))
+        return
+    output.show(lambda: _present(link.ask("mode", mode=wanted, patience_s=_PATIENCE_S), wanted))
+
+
+def _present(found: Mapping[str, Any], wanted: str) -> Answer:
+    line = str(found["mode"])
+    if wanted:
+        line = f"The mode is now {found['mode']}."
+        if found["mode"] != Mode.ENFORCE:
+            line += f" Jobs released that were held for watts: {found['released']}."
+    return Answer(found, Table(COLUMNS.all, [found]), (line,))

@@ -1,0 +1,69 @@
+"""Options that every command has, as Slurm's own commands have them."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+from slurm_power.cli.output import Form, Output
+from slurm_power.cli.table import Column, Columns
+from slurm_power.core.errors import UsageError
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+_LEAST_INTERVAL_S = 0.1
+
+
+def output_options(columns: Columns, *, iterate: bool = False) -> Decorator:
+    """Gives a command `-h`, `-o`, `--json`, `-P` and perhaps `-i`; it is called with an `output` made of them."""
+
+    def chosen(
+        _context: click.Context, _option: click.Parameter, value: str | None
+    ) -> tuple[Column, ...] | None:
+        if value is None:
+            return None
+        try:
+            return columns.pick(value.split(","))
+        except UsageError as error:
+            raise click.BadParameter(str(error)) from error
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @click.option("-h", "--noheader", is_flag=True, help="No headers.")
+        @click.option(
+            "-o",
+            "--format",
+            "chosen",
+            callback=chosen,
+            metavar="COLUMN,…",
+            help=f"Columns to show: {', '.join(column.name for column in columns.all)}; or all.",
+        )
+        @click.option("--json", "as_json", is_flag=True, help="As JSON; docs/json has the schemas.")
+        @click.option("-P", "--parsable2", is_flag=True, help="Parted by |, watts as integers.")
+        @wraps(command)
+        def formed(
+            *args: Any,
+            noheader: bool,
+            chosen: tuple[Column, ...] | None,
+            as_json: bool,
+            parsable2: bool,
+            iterate: float | None = None,
+            **kwargs: Any,
+        ) -> Any:
+            if as_json and (parsable2 or chosen is not None):
+                raise click.UsageError("--json has every field; leave -P and -o out")
+            form = Form.JSON if as_json else Form.PARSABLE if parsable2 else Form.TABLE
+            return command(*args, output=Output(form, not noheader, chosen, iterate), **kwargs)
+
+        return _iterated(formed) if iterate else formed
+
+    return decorate
+
+
+def _iterated(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "-i",
+        "--iterate",
+        type=click.FloatRange(min=_LEAST_INTERVAL_S),
+        metavar="SECONDS",
+        help="Look again every so many seconds, until Ctrl-C.",
+    )(command)

@@ -1,0 +1,87 @@
+"""`spower report`: what was decided, how often and why; with --would, what a mode that does not act held back."""
+
+import pwd
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from slurm_power.cli.link import Link, link_options
+from slurm_power.cli.options import output_options
+from slurm_power.cli.output import Output
+from slurm_power.cli.table import Answer, Columns, Row, Table, count, text, words
+from slurm_power.cli.times import parse_past
+
+COLUMNS = Columns(
+    text("at"),
+    text("job"),
+    text("user"),
+    count("uid"),
+    text("account"),
+    text("action"),
+    text("mode"),
+    text("zones"),
+    text("reasons"),
+    words("text"),
+)
+_SHOWN = ("at", "job", "user", "account", "action", "zones", "reasons", "text")
+_COUNTS = Columns(text("action", "name"), count("times"))
+_LINES = 1_000
+
+
+@click.command("report")
+@click.option("--would", is_flag=True, help="Only what enforce would have done while the mode did not act.")
+@click.option(
+    "-S", "--since", metavar="TIME", help="From this time on: 2026-04-20T18:00:00Z, now-2hours, today, 24h."
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=_LINES,
+    show_default=True,
+    metavar="LINES",
+    help="Read no more than the newest so many decisions.",
+)
+@output_options(COLUMNS, iterate=True)
+@link_options
+def report(would: bool, since: str | None, limit: int, output: Output, link: Link) -> None:
+    """Show decisions: how often each was taken, for which reasons, and one line each."""
+    start = 0 if since is None else _instant(since)
+    output.show(lambda: present(link.ask("report", would=would, since=start, limit=limit)))
+
+
+def _instant(since: str) -> int:
+    from slurm_power.config import local_timezone  # noqa: PLC0415 -- slow to load, and only a given time needs it
+
+    return max(0, parse_past(since, int(time.time()), local_timezone()))
+
+
+def present(found: Mapping[str, Any]) -> Answer:
+    """Counts and lines as tables."""
+    rows = [_row(decision) for decision in found["decisions"]]
+    parts = [
+        Table(_COUNTS.all, [{"name": name, "times": times} for name, times in found[counts].items()], title)
+        for title, counts in (("ACTION", "counts"), ("REASON", "reason_counts"))
+        if found[counts]
+    ]
+    lead = () if rows else ("No decisions.",)
+    if rows:
+        parts.append(Table(COLUMNS.pick(_SHOWN), rows))
+    return Answer(found, Table(COLUMNS.all, rows), lead, parts=parts)
+
+
+def _row(decision: Mapping[str, Any]) -> Row:
+    return {
+        **decision,
+        "user": _user(decision["uid"]),
+        "reasons": [reason["code"] for reason in decision["reasons"]],
+        "text": "; ".join(reason["text"] for reason in decision["reasons"]),
+    }
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except (KeyError, OverflowError):
+        return str(uid)

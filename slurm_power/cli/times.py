@@ -1,0 +1,29 @@
+"""Times of the past, as `--since` takes them."""
+
+import re
+from datetime import datetime, tzinfo
+
+from slurm_power.core.errors import UsageError
+from slurm_power.core.units import parse_duration_s
+from slurm_power.core.window import parse_instant
+
+_AGO = re.compile(r"now\s*-\s*(.+)", re.ASCII | re.IGNORECASE)
+
+
+def parse_past(text: str, now: int, zone: tzinfo) -> int:
+    """An instant: ISO 8601, `now-2hours`, `today`, or a duration such as `24h` for so long ago. Raises UsageError."""
+    words = text.strip()
+    if words.lower() in ("today", "midnight"):
+        return int(datetime.fromtimestamp(now, zone).replace(hour=0, minute=0, second=0).timestamp())
+    match = _AGO.fullmatch(words)
+    try:
+        if match is not None:
+            return now - (parse_instant(f"now+{match[1]}", now) - now)
+        return parse_instant(words, now, zone)
+    except UsageError:
+        pass
+    try:
+        return now - parse_duration_s(words)
+    except UsageError:
+        example = "2026-04-20T18:00:00Z, now-2hours, today or 24h"
+        raise UsageError(f"'{text}' is not a time; write {example}") from None

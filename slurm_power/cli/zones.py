@@ -1,0 +1,128 @@
+"""`spower zones`: what each zone and feed may carry, what is promised there, and what is left."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from slurm_power.cli.hostlists import expand
+from slurm_power.cli.link import Link, complete, link_options
+from slurm_power.cli.options import output_options
+from slurm_power.cli.output import Output
+from slurm_power.cli.table import Answer, Columns, Row, Table, count, text, watts
+from slurm_power.core.errors import UsageError
+from slurm_power.core.policy import Mode
+
+COLUMNS = Columns(
+    text("name"),
+    text("kind"),
+    text("lane"),
+    text("side"),
+    text("parent"),
+    text("redundancy"),
+    watts("limit"),
+    watts("usable"),
+    watts("baseline"),
+    watts("committed"),
+    watts("reserved"),
+    watts("measured"),
+    watts("slurm", "license_used"),
+    watts("slurm_total", "license_total"),
+    watts("headroom"),
+    watts("burst"),
+    watts("room"),
+    text("thermal"),
+    text("stale"),
+    text("license"),
+    text("feeds"),
+    count("nodes_up"),
+    count("nodes_idle"),
+    count("jobs"),
+)
+_NUMBERS = ("limit", "usable", "baseline", "committed", "slurm", "headroom", "burst")
+_ZONE = ("name", "lane", *_NUMBERS, "jobs")
+_FEED = ("name", "side", *_NUMBERS)
+_RECORD = (
+    "kind",
+    "name",
+    "lane",
+    "side",
+    *_NUMBERS,
+    "reserved",
+    "measured",
+    "slurm_total",
+    "thermal",
+    "jobs",
+)
+
+
+def _names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(name) for name in complete(context, "zones", "zones", "name", incomplete)]
+
+
+@click.command("zones")
+@click.argument("names", nargs=-1, metavar="[HOSTLIST]...", shell_complete=_names)
+@output_options(COLUMNS, iterate=True)
+@link_options
+def zones(names: Sequence[str], output: Output, link: Link) -> None:
+    """Show zones and feeds with their watts.
+
+    HOSTLIST names zones, shown with the feeds above them, or feeds: spower zones rack[01-02].
+
+    \b
+    LIMIT      what it can carry now
+    USABLE     what of that may be planned: limit × (1 − margin)
+    BASELINE   what it draws without jobs
+    COMMITTED  baseline, the est of its jobs, and what is reserved and not yet used
+    SLURM      licences in use by slurmctld's own count; without the baseline
+    HEADROOM   usable − committed; below zero after a cut
+    BURST      what may come on top of committed for a while
+    """
+    wanted = expand(names)
+    output.show(lambda: present(select(link.ask("zones"), wanted)))
+
+
+def select(found: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any]:
+    """The answer about these zones and the feeds above them, and about feeds that are named. Raises UsageError."""
+    if not names:
+        return found
+    known = [row["name"] for row in (*found["zones"], *found["feeds"])]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(f"there is no zone or feed {', '.join(unknown)}; there are {', '.join(known)}")
+    chosen = [row for row in found["zones"] if row["name"] in names]
+    above = {feed for row in chosen for feed in row["feeds"]}.union(names)
+    return {**found, "zones": chosen, "feeds": [row for row in found["feeds"] if row["name"] in above]}
+
+
+def present(found: Mapping[str, Any]) -> Answer:
+    """Zones and feeds as tables."""
+    zone_rows: list[Row] = [{**row, "kind": "zone"} for row in found["zones"]]
+    feed_rows: list[Row] = [{**row, "kind": _kind(row)} for row in found["feeds"]]
+    parts = [
+        Table(COLUMNS.pick(columns), rows, title)
+        for title, columns, rows in (("ZONE", _ZONE, zone_rows), ("FEED", _FEED, feed_rows))
+        if rows
+    ]
+    return Answer(
+        found, Table(COLUMNS.pick(_RECORD), [*zone_rows, *feed_rows]), (), tuple(_notes(found)), parts
+    )
+
+
+def _kind(feed: Row) -> str:
+    return "feed" if feed["kind"] == "power" else str(feed["kind"])
+
+
+def _notes(found: Mapping[str, Any]) -> list[str]:
+    """What must not be overlooked."""
+    notes = (
+        [] if found["mode"] == Mode.ENFORCE else [f"The mode is {found['mode']}: no job is held for watts."]
+    )
+    closed = [row["name"] for row in found["zones"] if row["thermal"] == "critical"]
+    if closed:
+        notes.append(f"Closed by their thermal state: {', '.join(closed)}.")
+    short = [row["name"] for row in (*found["zones"], *found["feeds"]) if row["headroom_w"] < 0]
+    if short:
+        notes.append(f"More is committed than may be planned: {', '.join(short)}.")
+    return notes
