@@ -96,6 +96,11 @@ class Zone:
     feeds: tuple[str, ...] = ()
     switch: str = ""
 
+    @property
+    def node_share_w(self) -> int:
+        """What the zone could give each of its nodes, in W."""
+        return self.limit_w // max(len(self.nodes), 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Tap:

@@ -128,7 +128,9 @@ def _partitions(facts: JobFacts, world: World) -> list[Partition]:
 
 def _zones(facts: JobFacts, envelope: Envelope, partitions: list[Partition], world: World) -> frozenset[str] | None:
     """The zones that the job may go to; None: all of its partition's; empty: it runs outside all zones."""
-    everything = frozenset(zone for partition in partitions for zone in partition.zones)
+    everything = partitions[0].zones
+    if len(partitions) > 1:
+        everything = everything.union(*(partition.zones for partition in partitions[1:]))
     allowed = everything
     if facts.required_nodes:
         named = expand(facts.required_nodes)
@@ -153,7 +155,7 @@ def _zones(facts: JobFacts, envelope: Envelope, partitions: list[Partition], wor
         allowed -= _emptied(expand(facts.excluded_nodes), world)
     if not allowed:
         raise _Refused(Code.NO_ZONE, "its partition, zones=, --nodelist, --constraint and --exclude leave none")
-    return None if allowed == everything and len(partitions) == 1 else allowed
+    return None if allowed is everything and len(partitions) == 1 else allowed
 
 
 def _emptied(excluded: Iterable[str], world: World) -> frozenset[str]:
@@ -217,7 +219,7 @@ def _watts(
 ) -> tuple[int, int, int]:
     """est, max and headroom of one copy, in W."""
     factor = work_class.max_factor_milli or world.site.policy.max_factor_milli
-    estimate = work_class.est_w or _estimate(partition, ask, world)
+    estimate = work_class.est_w or _estimate(partition, ask)
     resolved = resolve(envelope, ask.nodes, ask.gpus * ask.nodes, factor, estimate)
     est_w, max_w = resolved.est_w, resolved.max_w
     cap_w = work_class.max_w
@@ -231,12 +233,10 @@ def _watts(
     return est_w, max_w, headroom_w
 
 
-def _estimate(partition: Partition, ask: NodeAsk, world: World) -> int:
+def _estimate(partition: Partition, ask: NodeAsk) -> int:
     cpus, gpus = max(partition.node_cpus, 1), partition.node_gpus
     share = 1_000 if ask.exclusive else max(-(-ask.cpus * 1_000 // cpus), -(-ask.gpus * 1_000 // gpus) if gpus else 0)
-    zones = [world.site.topology.zones[name] for name in partition.zones]
-    fallback = max((zone.limit_w // max(len(zone.nodes), 1) for zone in zones), default=1)
-    return default_est_w(partition.policy, ask, min(max(share, 1), 1_000), fallback)
+    return default_est_w(partition.policy, ask, min(max(share, 1), 1_000), partition.zone_node_w)
 
 
 def _time_limit(facts: JobFacts, partitions: list[Partition]) -> int | None:

@@ -86,6 +86,9 @@ class Book:
     by_job: dict[int, str] = field(default_factory=dict)
     arrays: dict[int, dict[int, str]] = field(default_factory=dict)
     """Array job id → task → key."""
+    rumours: dict[int, set[str]] = field(default_factory=dict)
+    """uid → keys of the user's admissions that Slurm has not shown yet."""
+    _states: dict[State, set[str]] = field(default_factory=lambda: {state: set() for state in State})
     _tokens: Counter[str] = field(default_factory=Counter)
 
     def get(self, key: str) -> Entry | None:
@@ -124,6 +127,9 @@ class Book:
         if (claim is not None) != (entry.state in CLAIMING):
             raise ValueError(f"a job that is {entry.state} {'has no' if claim else 'needs a'} claim")
         self.entries[entry.key] = entry
+        self._states[entry.state].add(entry.key)
+        if entry.state is State.ADMITTED and not entry.seen:
+            self.rumours.setdefault(entry.uid, set()).add(entry.key)
         self._tokens[entry.token] += 1
         if entry.job_id is not None:
             self.by_job[entry.job_id] = entry.key
@@ -136,6 +142,7 @@ class Book:
         """Slurm has shown the entry's job."""
         if entry.job_id != record.job_id:
             self._forget_job(entry)
+            self._no_rumour(entry)
             entry.job_id = record.job_id
             self.save(entry)
         self.by_job[record.job_id] = entry.key
@@ -160,6 +167,8 @@ class Book:
         state = follow(entry.state, event)
         if (claim is not None) != (state in CLAIMING):
             raise ValueError(f"a job that is {state} {'has no' if claim else 'needs a'} claim")
+        self._states[entry.state].discard(entry.key)
+        self._states[state].add(entry.key)
         entry.state = state
         if claim is None:
             self.ledger.remove(entry.key)
@@ -171,6 +180,8 @@ class Book:
         """The job is gone: out of the book, its claim out of the ledger."""
         self.ledger.remove(entry.key)
         del self.entries[entry.key]
+        self._states[entry.state].discard(entry.key)
+        self._no_rumour(entry)
         self._forget_job(entry)
         if entry.task is not None:
             tasks = self.arrays.get(entry.task[0], {})
@@ -186,7 +197,7 @@ class Book:
     def take_over(self, other: "Book") -> None:
         """The entries of another book, with those of their claims whose zones are still there."""
         self.entries, self.by_job, self.arrays = other.entries, other.by_job, other.arrays
-        self._tokens = other._tokens
+        self.rumours, self._states, self._tokens = other.rumours, other._states, other._tokens
         self.ledger.load(
             claim
             for key, claim in other.ledger.claims.items()
@@ -195,7 +206,8 @@ class Book:
 
     def in_state(self, *states: State) -> Iterator[Entry]:
         """Entries in one of these states, in order of key."""
-        return iter(sorted((e for e in self.entries.values() if e.state in states), key=lambda e: e.key))
+        keys = sorted(key for state in states for key in self._states[state])
+        return (self.entries[key] for key in keys if key in self.entries)
 
     def save(self, entry: Entry) -> None:
         """Keep what must outlive the daemon; an array is kept once, under its token."""
@@ -235,6 +247,13 @@ class Book:
                 reasons=tuple(reason for reason in reasons if isinstance(reason, dict)),
             )
         )
+
+    def _no_rumour(self, entry: Entry) -> None:
+        keys = self.rumours.get(entry.uid)
+        if keys is not None:
+            keys.discard(entry.key)
+            if not keys:
+                del self.rumours[entry.uid]
 
     def _know_task(self, entry: Entry) -> None:
         if entry.task is not None:

@@ -27,7 +27,7 @@ def nodes_of(hostlist: str) -> tuple[str, ...]:
 
 
 def expand(hostlist: str) -> tuple[str, ...]:
-    """The names in a hostlist that a user has written; empty where it cannot be read or names more than any cluster has.
+    """The names in a hostlist that a user has written; empty where it cannot be read or names too many.
 
     The size is bounded before anything is unfolded.
     """
@@ -53,11 +53,13 @@ class Partition:
 
     record: PartitionRecord
     policy: PartitionPolicy
-    zones: tuple[str, ...]
+    zones: frozenset[str]
     outside: bool
     """Whether some of its nodes lie in no zone."""
     node_cpus: int
     node_gpus: int
+    zone_node_w: int
+    """What its widest zone could give each of its nodes, in W: the rating of a node of which nothing else is known."""
 
     @property
     def limit_s(self) -> int | None:
@@ -108,7 +110,7 @@ class World:
 
     def pools(self) -> dict[str, tuple[str, ...]]:
         """For each partition the zones that its jobs choose from."""
-        return {name: partition.zones for name, partition in self.partitions.items() if partition.zones}
+        return {name: tuple(sorted(p.zones)) for name, p in self.partitions.items() if p.zones}
 
     def zone_nodes(self, zone: str) -> ZoneNodes:
         """What Slurm shows of a zone's nodes; all free where it shows none of them."""
@@ -159,10 +161,11 @@ class World:
         return Partition(
             record=record,
             policy=policy,
-            zones=zones,
+            zones=frozenset(zones),
             outside=sum(counts.values()) < len(names),
             node_cpus=max((node.cpus for node in known), default=1),
             node_gpus=max((node.gpus for node in known), default=0),
+            zone_node_w=max((self.site.topology.zones[zone].node_share_w for zone in zones), default=1),
         )
 
 
