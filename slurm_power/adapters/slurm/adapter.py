@@ -29,7 +29,7 @@ class SlurmCommands:
     Every method blocks and may raise SlurmError, SlurmTimeout or SlurmParseError.
     """
 
-    def __init__(self, commands: Commands, *, batch: int = 500, fast: bool = False) -> None:
+    def __init__(self, commands: Commands, *, batch: int = 200, fast: bool = False) -> None:
         self._commands = commands
         self._writer = Writer(commands, batch)
         self._fast = fast

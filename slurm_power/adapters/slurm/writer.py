@@ -28,8 +28,8 @@ _BEGIN = "begin"
 _FINE = re.compile(r"\S+: No error")
 """Said of the tasks that succeeded where others of the same array did not, and of ranges where all did."""
 _UNSURE = re.compile(
-    r"timed out|Zero Bytes|Connection reset|missing socket|Communication (?:shutdown|connection)|"
-    r"Message (?:send|receive) failure|Transport endpoint",
+    r"timed out|Zero Bytes|Connection reset|missing socket|Unexpected message|Transport endpoint|"
+    r"Communication (?:shutdown|connection)|Message (?:send|receive) failure",
     re.IGNORECASE,
 )
 """The request may have reached slurmctld although no answer came back."""
@@ -37,10 +37,17 @@ _UNSURE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """Of one command: what Slurm said against it, if anything."""
+    """Of one command: what Slurm said against it, if anything.
+
+    lost: the process was lost with it; to try more would take as long again.
+    """
 
     error: str = ""
     unsure: bool = False
+    lost: bool = False
+
+
+_NOT_RUN = _Result("not run: Slurm did not answer to what went before", lost=True)
 
 
 @dataclass(slots=True)
@@ -96,70 +103,82 @@ def _pair(key: str, value: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Runs chains of commands, `batch` commands in one scontrol."""
+    """Runs chains of commands, `batch` commands in one scontrol.
+
+    A batch has to fit well into the runner's time-out: a busy slurmctld may need 0.1 s for a command.
+    """
 
     commands: Commands
-    batch: int = 500
+    batch: int = 200
 
     def write(self, chains: Sequence[Chain]) -> list[Outcome]:
         """One outcome a chain, in the same order. All first commands run, then all second ones, and so on.
 
-        Raises ReadOnlyError where nothing may be written; every other fault is told in the outcomes.
+        When Slurm stops answering, what has not been tried yet is left alone, so that a write takes one time-out at
+        most. Raises ReadOnlyError where nothing may be written; every other fault is told in the outcomes.
         """
         progress = [_Progress(tuple(chain)) for chain in chains]
+        lost = False
         while waiting := [(p, command) for p in progress if (command := p.next) is not None]:
-            results = self._run([command for _, command in waiting])
+            commands = [command for _, command in waiting]
+            results = [_NOT_RUN] * len(commands) if lost else self._run(commands)
             for (chain, _), result in zip(waiting, results, strict=True):
                 chain.take(result)
+            lost = lost or any(result.lost for result in results)
         return [p.outcome() for p in progress]
 
     def _run(self, commands: Sequence[Command]) -> list[_Result]:
         """One result a command; the commands do not depend on each other."""
         results: dict[int, _Result] = {}
-        lines: list[tuple[int, str]] = []
+        plain: list[tuple[int, tuple[str, ...]]] = []
+        odd: list[tuple[int, tuple[str, ...]]] = []
         for index, command in enumerate(commands):
             try:
                 words = words_of(command)
             except UsageError as error:
                 results[index] = _Result(str(error))
-                continue
-            line = " ".join(words)
-            if len(line) <= _LINE_MAX and all(_PLAIN.fullmatch(word) for word in words):
-                lines.append((index, line))
             else:
-                results[index] = self._run_alone(words)
-        for first in range(0, len(lines), self.batch):
-            part = lines[first : first + self.batch]
-            answers = self._run_together([line for _, line in part])
+                (plain if _fits_a_line(words) else odd).append((index, words))
+        parts = [plain[first : first + self.batch] for first in range(0, len(plain), self.batch)]
+        for run, part in (*((self._run_together, part) for part in parts), *((self._run_alone, [one]) for one in odd)):
+            if any(result.lost for result in results.values()):
+                answers = [_NOT_RUN] * len(part)
+            else:
+                answers = run([words for _, words in part])
             results.update((index, answer) for (index, _), answer in zip(part, answers, strict=True))
         return [results[index] for index in range(len(commands))]
 
-    def _run_alone(self, words: tuple[str, ...]) -> _Result:
+    def _run_alone(self, commands: Sequence[tuple[str, ...]]) -> list[_Result]:
+        (words,) = commands
         try:
             done = self.commands.run("scontrol", *words, check=False, writes=True)
         except ReadOnlyError:
             raise
         except SlurmError as error:
-            return _Result(str(error), unsure=isinstance(error, SlurmTimeout))
+            return [_Result(str(error), unsure=isinstance(error, SlurmTimeout), lost=True)]
         if not done.status:
-            return _Result()
-        return _result(done.err or done.out or f"scontrol ended with {done.status}")
+            return [_Result()]
+        return [_result(done.err or done.out or f"scontrol ended with {done.status}")]
 
-    def _run_together(self, lines: Sequence[str]) -> list[_Result]:
+    def _run_together(self, commands: Sequence[tuple[str, ...]]) -> list[_Result]:
         mark = f"@@{secrets.token_hex(6)}."
         script = [mark + _BEGIN]
-        for index, line in enumerate(lines):
-            script += [line, f"{mark}{index}"]
+        for index, words in enumerate(commands):
+            script += [" ".join(words), f"{mark}{index}"]
         try:
             said = self.commands.run("scontrol", stdin="\n".join(script) + "\n", check=False, writes=True).err
             ending = "scontrol ended before it"
-        except SlurmTimeout as late:
-            said, ending = late.output, str(late)
         except ReadOnlyError:
             raise
+        except SlurmTimeout as late:
+            said, ending = late.output, "scontrol did not end in time"
         except SlurmError as error:
             said, ending = "", str(error)
-        return _attribute(said, mark, len(lines), ending)
+        return _attribute(said, mark, len(commands), ending)
+
+
+def _fits_a_line(words: tuple[str, ...]) -> bool:
+    return sum(map(len, words)) + len(words) <= _LINE_MAX and all(_PLAIN.fullmatch(word) for word in words)
 
 
 def _attribute(said: str, mark: str, count: int, ending: str) -> list[_Result]:
@@ -180,8 +199,8 @@ def _attribute(said: str, mark: str, count: int, ending: str) -> list[_Result]:
     rest = said[start:].strip()
     why = f"{ending}: {rest[:500]}" if rest else ending
     if _BEGIN in told:
-        results.append(_Result(f"not known: {why}", unsure=True))
-    return results + [_Result(f"not run: {why}")] * (count - len(results))
+        results.append(_Result(f"not known: {why}", unsure=True, lost=True))
+    return results + [_Result(f"not run: {why}", lost=True)] * (count - len(results))
 
 
 def _result(told: str) -> _Result:

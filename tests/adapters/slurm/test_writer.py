@@ -163,6 +163,7 @@ def test_what_is_said_at_the_start_belongs_to_no_command() -> None:
     [
         ("Socket timed out on send/recv operation for job 1", True),
         ("Zero Bytes were transmitted or received for job 1", True),
+        ("Unexpected message received for job 1", True),
         ("Unable to contact slurm controller (connect failure) for job 1", False),
         ("Access/permission denied for job 1", False),
     ],
@@ -199,6 +200,16 @@ def test_after_a_lost_answer_nothing_more_of_the_chain_is_sent() -> None:
     (outcome,) = Writer(scontrol).write([bind(1)])
     assert (outcome.done, outcome.unsure) == (0, True)
     assert scontrol.sent == ["update jobid=1 licenses=rack1:5"]
+
+
+def test_once_slurm_is_lost_nothing_more_is_tried() -> None:
+    scontrol = Scontrol(hangs_after=4)
+    odd: Chain = (Update("9", {"comment": "two words"}),)
+    outcomes = Writer(scontrol, batch=2).write([bind(1), bind(2), bind(3), odd])
+    assert [(outcome.done, outcome.unsure) for outcome in outcomes] == [(1, False), (0, True), (0, False), (0, False)]
+    assert scontrol.sent == ["update jobid=1 licenses=rack1:5", "update jobid=2 licenses=rack2:5"]
+    assert scontrol.alone == []
+    assert all("not run" in outcomes[index].error for index in (0, 2, 3))
 
 
 def test_a_scontrol_that_does_not_even_start_has_done_nothing() -> None:
