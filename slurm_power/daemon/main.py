@@ -43,24 +43,24 @@ class Daemon:
         clock = SystemClock()
         self._store = store
         self._writer = StoreWriter(store)
-        self._desk = Desk(site, clock, StoreJournal(self._writer))
-        self._desk.mode = Mode(store.setting("mode") or site.policy.mode)
+        self.desk = Desk(site, clock, StoreJournal(self._writer))
+        self.desk.mode = Mode(store.setting("mode") or site.policy.mode)
         holds = {job.token: job.hold for job in store.jobs() if job.hold is not None}
-        observer = Observer(self._desk, holds)
-        self._rounds = Rounds(self._desk, SlurmCommands(runner), self._writer, observer, clock)
+        observer = Observer(self.desk, holds)
+        self._rounds = Rounds(self.desk, SlurmCommands(runner), self._writer, observer, clock)
         self._key: HookKey | None = None
         masters = frozenset({0, os.geteuid(), slurm_user[0]})
         self._hook = LineServer(
             site.hook.socket,
             0o600,
-            HookHandler(self._desk, self._rounds, self._secret),
+            HookHandler(self.desk, self._rounds, self._secret),
             allowed_uids=masters,
             owner=self._owner,
         )
         self._control = LineServer(
             site.hook.control,
             0o666,
-            ControlHandler(self._desk, self._rounds, self._writer, masters, self._tell_gate),
+            ControlHandler(self.desk, self._rounds, self._writer, masters, self._tell_gate),
             owner=self._owner,
             error_reply=encode_error,
             limits=ServerLimits(per_uid=_CONTROL_PER_UID),
@@ -75,13 +75,13 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         self._hook.bind()
         self._control.bind()
-        if not await self._first_round(ended):
+        if not await self.first_round(ended):
             return
-        self._key = HookKey.create(self._desk.site.hook.socket, self._owner)
+        self._key = HookKey.create(self.desk.site.hook.socket, self._owner)
         self._tell_gate()
         await self._hook.start()
         await self._control.start()
-        _log.info("serving", extra={"version": __version__, "mode": str(self._desk.mode)})
+        _log.info("serving", extra={"version": __version__, "mode": str(self.desk.mode)})
         rounds = asyncio.create_task(self._rounds.run())
         await ended.wait()
         rounds.cancel()
@@ -96,7 +96,7 @@ class Daemon:
             _log.error("not everything could be written to the database")
         self._store.close()
 
-    async def _first_round(self, ended: asyncio.Event) -> bool:
+    async def first_round(self, ended: asyncio.Event) -> bool:
         """Nothing is answered before the ledger stands; meanwhile the hook holds. False if told to end first."""
         while not ended.is_set():
             try:
@@ -118,15 +118,15 @@ class Daemon:
 
     def _tell_gate(self) -> None:
         """What the hook and the gate need to know while the daemon is away: nodes' zones, and the mode."""
-        socket = self._desk.site.hook.socket
-        nodes = sorted(self._desk.site.topology.zone_of_node.items())
+        socket = self.desk.site.hook.socket
+        nodes = sorted(self.desk.site.topology.zone_of_node.items())
         lines = "".join(f"{node} {zone}\n" for node, zone in nodes)
         replace_file(socket.with_name(socket.name + ".nodes"), lines, 0o644, self._owner)
-        replace_file(socket.with_name(socket.name + ".mode"), f"{self._desk.mode}\n", 0o644, self._owner)
+        replace_file(socket.with_name(socket.name + ".mode"), f"{self.desk.mode}\n", 0o644, self._owner)
 
     def _reload(self) -> None:
         """SIGHUP: a good site file takes the place of the old one; a bad one is refused and nothing changes."""
-        before = self._desk.site
+        before = self.desk.site
         try:
             site = load_site(before.path)
         except PowerError as error:
@@ -136,7 +136,7 @@ class Daemon:
             before.hook.socket, before.hook.control, before.state_url,
         ):
             _log.warning("sockets and database change only with a restart")
-        self._desk.change_site(site)
+        self.desk.change_site(site)
         self._tell_gate()
         self._rounds.soon()
         _log.info("the site file was read anew", extra={"warnings": site.warnings})
@@ -153,14 +153,14 @@ def command(conf: Path | None, log_level: str) -> None:
     for warning in site.warnings:
         _log.warning("%s", warning)
     runner = Runner()
-    daemon = Daemon(site, open_store(site.state_url), runner, _slurm_user(runner))
+    daemon = Daemon(site, open_store(site.state_url), runner, slurm_user(runner))
     try:
         asyncio.run(daemon.run())
     finally:
         daemon.close()
 
 
-def _slurm_user(runner: Runner) -> tuple[int, int]:
+def slurm_user(runner: Runner) -> tuple[int, int]:
     """uid and gid of SlurmUser; while slurmctld cannot be asked, our own user stands for it."""
     try:
         uid = read_slurm_user(runner)
