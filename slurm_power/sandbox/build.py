@@ -78,12 +78,20 @@ def _build_or_nothing(builder: "_Builder", ledger: Ledger) -> None:
         work = pool.submit(builder.build)
         try:
             work.result()
-        except BaseException:  # whatever it was, nothing may be left running
+        except BaseException as error:  # whatever it was, nothing may be left running
             with _handlers(signal.SIG_IGN):
                 ledger.close()
                 wait([work])
-                take_down(ledger.state)
+                _clean_up(ledger.state, error)
             raise
+
+
+def _clean_up(state: State, cause: BaseException) -> None:
+    """End what was started. Raises SandboxError, with the cause too, if something resists."""
+    try:
+        take_down(state)
+    except SandboxError as error:
+        raise SandboxError(f"{cause!s}\nand not all of it could be undone: {error}") from cause
 
 
 def _check(options: Options) -> None:

@@ -29,7 +29,8 @@ class Database:
         owner = pwd.getpwuid(os.geteuid()).pw_name
         own = (f"--datadir={layout.data}", f"--user={owner}")
         # root's own account works through the unix socket alone; the grant tables hold no other
-        install = ("--no-defaults", *own, "--auth-root-authentication-method=socket")
+        # and --force: it would not go on where the machine's own name does not resolve
+        install = ("--no-defaults", *own, "--force", "--auth-root-authentication-method=socket")
         run(
             (program("mariadb-install-db"), *install, f"--auth-root-socket-user={owner}", "--skip-test-db"),
             self.env,

@@ -1,4 +1,4 @@
-"""Free TCP ports on 127.0.0.1."""
+"""Free TCP ports."""
 
 import random
 import socket
@@ -9,7 +9,7 @@ FIRST, LAST = 10_000, 32_000
 
 
 def free_ports(count: int) -> list[int]:
-    """So many distinct ports on which nobody listens now; chosen at random, so that two sandboxes rarely meet."""
+    """So many distinct ports where nobody listens now, at any address; at random, so that two sandboxes rarely meet."""
     chosen: list[int] = []
     with ExitStack() as held:
         for port in random.SystemRandom().sample(range(FIRST, LAST), LAST - FIRST):
@@ -23,7 +23,7 @@ def free_ports(count: int) -> list[int]:
 
 def _binds(probe: socket.socket, port: int) -> bool:
     try:
-        probe.bind(("127.0.0.1", port))
+        probe.bind(("", port))
     except OSError:
         return False
     return True

@@ -1,4 +1,8 @@
-"""slurm.conf and its companions for many nodes on one machine."""
+"""slurm.conf and its companions for many nodes on one machine.
+
+Everybody is addressed at 127.0.0.1. Slurm's daemons listen at every address all the same: told not to, they would bind
+to what the machine's own name resolves to, which may be another address or nothing. munge's key keeps strangers out.
+"""
 
 import os
 import pwd
@@ -89,7 +93,6 @@ def _settings(layout: Layout, plan: ClusterPlan) -> Mapping[str, object]:
         "ClusterName": plan.cluster,
         "SlurmctldHost": f"{socket.gethostname().split('.')[0]}(127.0.0.1)",
         "SlurmctldPort": plan.ctld_port,
-        "CommunicationParameters": "NoCtldInAddrAny,NoInAddrAny",  # nothing of this listens beyond loopback
         "SlurmUser": owner,
         "SlurmdUser": owner,
         "AuthType": "auth/munge",

@@ -254,7 +254,7 @@ def test_slurm_from_another_tree() -> None:
     """The machine's own root stands for the other tree. Where nothing may be mounted it says so."""
     root = new_root()
     options = small(root, slurm_root=Path("/"), users=())
-    if subprocess.run(["unshare", "--mount", "true"], check=False).returncode != 0:
+    if subprocess.run(["unshare", "--mount", "--propagation=unchanged", "true"], check=False).returncode != 0:
         with pytest.raises(PowerError, match="mount"):
             build.up(options)
     else:
