@@ -1,0 +1,289 @@
+"""What the tests of a whole cluster share: questions to the daemon, and a count of watts that owes nothing to it.
+
+The count reads the site file and Slurm's own list of jobs; est is what the test wrote down when it submitted the job.
+"""
+
+import json
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import os
+
+import yaml
+from ClusterShell.NodeSet import NodeSet
+
+from slurm_power.adapters.lines_client import ask
+from tests.integration.conftest import Cluster
+
+SITE = """\
+defaults: {margin: 10%, max_factor: 1}
+feeds:
+  f-a: {side: A, limit: 30kW}
+  f-b: {side: B, limit: 30kW}
+  g-a: {side: A, limit: 30kW}
+  g-b: {side: B, limit: 30kW}
+zones:
+  a: {nodes: "a[1-2]", feeds: [f-a, f-b], redundancy: 2N, limit: 20kW, baseline: 1kW}
+  b: {nodes: "b[1-2]", feeds: [f-a, f-b], redundancy: 2N, limit: 20kW, baseline: 1kW}
+  c: {nodes: "c[1-2]", feeds: [g-a, g-b], redundancy: N, limit: 20kW, baseline: 1kW}
+  lab: {nodes: l1, feeds: [], redundancy: N, limit: 20kW, baseline: 1kW}
+partitions:
+  main: {zones: "a,b,c", node_watts: 8kW}
+  lab: {zones: lab}
+classes:
+  training: {tier: silver, max_delay: 12h, max: 8kW}
+hook: {gate_wait: 8s, token_ttl: 3s, rumour_cap: 12kW}
+"""
+"""Three racks with room for 17 kW each, two of them on a 2N pair with room for 28 kW; and a node for `give_up_zone`."""
+
+_ON_NODES = frozenset({"RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING"})
+_EST = re.compile(r"power:\S*?\best=([0-9.]+)(kW|W)?(/node)?")
+Job = Mapping[str, Any]
+
+
+def watts(text: str) -> int:
+    """`34.5kW` as watts."""
+    number, kilo = re.fullmatch(r"([0-9.]+)(k?)W", text).groups()  # type: ignore[union-attr]
+    return round(float(number) * (1_000 if kilo else 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """A site file of limits in kW, whole-percent margins and feeds in pairs, read without the project's help."""
+
+    zone_of: Mapping[str, str]
+    room: Mapping[str, int]
+    """Zone or feed → what jobs may have of it: usable less baselines, in W."""
+    feeds: Mapping[str, tuple[tuple[str, int], ...]]
+    """Zone → its feeds, and into how many parts its load is split over them."""
+
+    @classmethod
+    def read(cls, path: Path) -> "Floor":
+        data = yaml.safe_load(path.read_text())
+        margin = int(data["defaults"]["margin"].rstrip("%"))
+        zone_of: dict[str, str] = {}
+        room: dict[str, int] = {}
+        feeds: dict[str, tuple[tuple[str, int], ...]] = {}
+        for name, zone in data["zones"].items():
+            zone_of |= dict.fromkeys(NodeSet(zone["nodes"]), name)
+            room[name] = watts(zone["limit"]) * (100 - margin) // 100 - watts(zone["baseline"])
+            parts = 1 if zone["redundancy"] == "2N" else len(zone["feeds"])
+            feeds[name] = tuple((feed, parts) for feed in zone["feeds"])
+        for name, feed in data["feeds"].items():
+            below = [(zone, parts) for zone in feeds for one, parts in feeds[zone] if one == name]
+            baseline = sum(-(-watts(data["zones"][zone]["baseline"]) // parts) for zone, parts in below)
+            room[name] = watts(feed["limit"]) - baseline
+        return cls(zone_of, room, feeds)
+
+    def loads(self, jobs: Sequence[Job], est_of: Callable[[Job], int]) -> dict[str, int]:
+        """Zone or feed → watts of these jobs, each shared out by its nodes; zones without jobs are there with 0."""
+        loads = dict.fromkeys(self.room, 0)
+        for job in jobs:
+            nodes = [self.zone_of[node] for node in NodeSet(job["nodes"]) if node in self.zone_of]
+            for zone in set(nodes):
+                est_w = -(-est_of(job) * nodes.count(zone) // len(nodes))
+                loads[zone] += est_w
+                for feed, parts in self.feeds[zone]:
+                    loads[feed] += -(-est_w // parts)
+        return loads
+
+
+@dataclass(slots=True)
+class Driver:
+    """A cluster with its daemon."""
+
+    cluster: Cluster
+    floor: Floor
+    est: dict[int, int] = field(default_factory=dict)
+    """Job or array id → est of the job, or of each task, in W."""
+
+    @classmethod
+    def of(cls, cluster: Cluster) -> "Driver":
+        return cls(cluster, Floor.read(cluster.layout.site_file))
+
+    # -- the daemon ---------------------------------------------------------------------------------------------
+
+    def ask(self, op: str, **more: object) -> Mapping[str, Any]:
+        return ask(self.cluster.layout.run / "control.sock", {"v": 1, "op": op, **more}, 10)
+
+    def entries(self, job_id: int) -> list[Mapping[str, Any]]:
+        """What the daemon says of a job, of each task of an array, of each component."""
+        name = re.compile(rf"{job_id}(?:[_+].*)?")
+        return [job for job in self.ask("jobs")["jobs"] if name.fullmatch(job["job"]) or job["job_id"] == job_id]
+
+    def state(self, job_id: int) -> str:
+        """The daemon's word for where a job stands; empty if it does not know the job."""
+        return next((str(entry["state"]) for entry in self.entries(job_id)), "")
+
+    def settle(self, rounds: int = 2) -> None:
+        """Wait until the daemon has looked at everything anew, so many times from the beginning."""
+        begun = self.ask("health")["rounds"]
+        self.cluster.wait(lambda: self.ask("health")["rounds"], lambda now: now > begun + rounds, "the daemon's rounds")
+
+    def change_site(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Rewrite the site file and have the daemon read it."""
+        path = self.cluster.layout.site_file
+        data = yaml.safe_load(path.read_text())
+        change(data)
+        path.write_text(yaml.safe_dump(data, sort_keys=False))
+        os.kill(self.cluster.status()["pids"]["slurm-powerd"], signal.SIGHUP)
+        self.floor = Floor.read(path)
+
+    def give_up_zone(self, name: str) -> None:
+        """Take a zone out of the site file: its nodes, and their partition, belong to no zone from now on."""
+
+        def change(data: dict[str, Any]) -> None:
+            del data["zones"][name]
+            del data["partitions"][name]
+
+        self.change_site(change)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Without the daemon."""
+        self.cluster.stop("slurm-powerd")
+        try:
+            yield
+        finally:
+            self.cluster.start("slurm-powerd")
+
+    # -- jobs ---------------------------------------------------------------------------------------------------
+
+    def submit(self, *options: str, est_w: int, user: str = "alice", script: str = "sleep 300", more: str = "") -> int:
+        """Submit a batch job of so many watts, or an array of that many a task; its id."""
+        return self.submit_as_is(f"--comment=power:est={est_w}W{more}", *options, est_w=est_w, user=user, script=script)
+
+    def submit_as_is(self, *options: str, est_w: int, user: str = "alice", script: str = "sleep 300") -> int:
+        """Submit a job whose options say everything; `est_w` is what they come to."""
+        job_id = self.cluster.sbatch(*options, user=user, script=script)
+        self.est[job_id] = est_w
+        return job_id
+
+    def scontrol(self, *words: str, user: str) -> bool:
+        """Whether a user got his way."""
+        return self.cluster.call("scontrol", *words, user=user).returncode == 0
+
+    def running(self, *job_ids: int) -> None:
+        for job_id in job_ids:
+            self.cluster.wait_job(job_id, "RUNNING")
+
+    def held(self, job_id: int) -> dict[str, str]:
+        """Wait until a job is held in Slurm and waits in the daemon's queue; its fields in Slurm."""
+        self.cluster.wait(lambda: self.state(job_id), lambda state: state == "waiting", f"job {job_id} in the queue")
+        return self.cluster.wait(
+            lambda: self.cluster.job(job_id),
+            lambda job: (job["JobState"], job["Priority"]) == ("PENDING", "0"),
+            f"job {job_id} held",
+        )
+
+    def still_held(self, job_id: int) -> None:
+        """It has no claim, now and after two more looks."""
+        self.settle()
+        job = self.held(job_id)
+        assert "pw_" not in job["Licenses"], job
+        assert self.state(job_id) == "waiting"
+
+    def cancel_all(self) -> None:
+        """End all jobs and wait until Slurm and the daemon have let go of their watts."""
+        users = sorted({job["user_name"] for job in self.jobs() if job["job_state"] not in _ENDED})
+        for user in users:
+            self.cluster.run("scancel", "--user", user)
+        self.cluster.wait(lambda: [job["job_id"] for job in self.on_nodes()], lambda jobs: not jobs, "all jobs gone")
+        self.cluster.wait(lambda: self.ask("health")["claims"], lambda claims: claims == 0, "all claims gone")
+
+    # -- the independent count ----------------------------------------------------------------------------------
+
+    def jobs(self) -> list[Job]:
+        """All jobs that Slurm knows, a record each, `nodes` being those they run on. One instant."""
+        said = self.cluster.run("squeue", "--all", "--states=all", "--json")
+        return [
+            {**job, "nodes": (job.get("job_resources") or {}).get("nodes") or ""} for job in json.loads(said)["jobs"]
+        ]
+
+    def on_nodes(self) -> list[Job]:
+        return [job for job in self.jobs() if job["job_state"] in _ON_NODES and job["nodes"]]
+
+    def est_of(self, job: Job) -> int:
+        """What a job was submitted with."""
+        for key in ("job_id", "array_job_id", "het_job_id"):
+            if job.get(key) in self.est:
+                return self.est[job[key]]
+        found = _EST.search(job["comment"] or "")
+        assert found is not None, f"nobody said what job {job['job_id']} draws: {job['comment']!r}"
+        nodes = len(NodeSet(job["nodes"])) if found[3] else 1
+        return watts(f"{found[1]}{found[2] or 'W'}") * nodes
+
+    def loads(self) -> dict[str, int]:
+        """Zone or feed → Σ est of what is on nodes at this instant."""
+        return self.floor.loads(self.on_nodes(), self.est_of)
+
+    def licences(self) -> dict[str, int]:
+        """Zone or feed → watts that Slurm itself counts as used, of those that have a licence."""
+        said = self.cluster.run("scontrol", "-o", "show", "licenses")
+        return {name: int(used) for name, used in re.findall(r"LicenseName=pw_(\S+) Total=\d+ Used=(\d+)", said)}
+
+    def ledger(self) -> dict[str, int]:
+        """Zone or feed → what the daemon has committed there beyond the baseline."""
+        said = self.ask("zones")
+        return {each["name"]: each["committed_w"] - each["baseline_w"] for each in [*said["zones"], *said["feeds"]]}
+
+    def agree(self) -> dict[str, int]:
+        """Wait until the ledger, Slurm's licences and our own count are the same to the watt; the count."""
+
+        def look() -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+            return self.loads(), self.ledger(), self.licences()
+
+        def same(seen: tuple[dict[str, int], dict[str, int], dict[str, int]]) -> bool:
+            loads, ledger, licences = seen
+            return loads == ledger and all(loads.get(name, 0) == used for name, used in licences.items())
+
+        return self.cluster.wait(look, same, "ledger, licences and the jobs on nodes to agree")[0]
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Look at every moment meanwhile whether what is on nodes passes a budget; fails in the end if it did."""
+        over: list[str] = []
+        looks = 0
+        ended = threading.Event()
+        broken: list[BaseException] = []
+
+        def look() -> None:
+            nonlocal looks
+            try:
+                while not ended.wait(0.15):
+                    loads = self.loads()
+                    looks += 1
+                    over.extend(f"{name}: {w} of {self.floor.room[name]} W" for name, w in loads.items()
+                                if w > self.floor.room[name])
+            except BaseException as problem:  # told below, in the thread of the test
+                broken.append(problem)
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+        assert not broken, broken
+        assert looks, "nothing was looked at"
+        assert not over, over
+
+
+_ENDED = frozenset({"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "DEADLINE",
+                    "OUT_OF_MEMORY"})
+
+
+def wait_for(look: Callable[[], bool], what: str, patience_s: float = 60.0) -> None:
+    """Wait for something to be so."""
+    deadline = time.monotonic() + patience_s
+    while not look():
+        assert time.monotonic() < deadline, f"waited {patience_s:.0f} s for {what}"
+        time.sleep(0.1)
