@@ -125,20 +125,20 @@ class Ledger:
                 return short
         return None
 
-    def shortfall_instead(self, old: str | None, new: Claim) -> Shortfall | None:
+    def shortfall_instead(self, old: str | None, new: Claim, *, ignore: str | None = None) -> Shortfall | None:
         """Like `shortfall` for a claim that takes the place of `old`; elements where it asks no more always pass."""
         before = self.claims.get(old) if old is not None else None
         if before is None:
-            return self.shortfall(new.charges, new.group, new.window)
+            return self.shortfall(new.charges, new.group, new.window, ignore=ignore)
         had = self._loads[before.id]
         self.remove(before.id)
         try:
             for name, load in self.loads(new.charges).items():
                 held = had.get(name)
                 no_more = held and load.est_w <= held.est_w and load.burst_w <= held.burst_w
-                if no_more and not self.meters[name].bookings:
+                if no_more and not self.meters[name].bookings.keys() - {ignore}:
                     continue
-                short = self.short(self.meters[name], load.est_w, load.burst_w, new.group, new.window, None)
+                short = self.short(self.meters[name], load.est_w, load.burst_w, new.group, new.window, ignore)
                 if short is not None:
                     return short
             return None

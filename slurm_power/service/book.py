@@ -53,7 +53,11 @@ class Entry:
     """Monotonic time at which the gate was first told to wait."""
     released: int | None = None
     dirty: bool = False
-    """Its user has changed it in Slurm; what it asks is to be read anew."""
+    """It was changed in Slurm; what it asks is to be read anew."""
+    stale: bool = False
+    """To be looked at again although Slurm shows nothing new of it."""
+    stored: bool = False
+    """Whether the database has a row of it."""
     note: str = ""
     """Why it last came back to the queue."""
 
@@ -86,6 +90,8 @@ class Book:
     by_job: dict[int, str] = field(default_factory=dict)
     arrays: dict[int, dict[int, str]] = field(default_factory=dict)
     """Array job id → task → key."""
+    components: dict[int, set[str]] = field(default_factory=dict)
+    """Job id of a heterogeneous job → keys of its components."""
     rumours: dict[int, set[str]] = field(default_factory=dict)
     """uid → keys of the user's admissions that Slurm has not shown yet."""
     _states: dict[State, set[str]] = field(default_factory=lambda: {state: set() for state in State})
@@ -150,6 +156,21 @@ class Book:
         if record.array_job_id is not None and record.array_task_id is not None:
             entry.task = (record.array_job_id, record.array_task_id)
             self._know_task(entry)
+        if record.het_job_id is not None:
+            self.components.setdefault(record.het_job_id, set()).add(entry.key)
+
+    def together(self, entry: Entry) -> list[Entry]:
+        """All components of the entry's heterogeneous job, by offset; else the entry alone."""
+        record = entry.record
+        if record is None or record.het_job_id is None:
+            return [entry]
+        parts = [self.entries[key] for key in self.components[record.het_job_id]]
+        return sorted(parts, key=lambda part: (part.record.het_offset or 0) if part.record else 0)
+
+    def look_again(self) -> None:
+        """The site or the mode has changed: the next snapshot judges every job anew."""
+        for entry in self.entries.values():
+            entry.stale = True
 
     def take_copy(self, parent: Entry) -> Claim | None:
         """One task of an array gets a claim of its own: the claim of the pending rest shrinks by it.
@@ -189,20 +210,31 @@ class Book:
                 del tasks[entry.task[1]]
             if not tasks:
                 self.arrays.pop(entry.task[0], None)
+        if entry.record is not None and entry.record.het_job_id is not None:
+            parts = self.components.get(entry.record.het_job_id, set())
+            parts.discard(entry.key)
+            if not parts:
+                self.components.pop(entry.record.het_job_id, None)
         self._tokens[entry.token] -= 1
+        if entry.stored and entry.key != entry.token:
+            self.journal.drop(entry.key)
         if not self._tokens[entry.token]:
             del self._tokens[entry.token]
             self.journal.drop(entry.token)
 
     def take_over(self, other: "Book") -> None:
-        """The entries of another book, with those of their claims whose zones are still there."""
+        """The entries of another book, with those of their claims whose zones are still there.
+
+        A job whose zone is gone is counted again by the next snapshot, on the nodes that it has.
+        """
         self.entries, self.by_job, self.arrays = other.entries, other.by_job, other.arrays
-        self.rumours, self._states, self._tokens = other.rumours, other._states, other._tokens
-        self.ledger.load(
-            claim
-            for key, claim in other.ledger.claims.items()
-            if key in self.entries and all(charge.zone in self.ledger.nodes for charge in claim.charges)
-        )
+        self.rumours, self.components = other.rumours, other.components
+        self._states, self._tokens = other._states, other._tokens
+        claims = [other.ledger.claims[entry.key] for entry in self.entries.values() if entry.state in CLAIMING]
+        homeless = {c.id for c in claims if any(charge.zone not in self.ledger.nodes for charge in c.charges)}
+        self.ledger.load(claim for claim in claims if claim.id not in homeless)
+        for key in sorted(homeless):
+            self.move(self.entries[key], Event.FREE)
 
     def in_state(self, *states: State) -> Iterator[Entry]:
         """Entries in one of these states, in order of key."""
@@ -210,14 +242,16 @@ class Book:
         return (self.entries[key] for key in keys if key in self.entries)
 
     def save(self, entry: Entry) -> None:
-        """Keep what must outlive the daemon; an array is kept once, under its token."""
+        """Keep what must outlive the daemon. An array is kept once, under its token; a task only if its user holds it."""
         ask = entry.ask
-        if ask is None or entry.key != entry.token:
+        users = entry.hold in (HoldKind.USER, HoldKind.BOTH)
+        if ask is None or not (entry.key == entry.token or entry.stored or users):
             return
+        entry.stored = True
         request = ask.request
         self.journal.save(
             StoredJob(
-                token=entry.token,
+                token=entry.key,
                 job_id=entry.job_id,
                 uid=entry.uid,
                 account=request.account,

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from secrets import token_urlsafe
 
 from slurm_power.config import Site
-from slurm_power.core.ledger import Ledger
+from slurm_power.core.claim import Claim
+from slurm_power.core.ledger import Ledger, Shortfall
 from slurm_power.core.policy import Mode, Scope, Tier
-from slurm_power.core.queue import SHADOW
+from slurm_power.core.queue import SHADOW, shadow
 from slurm_power.core.request import Request
+from slurm_power.core.window import Window
 from slurm_power.ports import Clock, NodeRecord, PartitionRecord
 from slurm_power.service.asking import Ask
 from slurm_power.service.binding import Binder
@@ -40,12 +42,13 @@ class Desk:
         self.journal = journal
         self._tokens = tokens if tokens is not None else _unguessable()
         self.version = version
-        self.mode = site.policy.mode
+        self._mode = site.policy.mode
         self.fair_shares: Mapping[tuple[str, str], float] = {}
         self.seen = 0.0
         """Monotonic time at which reading of the last whole snapshot began."""
         self.shadow: Request | None = None
         """The head of the queue, for which a shadow is booked."""
+        self._shadow: Claim | None = None
         self._install(site, World(site), Ledger(site.topology, rule=site.policy.burst, now=clock.now()))
 
     def _install(self, site: Site, world: World, ledger: Ledger) -> None:
@@ -65,11 +68,45 @@ class Desk:
         """The site's tiers, the highest promise first."""
         return sorted(self.site.policy.tiers.values(), key=lambda tier: tier.rank)
 
+    @property
+    def mode(self) -> Mode:
+        """How far we go."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        if mode is not self._mode:
+            self._mode = mode
+            self.book.look_again()
+
     def now(self) -> int:
         """The instant; the ledger is brought up to it."""
         now = self.clock.now()
+        booked = self._shadow
+        if booked is not None and booked.window.start <= now:
+            # The head of the queue should have started by now and has not. Its shadow stays a plan, ahead of us.
+            self.ledger.remove(booked.id)
+            self._shadow = booked.at(Window(now + 1, now + 1 + booked.window.end - booked.window.start))
+            self.ledger.add(self._shadow)
         self.ledger.advance(now)
         return self.ledger.now
+
+    def cast_shadow(self, request: Request) -> None:
+        """Book what the head of the queue needs from its earliest start on, so that nobody admitted now delays it."""
+        claim = shadow(request, self.ledger)
+        if claim is not None:
+            self.shadow, self._shadow = request, claim
+            self.ledger.add(claim)
+
+    def drop_shadow(self) -> None:
+        """Before the queue is looked at anew."""
+        if self._shadow is not None:
+            self.ledger.remove(self._shadow.id)
+            self.shadow = self._shadow = None
+
+    def shortfall_instead(self, key: str, claim: Claim) -> Shortfall | None:
+        """Why a claim cannot take the place of the one of that key. A shadow, being a plan only, stands in no way."""
+        return self.ledger.shortfall_instead(key, claim, ignore=self._shadow.id if self._shadow is not None else None)
 
     def new_token(self) -> str:
         """A token for a new claim."""
@@ -120,9 +157,10 @@ class Desk:
         """Another site file or other partitions: the same claims on a new floor. The shadow is booked anew later."""
         before = self.book
         ledger = Ledger(world.site.topology, world.pools(), world.site.policy.burst, self.clock.now())
-        self.shadow = None
+        self.shadow = self._shadow = None
         self._install(world.site, world, ledger)
         self.book.take_over(before)
+        self.book.look_again()
 
 
 def _unguessable() -> Iterator[str]:

@@ -57,7 +57,7 @@ def launch(desk: Desk, env: Mapping[str, str], *, final: bool = True) -> Reply:
         return _denied(desk, entry, claim, now)
     rest = desk.book.get(entry.token) if entry.task is not None and entry.state not in CLAIMING else None
     lent = desk.book.take_copy(rest) if rest is not None and rest is not entry else None
-    short = desk.ledger.shortfall_instead(entry.key, claim)
+    short = desk.shortfall_instead(entry.key, claim)
     if short is not None and (entry.state is not State.FREE or _ours(desk, entry)):
         if lent is not None:
             desk.ledger.replace(lent.id, lent)

@@ -42,7 +42,7 @@ def modify(desk: Desk, uid: int, job: Mapping[str, object], rec: Mapping[str, ob
     if entry.state in (State.WAITING, State.PARKED):
         reply = _change_of_held(desk, entry, job, owner=owner)
     else:
-        reply = _change_of_admitted(desk, entry, job, rec)
+        reply = _change_of_admitted(desk, entry, job, rec, owner=owner)
     if reply is None and "priority" in job:
         reply = _priority(desk, entry, job, owner=owner)
     return reply or _ALLOW
@@ -76,17 +76,18 @@ def _change_of_held(desk: Desk, entry: Entry, job: Mapping[str, object], *, owne
             return _deny(str(error))
     if owner and set(job) - {"priority"}:
         entry.dirty = True
+        entry.touched = desk.clock.monotonic()
     return None
 
 
 def _change_of_admitted(
-    desk: Desk, entry: Entry, job: Mapping[str, object], rec: Mapping[str, object]
+    desk: Desk, entry: Entry, job: Mapping[str, object], rec: Mapping[str, object], *, owner: bool
 ) -> Reply | None:
     touched = sorted(set(job) - _HARMLESS)
     if touched:
         return _deny(f"{', '.join(touched)}: {_WHY}")
     limit = job.get("time_limit")
-    if isinstance(limit, (int, float)):
+    if owner and isinstance(limit, (int, float)):
         return _longer(desk, entry, int(limit), rec.get("time_limit"))
     return None
 
@@ -107,6 +108,8 @@ def _longer(desk: Desk, entry: Entry, minutes: int, before: object) -> Reply | N
 
 def _priority(desk: Desk, entry: Entry, job: Mapping[str, object], *, owner: bool) -> Reply | None:
     if not _releases(job):
+        if entry.state is State.BINDING:
+            return _deny("its release is on its way to Slurm and would lift this hold too; please hold it again")
         if owner and entry.hold is HoldKind.POWER:
             entry.hold = HoldKind.BOTH
             entry.touched = desk.clock.monotonic()

@@ -11,7 +11,7 @@ from slurm_power.core.admission import Admit, Hold, Reject, Verdict, decide
 from slurm_power.core.claim import Charge
 from slurm_power.core.lifecycle import Event, State
 from slurm_power.core.policy import Mode
-from slurm_power.core.queue import SHADOW, Waiting, order, shadow
+from slurm_power.core.queue import Waiting, order
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.record import AdmissionRecord, Standing, put_record
 from slurm_power.core.request import Request
@@ -148,7 +148,7 @@ def _whole(record: JobRecord) -> str:
 
 
 def _queue(desk: Desk) -> Iterator[Plan | None]:
-    _drop_shadow(desk)
+    desk.drop_shadow()
     now = desk.now()
     done: set[str] = set()
     for waiting in order([_waiting(desk, entry) for entry in _candidates(desk)], now):
@@ -162,7 +162,7 @@ def _queue(desk: Desk) -> Iterator[Plan | None]:
         else:
             plan = _bind_one(desk, entry)
         if plan is None and desk.shadow is None and entry.ask is not None and isinstance(entry.verdict, Hold):
-            _cast_shadow(desk, entry.ask.request)
+            desk.cast_shadow(entry.ask.request.with_copies(1))
         yield plan
 
 
@@ -331,20 +331,3 @@ def _note_rejection(desk: Desk, entry: Entry, verdict: Verdict) -> None:
         entry.note = verdict.reasons[0].text
         reasons = [reason.as_json() for reason in verdict.reasons]
         desk.book.decided(entry, "never", desk.now(), desk.mode, reasons)
-
-
-# -- the shadow ------------------------------------------------------------------------------------------------------
-
-
-def _drop_shadow(desk: Desk) -> None:
-    if desk.shadow is not None:
-        desk.ledger.remove(SHADOW + desk.shadow.id)
-        desk.shadow = None
-
-
-def _cast_shadow(desk: Desk, request: Request) -> None:
-    request = request.with_copies(1)
-    claim = shadow(request, desk.ledger)
-    if claim is not None:
-        desk.shadow = request
-        desk.ledger.add(claim)
