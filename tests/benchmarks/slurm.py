@@ -1,0 +1,152 @@
+"""What the product costs a real slurmctld: submissions with and without the hook, releases, the launch gate.
+
+Submissions go to a partition that is down, so that only submitting is measured. The two kinds of a pair (without and
+with the job_submit plugin) follow each other at once, in turns A B B A, so that a slow spell hits both.
+"""
+
+import re
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.benchmarks.rig import Rig, rig, wait
+from tests.benchmarks.statistics import ratio_interval, spread
+
+SUBMITTERS = 4
+_TIMED_HOOK = """\
+local clock = require("socket").gettime
+local real_submit = slurm_job_submit
+function slurm_job_submit(...)
+  local began = clock()
+  local result = real_submit(...)
+  slurm.log_info("bench: hook %.6f", clock() - began)
+  return result
+end
+return slurm.SUCCESS
+"""
+_HOOK_TIME = re.compile(r"bench: hook ([0-9.]+)")
+
+
+def run(quick: bool) -> dict[str, object]:
+    """All figures of this module."""
+    zones, feeds, claims = (200, 40, 2_000) if quick else (10_000, 2_000, 100_000)
+    with rig(zones, feeds, claims) as bench:
+        conf = bench.layout.slurm_conf
+        conf.write_text(conf.read_text().replace("State=UP", "State=DOWN"))
+        bench.run("scontrol", "reconfigure")
+        return {
+            "ledger": {"zones": zones, "feeds": feeds, "claims": claims},
+            "licences_in_slurm_conf": bench.run("scontrol", "-o", "show", "licenses").count("LicenseName="),
+            "submission": submission(bench, pairs=2 if quick else 10, jobs=20 if quick else 160),
+            "release": release(bench, jobs=40 if quick else 1_000, runs=1 if quick else 5),
+            "gate": gate(bench, launches=20 if quick else 400),
+        }
+
+
+def submission(bench: Rig, pairs: int, jobs: int) -> dict[str, object]:
+    """Throughput with the plugin ÷ without, and what the hook took by slurmctld's own log."""
+    script = bench.layout.etc / "job_submit.lua"
+    plain = script.read_text()
+    rates: dict[bool, list[float]] = {False: [], True: []}
+    _plugin(bench, present=True)
+    _submit(bench, 8)
+    for number in range(pairs):
+        for present in (False, True) if number % 2 == 0 else (True, False):
+            _plugin(bench, present=present)
+            rates[present].append(jobs / _submit(bench, jobs))
+            bench.cancel_all()
+    _plugin(bench, present=True)
+    script.write_text(plain.rsplit("return slurm.SUCCESS", 1)[0] + _TIMED_HOOK)
+    bench.run("scontrol", "reconfigure")
+    log = bench.layout.log / "slurmctld.log"
+    before = log.stat().st_size
+    _submit(bench, max(jobs * 4, 100))
+    with log.open(errors="replace") as text:
+        text.seek(before)
+        took = [float(found) for found in _HOOK_TIME.findall(text.read())]
+    script.write_text(plain)
+    bench.run("scontrol", "reconfigure")
+    bench.cancel_all()
+    return {
+        "submitters": SUBMITTERS,
+        "jobs_per_arm": jobs,
+        "without_per_s": spread(rates[False], digits=1),
+        "with_per_s": spread(rates[True], digits=1),
+        "ratio": ratio_interval(rates[True], rates[False]),
+        "hook_ms": {**spread(took, 1e3), "calls": len(took)},
+    }
+
+
+def release(bench: Rig, jobs: int, runs: int) -> dict[str, object]:
+    """Seconds from the moment that nodes come back until the last of so many held jobs is bound and released."""
+    took = []
+    nodes = bench.run("sinfo", "-h", "-o", "%N").strip()
+    for _ in range(runs):
+        bench.run("scontrol", "update", f"nodename={nodes}", "state=drain", "reason=bench")
+        wait(lambda: not _idle(bench), "the daemon to see that no node is free")
+        _submit(bench, jobs)
+        wait(lambda: len(_known(bench, "waiting")) >= jobs, "the daemon to know all jobs")
+        began = time.monotonic()
+        bench.run("scontrol", "update", f"nodename={nodes}", "state=resume")
+        wait(lambda: len(_known(bench, "admitted")) >= jobs and not _held(bench), "all jobs to be released")
+        took.append(time.monotonic() - began)
+        bench.cancel_all()
+    return {"jobs": jobs, "seconds": spread(took), "runs": runs}
+
+
+def gate(bench: Rig, launches: int) -> dict[str, object]:
+    """The launch gate as a whole process, for jobs that the daemon has admitted."""
+    _submit(bench, launches)
+    wait(lambda: len(_known(bench, "admitted")) >= launches, "the daemon to know the jobs")
+    took = []
+    for job in _known(bench, "admitted")[:launches]:
+        node = f"gpu{int(str(job['zones'][0]).removeprefix('rack')) * 4 + 1:06d}"  # type: ignore[index]
+        env = {
+            "SLURM_JOB_ID": str(job["job_id"]),
+            "SLURM_JOB_NODELIST": node,
+            "SLURM_JOB_RESTART_COUNT": "0",
+            "SLURM_SCRIPT_CONTEXT": "prolog_slurmctld",
+        }
+        began = time.perf_counter()
+        done = subprocess.run([bench.layout.etc / "power_prolog"], env=env, check=False, capture_output=True)
+        took.append(time.perf_counter() - began)
+        if done.returncode:
+            raise RuntimeError(f"the gate denied job {job['job_id']}: {done.stderr!r}")
+    bench.cancel_all()
+    return {"launches": len(took), "ms": spread(took, 1e3)}
+
+
+def _plugin(bench: Rig, *, present: bool) -> None:
+    conf = bench.layout.slurm_conf
+    text = re.sub(r"(?m)^#?JobSubmitPlugins=lua$", ("" if present else "#") + "JobSubmitPlugins=lua", conf.read_text())
+    conf.write_text(text)
+    bench.run("scontrol", "reconfigure")
+    time.sleep(0.3)
+
+
+def _submit(bench: Rig, jobs: int, *more: str) -> float:
+    """Seconds that several submitters took for so many jobs."""
+    argv = ("sbatch", "-n1", "-t5", "-o", "/dev/null", "--comment=power:est=10W", *more, "--wrap", "true")
+
+    def some(count: int) -> None:
+        for _ in range(count):
+            bench.run(*argv)
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(SUBMITTERS) as pool:
+        list(pool.map(some, [jobs // SUBMITTERS] * SUBMITTERS))
+    return time.perf_counter() - began
+
+
+def _known(bench: Rig, state: str = "") -> list[dict[str, object]]:
+    jobs = bench.ask(op="jobs")["jobs"]
+    return [job for job in jobs if job["job_id"] and (not state or job["state"] == state)]  # type: ignore[attr-defined]
+
+
+def _idle(bench: Rig) -> int:
+    zones = bench.ask(op="zones")["zones"]
+    return sum(zone["nodes_idle"] for zone in zones if zone["name"].startswith("rack"))  # type: ignore[attr-defined]
+
+
+def _held(bench: Rig) -> int:
+    return bench.run("squeue", "-h", "-o", "%r").count("JobHeld")
