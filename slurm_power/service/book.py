@@ -11,7 +11,7 @@ from slurm_power.core.ledger import Ledger
 from slurm_power.core.lifecycle import CLAIMING, Event, State, follow
 from slurm_power.ports import Decision, HoldKind, JobRecord, StoredJob
 from slurm_power.service.asking import Ask
-from slurm_power.service.facts import ArraySpec
+from slurm_power.service.facts import ArraySpec, task_ids
 
 
 class Journal(Protocol):
@@ -109,19 +109,23 @@ class Book:
         """The entry of one task of an array."""
         return self.entries.get(self.arrays.get(array_job_id, {}).get(task, ""))
 
-    def active_tasks(self, array_job_id: int) -> int:
-        """How many tasks of an array hold watts, each by a claim of its own."""
-        keys = self.arrays.get(array_job_id, {}).values()
-        return sum(1 for key in keys if (entry := self.entries.get(key)) and entry.state in CLAIMING)
+    def active_tasks(self, array_job_id: int) -> set[int]:
+        """The tasks of an array that hold watts, each by a claim of its own."""
+        keys = self.arrays.get(array_job_id, {})
+        return {task for task, key in keys.items() if (entry := self.entries.get(key)) and entry.state in CLAIMING}
 
     def may_start(self, array: ArraySpec | None, record: JobRecord) -> int:
-        """How many tasks of a pending array its throttle lets hold watts beside those that do already; else one."""
+        """How many tasks of a pending array its throttle lets hold watts beside those that do already; else one.
+
+        Tasks that have been bound but that Slurm still shows in the record of the rest have their claims.
+        """
         if array is None:
             return 1
-        if array.throttle is None:
-            return array.tasks
         active = self.active_tasks(record.array_job_id or record.job_id)
-        return max(0, min(array.tasks, array.throttle - active))
+        if not active:
+            return array.at_once
+        waiting = array.tasks - len(active.intersection(task_ids(record.array_tasks)))
+        return waiting if array.throttle is None else max(0, min(waiting, array.throttle - len(active)))
 
     def name_of(self, key: str) -> str:
         """How people call the job behind a claim; empty where Slurm has not shown it yet."""

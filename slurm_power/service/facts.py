@@ -181,6 +181,16 @@ def count_tasks(expression: str) -> int:
     return total
 
 
+def task_ids(expression: str) -> list[int]:
+    """The task ids of an array's index expression, as Slurm prints it."""
+    ids: list[int] = []
+    for part in expression.split(","):
+        bounds, _, step = part.partition(":")
+        first, _, last = bounds.partition("-")
+        ids.extend(range(int(first), int(last or first) + 1, int(step or 1)))
+    return ids
+
+
 def parse_array(expression: str) -> ArraySpec | None:
     """`0-99%10` as given to `sbatch --array`; None when empty."""
     if not expression:

@@ -21,6 +21,7 @@ from slurm_power.service.asking import Ask
 from slurm_power.service.binding import Binding
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
+from slurm_power.service.facts import task_ids
 from slurm_power.service.submit import per_copy
 
 _STARTING_REASONS = frozenset({"BeginTime", "Dependency", "Prolog", "None"})
@@ -203,10 +204,15 @@ def _bind_one(desk: Desk, entry: Entry) -> Plan | None:
     if not isinstance(verdict, Admit):
         _note_rejection(desk, entry, verdict)
         return None
-    binding = _binding(desk, entry, ask, record, entry.token, verdict.claim.charges)
+    return _bind_whole(desk, entry, ask, record, verdict)
+
+
+def _bind_whole(desk: Desk, entry: Entry, ask: Ask, record: JobRecord, verdict: Admit) -> Plan | None:
+    charges = per_copy(verdict.claim.charges, verdict.claim.copies)
+    binding = _binding(desk, entry, ask, record, entry.token, charges)
     if binding is None:
         return None
-    entry.charges = verdict.claim.charges
+    entry.charges = charges
     desk.book.move(entry, Event.BIND, verdict.claim)
     update = Update(record.target, _fields(binding, ask))
     return Plan("bind", record.target, (update, Release(record.target)), (entry.key,))
@@ -218,10 +224,14 @@ def _bind_range(desk: Desk, entry: Entry) -> Plan | None:
     if ask is None or record is None:
         return None
     copies = desk.book.may_start(ask.facts.array, record)
-    tasks = _task_ids(record.array_tasks)[:copies]
+    everything = task_ids(record.array_tasks)
+    tasks = everything[:copies]
     while tasks:
         request = ask.request.with_copies(len(tasks))
         verdict = decide(request, desk.ledger, desk.floor, ignore=desk.ignored_by(request))
+        if isinstance(verdict, Admit) and len(tasks) == len(everything):
+            entry.verdict = verdict
+            return _bind_whole(desk, entry, ask, record, verdict)  # Slurm would not split what is the whole record
         if isinstance(verdict, Admit):
             return _bind_tasks(desk, entry, ask, record, tasks, verdict)
         entry.verdict = verdict
@@ -255,16 +265,6 @@ def _bind_tasks(
     target = f"{record.array_job_id}_[{','.join(map(str, tasks))}]"
     update = Update(target, _fields(binding, ask))
     return Plan("bind", target, (update, Release(target)), tuple(keys))
-
-
-def _task_ids(expression: str) -> list[int]:
-    """The task ids of an array's index expression, as Slurm prints it."""
-    ids: list[int] = []
-    for part in expression.split(","):
-        bounds, _, step = part.partition(":")
-        first, _, last = bounds.partition("-")
-        ids.extend(range(int(first), int(last or first) + 1, int(step or 1)))
-    return ids
 
 
 def _bind_components(desk: Desk, entry: Entry, done: set[str]) -> Plan | None:
