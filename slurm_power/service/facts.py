@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from slurm_power.core.binding import foreign_licences, strip_ours
 from slurm_power.core.nodes import NodeAsk
 from slurm_power.ports import JobRecord
 
@@ -156,6 +157,31 @@ def from_record(record: JobRecord) -> JobFacts:
         batch=record.batch,
         requeue=record.requeue,
         user_hold=record.held,
+    )
+
+
+def same_request(one: JobRecord, other: JobRecord) -> bool:
+    """Whether two records of a job ask for the same; what binds or holds it, and where its tasks stand, is left out."""
+    return _request_of(one) == _request_of(other)
+
+
+def _request_of(record: JobRecord) -> tuple[object, ...]:
+    return (
+        record.account,
+        record.qos,
+        record.partition,
+        record.name,
+        record.node_count,
+        record.cpus,
+        record.gpus,
+        record.exclusive,
+        record.time_limit_s,
+        record.dependency,
+        strip_ours(record.features),
+        foreign_licences(record.licenses),
+        record.required_nodes,
+        record.reservation,
+        record.comment,
     )
 
 

@@ -24,6 +24,7 @@ from slurm_power.service.desk import Desk
 from slurm_power.service.facts import task_ids
 from slurm_power.service.submit import per_copy
 
+_POWERS = (HoldKind.POWER, HoldKind.BOTH)
 _STARTING_REASONS = frozenset({"BeginTime", "Dependency", "Prolog", "None"})
 
 
@@ -40,6 +41,7 @@ class Plan:
 
 def run_pass(desk: Desk) -> Iterator[Plan | None]:
     """One pass: hold what should be held, then the queue from its head. Yields None where nothing is to be written."""
+    yield from run_freeing(desk)
     if desk.mode is not Mode.ENFORCE:
         return
     yield from _hold_strays(desk)
@@ -48,14 +50,29 @@ def run_pass(desk: Desk) -> Iterator[Plan | None]:
 
 
 def run_freeing(desk: Desk) -> Iterator[Plan | None]:
-    """After the panic switch: release every power hold, and only those."""
-    for entry in list(desk.book.entries.values()):
-        if entry.hold is None or entry.record is None or not entry.record.held or entry.hold is HoldKind.USER:
-            continue
+    """Take our hold, and only ours, off jobs that we do not act on: all of them after the panic switch."""
+    everything = desk.mode is not Mode.ENFORCE
+    states = (State.FREE, State.WAITING, State.PARKED, State.DENIED) if everything else (State.FREE,)
+    done: set[str] = set()
+    for entry in desk.book.in_state(*states):
         record = entry.record
-        fields = _unbinding(entry, record, AdmissionRecord(entry.token, Standing.FREE))
-        last: Command = Release(_whole(record)) if entry.hold is HoldKind.POWER else UserHold(record.target)
-        yield Plan("free", record.target, (Update(record.target, fields), last), (entry.key,))
+        if entry.key in done or record is None or not record.held or entry.hold not in _POWERS:
+            continue
+        parts = desk.book.together(entry)
+        done.update(part.key for part in parts)
+        yield _freeing(record, [part for part in parts if part.record is not None])
+
+
+def _freeing(record: JobRecord, parts: Sequence[Entry]) -> Plan:
+    """One job is let go, all its components together; one that its user holds too stays held by him."""
+    updates: list[Command] = []
+    for part in parts:
+        if part.record is not None:
+            kept = AdmissionRecord(part.token, Standing.FREE)
+            updates.append(Update(part.record.target, _unbinding(part, part.record, kept)))
+    users = any(part.hold in (HoldKind.USER, HoldKind.BOTH) for part in parts)
+    last: Command = UserHold(_whole(record)) if users else Release(_whole(record))
+    return Plan("free", _whole(record), (*updates, last), tuple(part.key for part in parts))
 
 
 def applied(desk: Desk, plan: Plan, outcome: Outcome) -> None:
@@ -67,16 +84,15 @@ def applied(desk: Desk, plan: Plan, outcome: Outcome) -> None:
             continue
         entry.touched = desk.clock.monotonic()
         if outcome.unsure:
-            entry.touched = 0.0
-        elif plan.action == "bind" and entry.state is State.BINDING:
+            continue
+        if plan.action == "bind" and entry.state is State.BINDING:
             _bound(desk, entry, plan, outcome, now)
         elif plan.action == "free" and outcome.done == len(plan.chain):
-            entry.hold = HoldKind.USER if entry.hold is HoldKind.BOTH else None
+            entry.hold = HoldKind.USER if entry.hold in (HoldKind.USER, HoldKind.BOTH) else None
             desk.book.move(entry, Event.FREE)
             desk.book.decided(entry, "free", now, desk.mode)
         elif plan.action == "hold":
             desk.book.decided(entry, "hold", now, desk.mode, [{"code": "hold", "text": entry.note or outcome.error}])
-            entry.touched = 0.0
 
 
 def _bound(desk: Desk, entry: Entry, plan: Plan, outcome: Outcome, now: int) -> None:
@@ -105,11 +121,15 @@ def _hold_strays(desk: Desk) -> Iterator[Plan | None]:
             desk.book.move(entry, Event.WAIT)
         if entry.hold is None or (entry.hold is HoldKind.USER and entry.state is State.WAITING):
             entry.hold = HoldKind.POWER
+        desk.book.save(entry)
         yield _holding(entry, record)
 
 
 def _overdue(desk: Desk) -> Iterator[Plan | None]:
-    """Jobs that were placed but did not start in time: their watts are stranded there."""
+    """Jobs that were placed but did not start in time: their watts are stranded there.
+
+    They keep their claim until Slurm shows them held, for until then they may start.
+    """
     grace_s = desk.site.policy.start_grace_s
     now = desk.now()
     for entry in desk.book.in_state(State.ADMITTED):
@@ -122,7 +142,7 @@ def _overdue(desk: Desk) -> Iterator[Plan | None]:
         reason = Reason(Code.STARTING, detail=record.reason)
         entry.note = reason.text
         entry.hold = HoldKind.POWER
-        desk.book.move(entry, Event.UNBIND)
+        desk.book.save(entry)
         desk.book.decided(entry, "unbind", now, desk.mode, [reason.as_json()])
         yield _holding(entry, record)
 
@@ -168,11 +188,20 @@ def _queue(desk: Desk) -> Iterator[Plan | None]:
 
 
 def _candidates(desk: Desk) -> Iterator[Entry]:
+    return (entry for entry in desk.book.in_state(State.WAITING) if _ready(desk, entry))
+
+
+def _ready(desk: Desk, entry: Entry) -> bool:
     """Held by us alone, held in Slurm too, in our scope, and shown by Slurm since we last wrote to it."""
-    for entry in desk.book.in_state(State.WAITING):
-        held = entry.record is not None and entry.record.held and entry.touched <= desk.seen
-        if held and entry.hold is HoldKind.POWER and entry.ask is not None and desk.acts_on(entry.ask):
-            yield entry
+    return (
+        entry.state is State.WAITING
+        and entry.hold is HoldKind.POWER
+        and entry.record is not None
+        and entry.record.held
+        and entry.touched <= desk.seen
+        and entry.ask is not None
+        and desk.acts_on(entry.ask)
+    )
 
 
 def _waiting(desk: Desk, entry: Entry) -> Waiting:
@@ -272,9 +301,10 @@ def _bind_components(desk: Desk, entry: Entry, done: set[str]) -> Plan | None:
     record = entry.record
     if record is None or record.het_job_id is None:
         return None
-    parts = [e for e in _candidates(desk) if e.record is not None and e.record.het_job_id == record.het_job_id]
-    parts.sort(key=lambda e: (e.record.het_offset or 0) if e.record else 0)
+    parts = desk.book.together(entry)
     done.update(part.key for part in parts)
+    if not all(_ready(desk, part) for part in parts):
+        return None
     updates: list[Command] = []
     placed: list[Entry] = []
     for part in parts:

@@ -1,0 +1,194 @@
+"""Jobs that a snapshot shows pending: who holds them, what they ask by now, and whether their admission stands."""
+
+from dataclasses import replace
+from typing import TypeGuard
+
+from slurm_power.core.admission import Reject
+from slurm_power.core.claim import Claim
+from slurm_power.core.lifecycle import CLAIMING, Event, State
+from slurm_power.core.policy import Mode
+from slurm_power.core.record import AdmissionRecord, Standing, find_record
+from slurm_power.ports import HoldKind, JobRecord
+from slurm_power.service.asking import Ask, Free, interpret
+from slurm_power.service.book import Entry
+from slurm_power.service.desk import Desk
+from slurm_power.service.facts import from_record, same_request
+
+_USERS = (HoldKind.USER, HoldKind.BOTH)
+
+
+class Pending:
+    """Judges pending jobs for one desk. `holds` are what the database remembered of holds when we started, by key."""
+
+    def __init__(self, desk: Desk, holds: dict[str, HoldKind]) -> None:
+        self._desk = desk
+        self._holds = holds
+
+    def judge(self, entry: Entry, record: JobRecord, before: JobRecord | None) -> None:
+        """Take in a pending job's record; `before` is the one that was seen last."""
+        found = find_record(record.admin_comment)
+        if before is not None and not same_request(before, record):
+            entry.dirty = True
+        if record.held and (before is None or entry.hold is None):
+            entry.hold = self._whose_hold(entry, found)
+        if self._desk.mode is not Mode.ENFORCE or (found is not None and found.standing is Standing.FREE):
+            self._leave(entry)
+        elif record.held:
+            self._held(entry, record)
+        else:
+            self._unheld(entry, record, found)
+
+    def starting(self, entry: Entry, record: JobRecord) -> None:
+        """Its prolog is running: the gate decides. Until it has, an admission that we had not seen counts as one.
+
+        A task of an admitted array takes its copy of what the pending rest has claimed.
+        """
+        desk = self._desk
+        found = find_record(record.admin_comment)
+        if entry.state is not State.FREE or not _admitted(found, record) or desk.mode is not Mode.ENFORCE:
+            return
+        claim = self._claim_again(entry, record, found)
+        if claim is None:
+            return
+        rest = desk.book.get(entry.token)
+        lent = desk.book.take_copy(rest) if rest is not None and rest is not entry else None
+        if desk.shortfall_instead(entry.key, claim) is None:
+            self._admit(entry, claim)
+        elif lent is not None:
+            desk.ledger.replace(lent.id, lent)
+
+    # -- held ---------------------------------------------------------------------------------------------------
+
+    def _held(self, entry: Entry, record: JobRecord) -> None:
+        desk = self._desk
+        if entry.state in (State.BINDING, State.ADMITTED):
+            # Its release did not take effect, or it has been held since: the claim goes.
+            desk.book.move(entry, Event.UNBIND)
+        ask = self._ask_anew(entry, record)
+        if ask is None:
+            return
+        if not desk.acts_on(ask):
+            self._leave(entry)
+            return
+        parked = entry.hold is not HoldKind.POWER or ask.waits is not None
+        if parked and entry.state is not State.PARKED:
+            desk.book.move(entry, Event.PARK)
+        elif not parked and entry.state is not State.WAITING:
+            self._to_queue(entry)
+
+    def _whose_hold(self, entry: Entry, found: AdmissionRecord | None) -> HoldKind:
+        """The database knows best (users cannot change it), then the admission record; else it is the user's own.
+
+        What the database said counts for the first look only: from then on we know ourselves.
+        """
+        stored = self._holds.pop(entry.key, None)
+        if stored is not None:
+            return stored
+        if found is not None and found.standing is Standing.HOLD and found.hold in set(HoldKind):
+            return HoldKind(found.hold)
+        return HoldKind.USER
+
+    # -- not held -----------------------------------------------------------------------------------------------
+
+    def _unheld(self, entry: Entry, record: JobRecord, found: AdmissionRecord | None) -> None:
+        """Pending and free to start: fine if it was admitted and its claim is there or still fits."""
+        desk = self._desk
+        if entry.state is State.BINDING:
+            desk.book.move(entry, Event.BOUND, desk.ledger.claims[entry.key])
+            entry.hold = None
+        if found is None or found.standing is not Standing.ADMIT:
+            self._stray(entry, record)
+            return
+        if not _admitted(found, record):
+            entry.dirty = True
+            self._to_queue(entry)  # requeued: it goes back through admission
+            return
+        if entry.state is State.ADMITTED and not record.array_tasks and entry.charges == found.charges:
+            return
+        claim = self._claim_again(entry, record, found)
+        if claim is not None and desk.shortfall_instead(entry.key, claim) is None:
+            entry.hold = None
+            self._admit(entry, claim)
+        else:
+            self._to_queue(entry)
+
+    def _admit(self, entry: Entry, claim: Claim) -> None:
+        book = self._desk.book
+        if entry.state is State.ADMITTED:
+            book.ledger.replace(entry.key, claim)
+        elif entry.state is State.RUNNING:
+            book.move(entry, Event.ADMIT, claim)
+        else:
+            if entry.state is not State.WAITING:
+                book.move(entry, Event.WAIT)
+            book.move(entry, Event.BIND, claim)
+            book.move(entry, Event.BOUND, claim)
+
+    def _claim_again(self, entry: Entry, record: JobRecord, found: AdmissionRecord) -> Claim | None:
+        """The claim that the admission record stands for; for the rest of an array, of as many tasks as may run."""
+        desk = self._desk
+        ask = self._ask_anew(entry, record)
+        if ask is None or ask.waits is not None or not found.charges:
+            return None
+        if any(charge.zone not in desk.ledger.nodes for charge in found.charges):
+            return None
+        copies = desk.book.may_start(ask.facts.array, record) if record.array_tasks else 1
+        charges = tuple(
+            replace(c, nodes=c.nodes * copies, est_w=c.est_w * copies, max_w=c.max_w * copies) for c in found.charges
+        )
+        share = max(desk.ledger.nodes[charge.zone].share_milli(ask.request.ask) for charge in charges)
+        entry.charges = found.charges
+        return replace(replace(ask.request, id=entry.key).claim(charges, desk.now(), share), copies=copies)
+
+    def _stray(self, entry: Entry, record: JobRecord) -> None:
+        """Pending without an admission: submitted before we were there, or let go past us."""
+        ask = self._ask_anew(entry, record)
+        if ask is not None and self._desk.acts_on(ask):
+            self._to_queue(entry)
+
+    def _leave(self, entry: Entry) -> None:
+        """Not ours to hold. Who holds it is remembered: a hold of ours is taken off by the next pass."""
+        if entry.state is not State.FREE:
+            self._desk.book.move(entry, Event.FREE)
+
+    def _to_queue(self, entry: Entry) -> None:
+        """Into the queue; the next pass holds it in Slurm."""
+        desk = self._desk
+        entry.hold = HoldKind.POWER
+        if entry.state is State.RUNNING:
+            desk.book.move(entry, Event.REQUEUE)
+        elif entry.state in CLAIMING:
+            desk.book.move(entry, Event.UNBIND)
+        else:
+            desk.book.move(entry, Event.WAIT)
+
+    # -- what it asks -------------------------------------------------------------------------------------------
+
+    def _ask_anew(self, entry: Entry, record: JobRecord) -> Ask | None:
+        """What the job asks for now; None (and the entry parked, or left alone) where that cannot be told."""
+        desk = self._desk
+        known = entry.ask
+        if known is not None and not entry.dirty and not record.array_tasks and known.waits is None:
+            return known
+        facts = replace(from_record(record), user_hold=entry.hold in _USERS)
+        if known is not None and record.eligible_time is None:
+            facts = replace(facts, begin=known.facts.begin)  # Slurm does not show it of a held job
+        submitted = known.submitted if known is not None else record.submit_time
+        found = interpret(facts, desk.world, entry.key, desk.now(), submitted)
+        entry.dirty = False
+        if isinstance(found, Ask):
+            entry.ask = found
+            return found
+        if isinstance(found, Reject):
+            entry.verdict = found
+            entry.hold = entry.hold or HoldKind.POWER
+            if entry.state is not State.PARKED:
+                desk.book.move(entry, Event.PARK)
+        elif isinstance(found, Free):
+            self._leave(entry)
+        return None
+
+
+def _admitted(found: AdmissionRecord | None, record: JobRecord) -> TypeGuard[AdmissionRecord]:
+    """Whether the admission record is one for the job's next start."""
+    return found is not None and found.standing is Standing.ADMIT and record.restarts <= found.restarts
