@@ -119,7 +119,7 @@ class Book:
 
         Tasks that have been bound but that Slurm still shows in the record of the rest have their claims.
         """
-        if array is None:
+        if array is None or not record.array_tasks:
             return 1
         active = self.active_tasks(record.array_job_id or record.job_id)
         if not active:
