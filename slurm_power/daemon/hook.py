@@ -14,6 +14,10 @@ from slurm_power.service.modify import modify
 from slurm_power.service.submit import submit
 
 _log = logging.getLogger("slurm_power.hook")
+_STIRRING = frozenset({"allow", "deny", "wait"})
+"""Verdicts on launches, ends and changes, after which Slurm is read soon. A submission can wait for the next tick: to
+read Slurm after each would cost slurmctld more than the submission itself.
+"""
 
 
 class HookHandler:
@@ -43,7 +47,8 @@ class HookHandler:
         raise UsageError(f"unknown op {op!r}; known: submit, modify, prolog, epilog")
 
     def _answer(self, reply: Reply) -> str:
-        self._rounds.soon()
+        if reply.verdict in _STIRRING:
+            self._rounds.soon()
         seconds = reply.fields.get("seconds")
         if reply.verdict == "wait" and isinstance(seconds, int):
             return encode_reply(self._key(), "wait", reply.message, seconds=seconds)

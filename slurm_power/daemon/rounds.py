@@ -30,7 +30,7 @@ class Pace:
     """Seconds: between polls at most and at least, and between readings of partitions and of fair shares."""
 
     tick_s: float = 2.0
-    gap_s: float = 0.25
+    gap_s: float = 0.5
     partitions_s: float = 30.0
     shares_s: float = 300.0
 
