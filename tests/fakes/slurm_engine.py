@@ -86,7 +86,9 @@ class Engine:
         self._next_id = 1
 
     def schedule(self) -> None:
-        """Start whatever can start now, by priority, then by id."""
+        """Start whatever can start now, by priority, then by id. What a job waited for is forgotten once it is met."""
+        for job_id in list(self._jobs):
+            self._refresh(job_id)
         for job in sorted(self._jobs.values(), key=lambda job: (-job.priority, job.job_id)):
             if job.state is JobState.PENDING and job.job_id in self._jobs:
                 self._try_start(job.job_id)
@@ -168,10 +170,12 @@ class Engine:
             return replace(job, licenses=value)
         if key == "timelimit":
             return replace(job, time_limit_s=int(value) * 60)
-        if key not in _PENDING_FIELDS:
+        if key != "numnodes" and key not in _PENDING_FIELDS:
             raise Refusal(f"Update of this parameter is not supported: {key}={value}; Request aborted")
         if job.state is not JobState.PENDING:
             raise Refusal(f"Job is no longer pending execution for job {target}")
+        if key == "numnodes":
+            return replace(job, node_count=int(value.partition("-")[0]))
         known = {feature for node in self._nodes.values() for feature in node.features}
         if key == "features" and not placing.names_in(value) <= known:
             raise Refusal(f"Invalid feature specification for job {target}")
@@ -218,8 +222,9 @@ class Engine:
         job = self._jobs[job_id]
         if job.state is JobState.PENDING:
             begin = self._begin.get(job_id, 0)
-            eligible = None if job.priority == 0 or not self._met(job) else max(job.eligible_time or self.now, begin)
-            self._put(replace(job, eligible_time=eligible))
+            met = self._met(job)
+            eligible = None if job.priority == 0 or not met else max(job.eligible_time or self.now, begin)
+            self._put(replace(job, eligible_time=eligible, dependency="" if met else job.dependency))
         return self._jobs[job_id]
 
     def _met(self, job: JobRecord) -> bool:
