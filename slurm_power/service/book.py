@@ -52,6 +52,8 @@ class Entry:
     gate_asked: float | None = None
     """Monotonic time at which the gate was first told to wait."""
     released: int | None = None
+    rumour_w: int = 0
+    """Watts that it holds on the word of the submit hook alone."""
     dirty: bool = False
     """It was changed in Slurm; what it asks is to be read anew."""
     stale: bool = False
@@ -92,8 +94,8 @@ class Book:
     """Array job id → task → key."""
     components: dict[int, set[str]] = field(default_factory=dict)
     """Job id of a heterogeneous job → keys of its components."""
-    rumours: dict[int, set[str]] = field(default_factory=dict)
-    """uid → keys of the user's admissions that Slurm has not shown yet."""
+    rumours: Counter[int] = field(default_factory=Counter)
+    """uid → watts of the user's admissions that Slurm has not shown yet."""
     _states: dict[State, set[str]] = field(default_factory=lambda: {state: set() for state in State})
     _tokens: Counter[str] = field(default_factory=Counter)
 
@@ -138,8 +140,9 @@ class Book:
             raise ValueError(f"a job that is {entry.state} {'has no' if claim else 'needs a'} claim")
         self.entries[entry.key] = entry
         self._states[entry.state].add(entry.key)
-        if entry.state is State.ADMITTED and not entry.seen:
-            self.rumours.setdefault(entry.uid, set()).add(entry.key)
+        if claim is not None and entry.state is State.ADMITTED and not entry.seen:
+            entry.rumour_w = claim.est_w
+            self.rumours[entry.uid] += entry.rumour_w
         self._tokens[entry.token] += 1
         if entry.job_id is not None:
             self.by_job[entry.job_id] = entry.key
@@ -287,10 +290,10 @@ class Book:
         )
 
     def _no_rumour(self, entry: Entry) -> None:
-        keys = self.rumours.get(entry.uid)
-        if keys is not None:
-            keys.discard(entry.key)
-            if not keys:
+        if entry.rumour_w:
+            self.rumours[entry.uid] -= entry.rumour_w
+            entry.rumour_w = 0
+            if not self.rumours[entry.uid]:
                 del self.rumours[entry.uid]
 
     def _know_task(self, entry: Entry) -> None:

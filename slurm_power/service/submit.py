@@ -63,8 +63,7 @@ def per_copy(charges: tuple[Charge, ...], copies: int) -> tuple[Charge, ...]:
 def _rumours(desk: Desk, request: Request) -> Reason | None:
     """Submissions that Slurm has not shown yet may hold only so many watts of one user."""
     cap_w = desk.site.policy.rumour_cap_w
-    unseen = desk.book.rumours.get(request.uid, ())
-    held_w = sum(desk.ledger.claims[key].est_w for key in unseen if key in desk.ledger.claims)
+    held_w = desk.book.rumours[request.uid]
     if held_w and held_w + request.est_w > cap_w:
         return Reason(Code.RUMOURS, str(request.uid), request.est_w, max(cap_w - held_w, 0))
     return None
