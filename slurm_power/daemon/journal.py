@@ -6,6 +6,8 @@ from slurm_power.adapters.store import StoreWriter
 from slurm_power.ports import Decision, StoredJob
 
 _log = logging.getLogger("slurm_power.decision")
+_ROUTINE = frozenset({"admit", "launch", "end"})
+"""Decisions that every job sees; they are in the audit log, and in this one only when asked for."""
 
 
 class StoreJournal:
@@ -25,7 +27,8 @@ class StoreJournal:
     def record(self, decision: Decision) -> None:
         """Append a line to the audit log."""
         self._writer.record([decision])
-        _log.info(
+        _log.log(
+            logging.DEBUG if decision.action in _ROUTINE else logging.INFO,
             "%s %s",
             decision.action,
             decision.job,

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from slurm_power.core.admission import Verdict
@@ -129,6 +129,15 @@ class Book:
         waiting = array.tasks - len(active.intersection(task_ids(record.array_tasks)))
         return waiting if array.throttle is None else max(0, min(waiting, array.throttle - len(active)))
 
+    def split(self, parent: Entry, task: int, now: int, state: State) -> Entry:
+        """An entry for one task of an array that Slurm keeps apart from the pending rest by now; held as the rest is."""
+        key = f"{parent.token}.{task}"
+        entry = Entry(key, parent.token, state, now, parent.touched, parent.uid, hold=parent.hold)
+        if parent.ask is not None:
+            entry.ask = replace(parent.ask, request=replace(parent.ask.request.with_copies(1), id=key))
+        self.add(entry)
+        return entry
+
     def name_of(self, key: str) -> str:
         """How people call the job behind a claim; empty where Slurm has not shown it yet."""
         entry = self.entries.get(key)
@@ -223,7 +232,7 @@ class Book:
             if not parts:
                 self.components.pop(entry.record.het_job_id, None)
         self._tokens[entry.token] -= 1
-        if entry.stored and entry.key != entry.token:
+        if entry.stored:
             self.journal.drop(entry.key)
         if not self._tokens[entry.token]:
             del self._tokens[entry.token]
@@ -249,10 +258,16 @@ class Book:
         return (self.entries[key] for key in keys if key in self.entries)
 
     def save(self, entry: Entry) -> None:
-        """Keep what must outlive the daemon. An array is kept once, under its token; a task only if its user holds it."""
+        """Keep who holds the job, which Slurm cannot tell us after a restart; all else is in Slurm's own record of it.
+
+        An array is kept once, under its token; a task only if its user holds it.
+        """
         ask = entry.ask
         users = entry.hold in (HoldKind.USER, HoldKind.BOTH)
-        if ask is None or not (entry.key == entry.token or entry.stored or users):
+        if ask is None or entry.hold is None or not (entry.key == entry.token or users):
+            if entry.stored:
+                entry.stored = False
+                self.journal.drop(entry.key)
             return
         entry.stored = True
         request = ask.request
