@@ -49,8 +49,7 @@ def main() -> None:
         stage.tell("Interrupted.", "bold red")
         status = INTERRUPTED
     finally:
-        for number in _ENDING:
-            signal.signal(number, signal.SIG_IGN)  # nothing may be left running
+        _ignore_signals()
         stage.end_picture()
         if status:
             _show_logs(stage, Layout(root))
@@ -111,7 +110,13 @@ def _clean_up(stage: Stage, root: Path) -> bool:
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
+    _ignore_signals()  # an impatient second one must not spoil the cleaning up
     raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+def _ignore_signals() -> None:
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":
