@@ -57,7 +57,7 @@ def launch(desk: Desk, env: Mapping[str, str], *, final: bool = True) -> Reply:
         return _denied(desk, entry, claim, now)
     rest = desk.book.get(entry.token) if entry.task is not None and entry.state not in CLAIMING else None
     lent = desk.book.take_copy(rest) if rest is not None and rest is not entry else None
-    short = desk.shortfall_instead(entry.key, claim)
+    short = _short_at_start(desk, entry, claim)
     if short is not None and (entry.state is not State.FREE or _ours(desk, entry)):
         if lent is not None:
             desk.ledger.replace(lent.id, lent)
@@ -113,6 +113,16 @@ def ask_of(desk: Desk, entry: Entry, now: int) -> Ask | str:
     if isinstance(found, Free):
         return "its nodes lie in zones, but it asked for none"
     return "; ".join(reason.text for reason in found.reasons)
+
+
+def _short_at_start(desk: Desk, entry: Entry, claim: Claim) -> Shortfall | None:
+    """A start puts real load on its zones: after a cut it is denied, also where its watts were promised before."""
+    promised = desk.ledger.remove(entry.key)
+    try:
+        return desk.shortfall_instead(entry.key, claim)
+    finally:
+        if promised is not None:
+            desk.ledger.add(promised)
 
 
 def _restarts(env: Mapping[str, str]) -> int:

@@ -10,7 +10,7 @@ from slurm_power.core.envelope import parse_comment
 from slurm_power.core.errors import EnvelopeError
 from slurm_power.core.lifecycle import Event, State
 from slurm_power.core.policy import Mode
-from slurm_power.core.record import Standing, find_record
+from slurm_power.core.record import AdmissionRecord, Standing, find_record
 from slurm_power.core.window import Window
 from slurm_power.ports import HoldKind
 from slurm_power.service.asking import forbidden
@@ -49,12 +49,23 @@ def modify(desk: Desk, uid: int, job: Mapping[str, object], rec: Mapping[str, ob
 
 
 def _entry_of(desk: Desk, rec: Mapping[str, object]) -> Entry | None:
+    record = find_record(str(rec.get("admin_comment") or ""))
+    task, array = rec.get("array_task_id"), rec.get("array_job_id")
+    if isinstance(task, int) and isinstance(array, int):
+        return desk.book.of_task(array, task) or _task_of(desk, record, task)
     job_id = rec.get("job_id")
     entry = desk.book.of_job(job_id) if isinstance(job_id, int) else None
-    if entry is not None:
-        return entry
-    record = find_record(str(rec.get("admin_comment") or ""))
-    return desk.book.get(record.token) if record is not None else None
+    if entry is None and record is not None:
+        entry = desk.book.get(record.token)
+    return entry
+
+
+def _task_of(desk: Desk, record: AdmissionRecord | None, task: int) -> Entry | None:
+    """Slurm has split this task off just now, to ask about it: what is decided is for this task alone."""
+    parent = desk.book.get(record.token) if record is not None else None
+    if record is None or parent is None or parent.state not in (State.WAITING, State.PARKED):
+        return parent
+    return desk.book.get(f"{record.token}.{task}") or desk.book.split(parent, task, desk.now(), parent.state)
 
 
 def _unknown(desk: Desk, rec: Mapping[str, object], job: Mapping[str, object]) -> Reply:
@@ -110,8 +121,8 @@ def _priority(desk: Desk, entry: Entry, job: Mapping[str, object], *, owner: boo
     if not _releases(job):
         if entry.state is State.BINDING:
             return _deny("its release is on its way to Slurm and would lift this hold too; please hold it again")
-        if owner and entry.hold is HoldKind.POWER:
-            entry.hold = HoldKind.BOTH
+        if owner:
+            entry.hold = HoldKind.USER if entry.hold in (None, HoldKind.USER) else HoldKind.BOTH
             entry.touched = desk.clock.monotonic()
             desk.book.save(entry)
         return None

@@ -5,8 +5,6 @@ later than that is left for the next one.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-
 from slurm_power.core.lifecycle import State
 from slurm_power.core.record import find_record
 from slurm_power.ports import HoldKind, JobRecord, JobState
@@ -51,7 +49,6 @@ class Observer:
                 if not self._settled(key, record, begun):
                     news.append(record)
         if whole:
-            self.desk.seen = begun
             yield from self._gone(present, begun)
         # What runs is a fact and is counted first; what was admitted but has not started must fit beside it.
         for number, record in enumerate(sorted(news, key=_seniority)):
@@ -60,6 +57,9 @@ class Observer:
             key = self._key(record)
             if not self._settled(key, record, begun):
                 self._take_in(key, record)
+        if whole:
+            self.desk.seen = begun
+            self._pending.forget_stored()
 
     def _settled(self, key: str, record: JobRecord, begun: float) -> bool:
         """Whether nothing new can be learnt: touched since reading began, or exactly as it was.
@@ -79,7 +79,7 @@ class Observer:
     def _take_in(self, key: str, record: JobRecord) -> None:
         known = self.desk.book.get(key)
         before = known.record if known is not None else None
-        entry = self._entry(key, record, State.FREE)
+        entry = self._entry(key, record)
         entry.stale = False
         if record.state not in _ON_NODES:
             self._pending.judge(entry, record, before)
@@ -102,8 +102,8 @@ class Observer:
         alone = f"{found.token}.{record.array_tasks}"
         return alone if record.array_tasks and self.desk.book.get(alone) is not None else found.token
 
-    def _entry(self, key: str, record: JobRecord, state: State) -> Entry:
-        """The entry of a record, made in `state` if the book has none."""
+    def _entry(self, key: str, record: JobRecord) -> Entry:
+        """The entry of a record, made if the book has none."""
         desk = self.desk
         entry = desk.book.get(key) or desk.book.of_job(record.job_id)
         former = None
@@ -115,12 +115,12 @@ class Observer:
         if entry is None:
             token = key.rpartition(".")[0] if record.array_task_id is not None and "." in key else key
             parent = desk.book.get(token)
-            entry = Entry(key, token, state, desk.now(), 0.0, record.uid, record=record)
-            if former is not None:
-                entry.hold = former.hold
-            if parent is not None and parent.ask is not None:
-                entry.ask = replace(parent.ask, request=replace(parent.ask.request.with_copies(1), id=key))
-            desk.book.add(entry)
+            if parent is not None and record.array_task_id is not None:
+                entry = desk.book.split(parent, record.array_task_id, desk.now(), State.FREE)
+            else:
+                entry = Entry(key, token, State.FREE, desk.now(), 0.0, record.uid, record=record)
+                entry.hold = former.hold if former is not None else None
+                desk.book.add(entry)
         desk.book.know(entry, record)
         return entry
 

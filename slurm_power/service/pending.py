@@ -29,7 +29,7 @@ class Pending:
         found = find_record(record.admin_comment)
         if before is not None and not same_request(before, record):
             entry.dirty = True
-        if record.held and (before is None or entry.hold is None):
+        if record.held and entry.hold is None:
             entry.hold = self._whose_hold(entry, found)
         if self._desk.mode is not Mode.ENFORCE or (found is not None and found.standing is Standing.FREE):
             self._leave(entry)
@@ -37,6 +37,10 @@ class Pending:
             self._held(entry, record)
         else:
             self._unheld(entry, record, found)
+
+    def forget_stored(self) -> None:
+        """All jobs have been seen: from here on we know ourselves who holds them."""
+        self._holds.clear()
 
     def starting(self, entry: Entry, record: JobRecord) -> None:
         """Its prolog is running: the gate decides. Until it has, an admission that we had not seen counts as one.
@@ -77,11 +81,8 @@ class Pending:
             self._to_queue(entry)
 
     def _whose_hold(self, entry: Entry, found: AdmissionRecord | None) -> HoldKind:
-        """The database knows best (users cannot change it), then the admission record; else it is the user's own.
-
-        What the database said counts for the first look only: from then on we know ourselves.
-        """
-        stored = self._holds.pop(entry.key, None)
+        """The database knows best (users cannot change it), then the admission record; else it is the user's own."""
+        stored = self._holds.get(entry.key) or self._holds.get(entry.token)
         if stored is not None:
             return stored
         if found is not None and found.standing is Standing.HOLD and found.hold in set(HoldKind):
@@ -96,6 +97,8 @@ class Pending:
         if entry.state is State.BINDING:
             desk.book.move(entry, Event.BOUND, desk.ledger.claims[entry.key])
             entry.hold = None
+        elif entry.hold in _USERS:
+            entry.hold = None  # Slurm did not take it, or somebody has lifted it
         if found is None or found.standing is not Standing.ADMIT:
             self._stray(entry, record)
             return

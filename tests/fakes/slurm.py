@@ -169,6 +169,20 @@ class FakeSlurm(Engine):
                 raise Refusal(f"Access/permission denied for job {target}")
         self._apply(Release(target))
 
+    def user_names(self, target: str) -> list[JobRecord]:
+        """The records that a user's command is carried out on, one by one. Tasks that it names are split off."""
+        return self._resolve(target)
+
+    def user_holds_one(self, job: JobRecord) -> None:
+        """The owner's hold, for one record of those that his command names."""
+        if job.reason != "JobHeldAdmin":
+            self._apply_to(job, UserHold(job.target))
+
+    def user_releases_one(self, job: JobRecord) -> None:
+        """The owner's release, for one record."""
+        if job.reason != "JobHeldAdmin":
+            self._apply_to(job, Release(job.target))
+
     def user_requeue(self, job_id: int) -> None:
         """The owner's `scontrol requeue`. Raises Refusal."""
         self._requeue(self._jobs[job_id], held=self._jobs[job_id].priority == 0)

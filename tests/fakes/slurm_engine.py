@@ -138,21 +138,25 @@ class Engine:
 
     def _apply(self, command: Command) -> None:
         for job in self._resolve(command.target):
-            if job.state is JobState.ENDED and not isinstance(command, Update):
-                raise Refusal(f"Job/step already completing or completed for job {command.target}")
-            match command:
-                case Update():
-                    self._update(job, command)
-                case Hold() | UserHold():
-                    reason = "JobHeldAdmin" if isinstance(command, Hold) else "JobHeldUser"
-                    pending = job.state is JobState.PENDING
-                    self._put(replace(job, priority=0, reason=reason if pending else job.reason))
-                case Release():
-                    reason = "" if job.reason in _HELD else job.reason
-                    self._put(replace(job, priority=job.priority or 1_000, reason=reason))
-                case RequeueHold():
-                    self._requeue(job, held=True)
-            self._refresh(job.job_id)
+            self._apply_to(job, command)
+
+    def _apply_to(self, job: JobRecord, command: Command) -> None:
+        """Carry a command out on one record."""
+        if job.state is JobState.ENDED and not isinstance(command, Update):
+            raise Refusal(f"Job/step already completing or completed for job {command.target}")
+        match command:
+            case Update():
+                self._update(job, command)
+            case Hold() | UserHold():
+                reason = "JobHeldAdmin" if isinstance(command, Hold) else "JobHeldUser"
+                pending = job.state is JobState.PENDING
+                self._put(replace(job, priority=0, reason=reason if pending else job.reason))
+            case Release():
+                reason = "" if job.reason in _HELD else job.reason
+                self._put(replace(job, priority=job.priority or 1_000, reason=reason))
+            case RequeueHold():
+                self._requeue(job, held=True)
+        self._refresh(job.job_id)
 
     def _update(self, job: JobRecord, command: Update) -> None:
         for key, value in command.fields.items():

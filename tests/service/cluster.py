@@ -120,7 +120,7 @@ class Cluster:
         """By job id; of an array, by the array's."""
         self.accepted: list[int] = []
         self.held_by_user: set[tuple[int, int | None]] = set()
-        """Jobs whose owner holds them: the id (of arrays and het jobs the first) and the task of an array."""
+        """Records whose owner holds them, as `identity` names them."""
         self._tokens = tokens()
         self._lua = 0
         self._steps: Iterator[None] | None = None
@@ -261,7 +261,7 @@ class Cluster:
             self.specs[job.job_id] = spec
         self.accepted.append(jobs[0].job_id)
         if specs[0].hold:
-            self.held_by_user.add((jobs[0].job_id, None))
+            self.held_by_user |= {self.identity(job) for job in jobs}
         return jobs[0].job_id
 
     def _hook(self, spec: Spec, offset: int | None) -> dict[str, Any] | None:
@@ -294,25 +294,35 @@ class Cluster:
             "admin_comment": job.admin_comment,
             "time_limit": (job.time_limit_s or 0) // 60,
         }
+        if job.array_job_id is not None:
+            rec["array_job_id"] = job.array_job_id
+        if job.array_task_id is not None:
+            rec["array_task_id"] = job.array_task_id
         reply = modify(self.desk, uid, changes, rec)
         return dict(reply.fields) if reply.verdict == "allow" else None
 
-    def user_release(self, job_id: int, uid: int | None = None) -> None:
-        job = self.slurm.job(job_id)
-        parts = self.components(job_id)
-        answers = [self.asks(part, job.uid if uid is None else uid, priority=4_294_967_295) for part in parts]
-        if any(answer is None for answer in answers):
-            return
-        if all("priority" not in (answer or {}) for answer in answers) and job.reason != "JobHeldAdmin":
-            self.slurm.user_release(self.named(job))
-        self.held_by_user.discard(self.identity(job))
+    def user_release(self, target: str) -> None:
+        """`scontrol release`: the hook is asked once a record, tasks that are named are split off before."""
+        for job in self._named_by(target):
+            answer = self.asks(job, job.uid, priority=4_294_967_295)
+            if answer is None:
+                continue
+            if "priority" not in answer:
+                self.slurm.user_releases_one(job)
+            self.held_by_user.discard(self.identity(job))
 
-    def user_hold(self, job_id: int) -> None:
-        job = self.slurm.job(job_id)
-        if any(self.asks(part, job.uid, priority=0) is None for part in self.components(job_id)):
-            return
-        self.slurm.user_hold(self.named(job))
-        self.held_by_user.add(self.identity(job))
+    def user_hold(self, target: str) -> None:
+        """`scontrol hold`."""
+        for job in self._named_by(target):
+            if job.state is JobState.PENDING and self.asks(job, job.uid, priority=0) is not None:
+                self.slurm.user_holds_one(job)
+                self.held_by_user.add(self.identity(job))
+
+    def _named_by(self, target: str) -> list[JobRecord]:
+        """Tasks that are split off here were held with the rest."""
+        found = self.slurm.user_names(target)
+        self.held_by_user |= {self.identity(job) for job in found if (self.root(job), None) in self.held_by_user}
+        return found
 
     def user_comments(self, job_id: int, spec: Spec) -> None:
         """The owner writes another envelope into the comment."""
@@ -350,13 +360,17 @@ class Cluster:
         return [other for other in self.slurm.all_jobs() if other.het_job_id == job.het_job_id]
 
     def named(self, job: JobRecord) -> str:
-        return str(job.het_job_id) if job.het_job_id is not None else job.target
+        """How its owner names it: the whole array or het job, or this record alone."""
+        if job.het_job_id is not None:
+            return str(job.het_job_id)
+        return str(job.array_job_id) if job.array_tasks and self.random.random() < 0.7 else job.target
 
     def root(self, job: JobRecord) -> int:
         return job.array_job_id or job.het_job_id or job.job_id
 
     def identity(self, job: JobRecord) -> tuple[int, int | None]:
-        return self.root(job), job.array_task_id
+        """The first job id of an array or het job, and the task or component; None for the pending rest of an array."""
+        return self.root(job), job.array_task_id if job.het_job_id is None else job.het_offset
 
     def advance(self, seconds: int) -> None:
         """Time passes; jobs end and start."""
@@ -510,16 +524,16 @@ class Cluster:
 
     def drain(self) -> None:
         """(c) With all else out of the way, every job that was accepted runs to its end."""
+        self.calm(1)
         for node in self.slurm.nodes():
             self.slurm.set_node(node.name, up=True)
-        self.calm(1)
         for _ in range(400):
             left = [job for job in self.slurm.all_jobs() if job.state is not JobState.ENDED]
             if not left:
                 return
             for job in left:
                 if job.state is JobState.PENDING and self.identity(job) in self.held_by_user:
-                    self.user_release(job.job_id)
+                    self.user_release(job.target)
                 elif job.state is JobState.SUSPENDED:
                     self.slurm.resume(job.job_id)
             self.advance(90)

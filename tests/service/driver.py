@@ -100,9 +100,9 @@ class Driver:
             "submit array": (3, lambda: self._submit(array(self.rng))),
             "submit het": (2, lambda: self._submit(*components(self.rng))),
             "rubbish": (1, self._rubbish),
-            "release": (4, lambda: self._on(self._pending(), self.cluster.user_release)),
+            "release": (4, lambda: self._command(self.cluster.user_release)),
             "stranger releases": (1, self._stranger),
-            "hold": (3, lambda: self._on(self._pending(), self.cluster.user_hold)),
+            "hold": (3, lambda: self._command(self.cluster.user_hold)),
             "requeue": (2, lambda: self._on(self._running(), self.cluster.requeue)),
             "finish": (4, lambda: self._on(self._running(), self.cluster.slurm.finish)),
             "cancel": (1, lambda: self._on(self._pending(), self.cluster.cancel)),
@@ -126,6 +126,11 @@ class Driver:
     def _on(self, jobs: list[JobRecord], act: Callable[[int], None]) -> None:
         if jobs:
             act(self.rng.choice(jobs).job_id)
+
+    def _command(self, act: Callable[[str], None]) -> None:
+        jobs = self._pending()
+        if jobs:
+            act(self.cluster.named(self.rng.choice(jobs)))
 
     def _pending(self) -> list[JobRecord]:
         return [job for job in self.cluster.slurm.all_jobs() if job.state is JobState.PENDING]
