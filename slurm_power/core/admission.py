@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from slurm_power.core.claim import Claim
-from slurm_power.core.diagnosis import diagnose
+from slurm_power.core.diagnosis import diagnose, tiers_that_fit
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.placement import Placement, Placer
 from slurm_power.core.policy import Tier
@@ -62,13 +62,12 @@ def decide(
     """
     now = ledger.now
     if request.not_before > now:
-        return _too_early(request, floor)
+        return _too_early(request, ledger, floor, others)
     placement = Placer(request, ledger, request.window(now), ignore).place()
     if placement is not None:
         return admit(request, ledger, placement)
     if not could_ever_fit(request, floor):
-        found = diagnose(request, floor, others=others)
-        return Reject(found.reasons, found.helps)
+        return never(request, ledger, floor, others)
     found = diagnose(request, ledger, ignore, others)
     return Hold(found.reasons, found.start.at if found.start else None, found.helps)
 
@@ -91,10 +90,19 @@ def power_class(tier: Tier, lanes: Iterable[Lane]) -> PowerClass:
 
 def could_ever_fit(request: Request, floor: Ledger) -> bool:
     """Whether the request finds a place on an empty floor."""
-    return Placer(request, floor, request.window(floor.now)).place() is not None
+    return Placer(request, floor, request.window(floor.now), any_will_do=True).place() is not None
 
 
-def _too_early(request: Request, floor: Ledger) -> Verdict:
+def never(request: Request, ledger: Ledger, floor: Ledger, others: Iterable[Tier] = ()) -> Reject:
+    """The verdict for a request that finds no place even on an empty floor: what stands in its way there.
+
+    Less might fit there some day; only another tier is tried on the floor as it is.
+    """
+    found = diagnose(request, floor)
+    return Reject(found.reasons, found.helps + tiers_that_fit(request, ledger, others))
+
+
+def _too_early(request: Request, ledger: Ledger, floor: Ledger, others: Iterable[Tier]) -> Verdict:
     if not could_ever_fit(request, floor):
-        return Reject(diagnose(request, floor).reasons)
+        return never(request, ledger, floor, others)
     return Hold((Reason(Code.NOT_ELIGIBLE, detail="its time has not come"),), request.not_before)

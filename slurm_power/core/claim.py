@@ -37,6 +37,8 @@ class Claim:
     placed: bool = False
     copies: int = 1
     """How many tasks of an array it counts."""
+    tentative: bool = False
+    """A plan and not a promise (a shadow): others plan around it, but it never counts as committed."""
 
     @property
     def est_w(self) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from slurm_power.core.claim import WHOLE_NODE, Charge
+from slurm_power.core.claim import WHOLE_NODE
 from slurm_power.core.ledger import Ledger, Shortfall
 from slurm_power.core.placement import Placement, Placer, roomiest
 from slurm_power.core.policy import Tier
@@ -24,8 +24,8 @@ class Start:
 
     at: int
     placement: Placement
-    after: str = ""
-    """The claim whose end makes it possible, where one can be named."""
+    element: str = ""
+    """What makes it wait longest: a zone or feed; empty where it waits for no claim's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,96 +43,93 @@ def diagnose(request: Request, ledger: Ledger, ignore: str | None = None, others
     near = roomiest(placer, _LOOKED_AT, any_nodes=False)
     zones = list(dict.fromkeys(near + roomiest(placer, _LOOKED_AT, any_nodes=True)))
     if not zones:
-        return Diagnosis((Reason(Code.NO_ZONE, detail=_asked(request)),), None, _as_other(request, ledger, others))
-    starts = [start for zone in zones if (start := earliest_in(request, ledger, zone, ignore)) is not None]
-    start = min(starts, key=lambda s: (s.at, s.placement.charges[0].zone), default=None)
+        return Diagnosis((Reason(Code.NO_ZONE, detail=_asked(request)),), None, tiers_that_fit(request, ledger, others))
+    start = Forecast(request, ledger, ignore).first(zones)
     chosen = start.placement.charges[0].zone if start is not None else zones[0]
-    reason = _reason(placer, chosen)
     helps = [*_fewer_watts(placer, zones)]
     if start is not None:
-        helps.append(Help(Cure.LATER, zone=chosen, at=start.at, after_job=start.after))
-    helps.extend(_as_other(request, ledger, others))
-    return Diagnosis((reason,), start, tuple(helps))
+        after = _ending(ledger, start.element, start.at) if start.element else ""
+        helps.append(Help(Cure.LATER, zone=chosen, at=start.at, after_job=after))
+    helps.extend(tiers_that_fit(request, ledger, others))
+    return Diagnosis((_reason(placer, chosen),), start, tuple(helps))
 
 
-def earliest_in(request: Request, ledger: Ledger, zone: str, ignore: str | None = None) -> Start | None:
-    """When the whole request could start in one zone; None where that depends on claims without an end.
+class Forecast:
+    """When one request could start, zone by zone, by the ends of live claims and around bookings."""
 
-    Bursts are taken as they are today, so the true start may be earlier, never later for that.
-    """
-    charge = Charge(zone, request.ask.total, request.est_w, request.max_w)
-    at = ledger.now
-    after = ""
-    for name in ledger.loads([charge]):
-        free_at = _free_at(request, ledger, name, charge)
-        if free_at is None:
+    def __init__(self, request: Request, ledger: Ledger, ignore: str | None = None) -> None:
+        self.request = request
+        self.ledger = ledger
+        self.ignore = ignore
+        self._placer = Placer(request, ledger, request.window(ledger.now), ignore)
+        self._of_feed: dict[tuple[str, int, int], int | None] = {}
+
+    def first(self, zones: Iterable[str]) -> Start | None:
+        """The earliest start in one of these zones, equals by name; None where none can be told."""
+        starts = [start for zone in zones if (start := self.earliest_in(zone)) is not None]
+        return min(starts, key=lambda s: (s.at, s.placement.charges[0].zone), default=None)
+
+    def earliest_in(self, zone: str) -> Start | None:
+        """When the whole request could start in one zone; None where that depends on claims without an end.
+
+        Of bursts an upper bound is taken, so the true start may be earlier, never later for that.
+        """
+        ledger, now = self.ledger, self.ledger.now
+        if zone in ledger.closed:
             return None
-        if free_at > at:
-            at, after = free_at, _ending(ledger, name, free_at)
-    nodes_at = _nodes_at(request, ledger, zone)
-    if nodes_at is None:
+        at, last = now, ""
+        loads = ledger.loads(self._placer.charges_in(zone))
+        for name, load in loads.items():
+            free_at = self._free_from(name, load.est_w, load.burst_w)
+            if free_at is None:
+                return None
+            if free_at > at:
+                at, last = free_at, name
+        nodes_at = self._nodes_from(zone)
+        if nodes_at is None:
+            return None
+        if nodes_at > at:
+            at, last = nodes_at, zone
+        if self.request.not_before > at:
+            at, last = self.request.not_before, ""
+        start = max(at, now + 1)  # a start "now" is one a moment later: it was tried now, and nodes were busy
+        ends = {b.window.end for name in loads for key, b in ledger.meters[name].bookings.items() if key != self.ignore}
+        if not ends:
+            return Start(start, self._placer.placement_in(zone), last)
+        return self._around_bookings(zone, start, sorted(end for end in ends if end > start), last)
+
+    def _around_bookings(self, zone: str, start: int, ends: list[int], last: str) -> Start | None:
+        """The first try from `start` on that no booking spoils."""
+        for instant in [start, *ends[:_NEXT_TRIES]]:
+            placer = Placer(self.request, self.ledger, self.request.window(instant), self.ignore)
+            placement = placer.place_in(zone)
+            if placement is not None:
+                return Start(instant, placement, last)
         return None
-    if nodes_at > at:
-        at, after = nodes_at, _ending(ledger, zone, nodes_at)
-    at = max(at, request.not_before)
-    return _past_bookings(request, ledger, zone, at, after, ignore)
 
+    def _free_from(self, name: str, est_w: int, burst_w: int) -> int | None:
+        """When one element can carry the request's load; of feeds, which many zones share, it is remembered."""
+        group, now = self.request.group, self.ledger.now
+        if name in self.ledger.nodes:
+            return self.ledger.meters[name].free_from(est_w, burst_w, group, self.request.headroom_w, now)
+        asked = (name, est_w, burst_w)
+        if asked not in self._of_feed:
+            self._of_feed[asked] = self.ledger.meters[name].free_from(est_w, burst_w, group, 0, now)
+        return self._of_feed[asked]
 
-def _past_bookings(
-    request: Request, ledger: Ledger, zone: str, at: int, after: str, ignore: str | None
-) -> Start | None:
-    """The first try from `at` on that no booking spoils."""
-    ends = sorted({claim.window.end for claim in ledger.bookings() if claim.window.end > at})
-    for instant in [at, *ends[:_NEXT_TRIES]]:
-        # A start "now" is tried a moment later: today's busy nodes are no reason against the plan.
-        start = max(instant, ledger.now + 1)
-        placement = Placer(request, ledger, request.window(start), ignore).place_in(zone)
-        if placement is not None:
-            return Start(start, placement, after)
-    return None
-
-
-def _free_at(request: Request, ledger: Ledger, name: str, charge: Charge) -> int | None:
-    """When one element can carry the charge, by the ends of its claims alone."""
-    load = ledger.loads([charge])[name]
-    meter = ledger.meters[name]
-    burst_w = meter.burst_with(request.group, load.burst_w, request.window(ledger.now))
-    over = max(
-        meter.committed_w + load.est_w - meter.usable_w,
-        meter.committed_w + load.est_w + burst_w - meter.limit_w,
-    )
-    if over <= 0:
-        return ledger.now
-    freed = 0
-    last = None
-    for end, watts, _ in meter.ends():
-        freed += watts
-        last = max(end, ledger.now + 1)
-        if freed >= over:
-            return last
-    # Bursts vanish with their claims, which this sum does not see: try when the last one has ended.
-    alone = meter.baseline_w + load.est_w
-    fits_alone = alone <= meter.usable_w and alone + load.burst_w <= meter.limit_w
-    return last if fits_alone and freed == meter.claimed_w else None
-
-
-def _nodes_at(request: Request, ledger: Ledger, zone: str) -> int | None:
-    """When enough of the zone's nodes are free, by the ends of claims."""
-    placer = Placer(request, ledger, request.window(ledger.now))
-    if placer.free_nodes(zone) >= request.ask.total:
-        return ledger.now
-    nodes = ledger.nodes[zone]
-    need = request.ask.total * placer.share_milli(zone)
-    free = nodes.up * WHOLE_NODE - ledger.meters[zone].node_milli
-    if request.ask.cpus > nodes.cpus or request.ask.gpus > nodes.gpus:
-        return None
-    if free >= need:
-        return ledger.now + 1
-    for end, _, milli in ledger.meters[zone].ends():
-        free += milli
-        if free >= need:
-            return max(end, ledger.now + 1)
-    return None
+    def _nodes_from(self, zone: str) -> int | None:
+        """When enough of the zone's nodes are free, by the ends of claims."""
+        ledger, ask = self.ledger, self.request.ask
+        if self._placer.free_nodes(zone) >= ask.total:
+            return ledger.now
+        nodes = ledger.nodes[zone]
+        if ask.cpus > nodes.cpus or ask.gpus > nodes.gpus:
+            return None
+        share = self._placer.share_milli(zone)
+        if ask.total > nodes.up * WHOLE_NODE // share:
+            return None
+        from_at = ledger.meters[zone].nodes_from(nodes.up * WHOLE_NODE - ask.total * share, ledger.now)
+        return None if from_at is None else max(from_at, ledger.now + 1)
 
 
 def _ending(ledger: Ledger, element: str, at: int) -> str:
@@ -153,26 +150,30 @@ def _ending(ledger: Ledger, element: str, at: int) -> str:
 def _reason(placer: Placer, zone: str) -> Reason:
     obstacle = placer.obstacle(zone)
     ledger, request = placer.ledger, placer.request
-    if obstacle is None:
-        return Reason(Code.QUEUE, zone, detail="ahead")
-    if isinstance(obstacle, Shortfall):
-        return _short_of_power(placer, zone, obstacle)
     if obstacle == "closed":
         return Reason(Code.CLOSED, zone, detail=ledger.closed[zone])
     if obstacle == "headroom":
         return Reason(Code.HEADROOM, zone, request.headroom_w, ledger.meters[zone].headroom_w)
+    ahead = _ahead(placer, zone)
+    if ahead is not None:
+        return Reason(Code.QUEUE, zone, detail=ahead)
+    if isinstance(obstacle, Shortfall):
+        code = _CODES[_kind(ledger, obstacle.element), obstacle.burst]
+        return Reason(code, obstacle.element, obstacle.asked_w, obstacle.free_w)
     free = placer.free_nodes(zone)
     return Reason(Code.NODES, zone, detail=f"asked {request.ask.total}, free {free} of that shape")
 
 
-def _short_of_power(placer: Placer, zone: str, short: Shortfall) -> Reason:
-    ledger = placer.ledger
-    booked = [c.id for c in ledger.bookings() if c.id != placer.ignore and short.element in ledger.loads(c.charges)]
-    meter = ledger.meters[short.element]
-    load = ledger.loads([Charge(zone, 1, placer.request.est_w, placer.request.max_w)])[short.element]
-    if booked and not short.burst and meter.committed_w + load.est_w <= meter.usable_w:
-        return Reason(Code.QUEUE, zone, detail=booked[0].removeprefix("shadow:"))
-    return Reason(_CODES[_kind(ledger, short.element), short.burst], short.element, short.asked_w, short.free_w)
+def _ahead(placer: Placer, zone: str) -> str | None:
+    """The job for which the zone is kept, if but for bookings the request fitted; None if it would not."""
+    ledger, request = placer.ledger, placer.request
+    spread = ledger.loads(placer.charges_in(zone))
+    booked = {key for name in spread for key in ledger.meters[name].bookings} - {placer.ignore}
+    fits = all(ledger.meters[n].fits(load.est_w, load.burst_w, request.group) for n, load in spread.items())
+    free = ledger.nodes[zone].could_start(request.ask, ledger.promised_milli(zone))
+    if not booked or not fits or free < request.ask.total:
+        return None
+    return min(str(key) for key in booked).removeprefix("shadow:")
 
 
 def _kind(ledger: Ledger, element: str) -> str:
@@ -198,9 +199,9 @@ def _fewer_watts(placer: Placer, zones: list[str]) -> Iterable[Help]:
     best: tuple[int, str] | None = None
     for zone in zones:
         est_w = min(placer.ledger.room_w(zone), request.est_w - 1)
-        # Bursts narrow the room further; a few steps down find what really fits.
+        # Bursts and wide feeds narrow the room further; a few steps down find what really fits.
         for _ in range(4):
-            if est_w * 2 < request.est_w:
+            if est_w * 2 < request.est_w or est_w < 1:
                 break
             smaller = replace(request, est_w=est_w, max_w=est_w * request.max_w // request.est_w)
             obstacle = Placer(smaller, placer.ledger, placer.window, placer.ignore).obstacle(zone)
@@ -213,7 +214,7 @@ def _fewer_watts(placer: Placer, zones: list[str]) -> Iterable[Help]:
     return [Help(Cure.FEWER_WATTS, zone=best[1], watts=best[0])] if best else []
 
 
-def _as_other(request: Request, ledger: Ledger, others: Iterable[Tier]) -> tuple[Help, ...]:
+def tiers_that_fit(request: Request, ledger: Ledger, others: Iterable[Tier]) -> tuple[Help, ...]:
     """Other tiers, as which the request would fit now: their lanes differ."""
     helps = []
     for tier in others:

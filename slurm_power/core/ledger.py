@@ -5,20 +5,20 @@ and committed + burst within limit, at every instant of its window, in its zones
 `remove` do not ask: what Slurm already runs is a fact, also where it passes a budget.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from slurm_power.core.capacity import BURSTS_MILLI, FloorPlan, Rooms
 from slurm_power.core.claim import Charge, Claim
-from slurm_power.core.meter import Booking, Load, Meter
-from slurm_power.core.nodes import ZoneNodes, all_free
+from slurm_power.core.meter import Booking, Meter, Part
+from slurm_power.core.nodes import CLOSED, FreeClass, ZoneNodes, all_free, class_of
 from slurm_power.core.policy import BurstRule
-from slurm_power.core.rooms import RoomIndex
-from slurm_power.core.topology import Tap, Topology
-from slurm_power.core.units import ceil_share
-from slurm_power.core.window import Window
+from slurm_power.core.topology import Topology
+from slurm_power.core.window import FOREVER, Window
+from slurm_power.core.wiring import Loads, Wiring, through
 
-_NARROW = 64
-"""A feed of at most this many zones is part of those zones' room in the index; wider ones are asked one by one."""
+_LOT = 10_000
+"""How many claims are put on the meters at a time when many are loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,8 @@ class Shortfall:
     burst: bool
 
 
-Loads = dict[str, Load]
-
-
 class Ledger:
-    """Claims by id, a meter for each zone and feed, the zones' nodes, and an index of rooms.
+    """Claims by id, a meter for each zone and feed, the zones' nodes, and their rooms.
 
     `pools` names sets of zones that requests choose from (a partition's zones). `now` only moves forward.
     """
@@ -51,30 +48,20 @@ class Ledger:
         self.rule = rule or BurstRule()
         self.now = now
         self.claims: dict[str, Claim] = {}
-        self.meters: dict[str, Meter] = {}
-        self.nodes: dict[str, ZoneNodes] = {}
+        self._wiring = Wiring(topology, self.rule)
+        self.meters = self._wiring.meters
         self.closed: dict[str, str] = {}
         """Zones that admit nothing now, and why."""
-        self._promised: dict[str, int] = {}
-        self._in_zone: dict[str, dict[str, None]] = {}
-        self._booked: dict[str, Claim] = {}
-        self._loads: dict[str, Loads] = {}
+        self.plan = FloorPlan(topology, {"": topology.zones, **(pools or {})})
+        self.nodes = {name: all_free(len(zone.nodes)) for name, zone in topology.zones.items()}
         self.most_nodes = max((len(zone.nodes) for zone in topology.zones.values()), default=0)
-        self._make_meters()
-        self._narrow = _narrow_feeds(topology)
-        self._narrow_taps = {z: tuple(t for t in taps if t.feed in self._narrow) for z, taps in topology.taps.items()}
-        self.wide_feeds = {
-            z: frozenset(t.feed for t in taps if t.feed not in self._narrow) for z, taps in topology.taps.items()
-        }
-        """For each zone the feeds above it that are not part of its room."""
-        self.rooms = RoomIndex(topology, {"": topology.zones, **(pools or {})})
-        self._feed_rooms = {feed: self.meters[feed].room_w for feed in self._narrow}
-        self._rooms: dict[str, int] = {}
-        for name, zone in topology.zones.items():
-            self.nodes[name] = all_free(len(zone.nodes))
-            self._promised[name] = 0
-            self._in_zone[name] = {}
-        self.refresh(topology.zones)
+        self._promised = dict.fromkeys(topology.zones, 0)
+        self._in_zone: dict[str, dict[str, None]] = {name: {} for name in topology.zones}
+        self._booked: dict[str, Claim] = {}
+        self._next_start = FOREVER
+        self._classes = {name: class_of(nodes, 0) for name, nodes in self.nodes.items()}
+        self._rooms: dict[int, Rooms] = {}
+        self.rooms_for(1, 1)
 
     # -- what is there ------------------------------------------------------------------------------------------
 
@@ -83,28 +70,25 @@ class Ledger:
         return self._promised[zone]
 
     def loads(self, charges: Iterable[Charge], share_milli: int = 0) -> Loads:
-        """What these charges put on each zone and feed."""
-        loads: Loads = {}
-        for charge in charges:
-            loads[charge.zone] = Load(charge.est_w, charge.max_w - charge.est_w, charge.nodes * share_milli)
-            for tap in self.topology.taps[charge.zone]:
-                est_w = ceil_share(charge.est_w, tap.numerator, tap.denominator)
-                burst_w = ceil_share(charge.max_w, tap.numerator, tap.denominator) - est_w
-                load = loads.get(tap.feed)
-                if load is None:
-                    loads[tap.feed] = Load(est_w, burst_w)
-                else:
-                    load.est_w += est_w
-                    load.burst_w += burst_w
-        return loads
+        """What these charges put on each zone and feed. Raises KeyError for a zone that there is not."""
+        return self._wiring.loads(charges, share_milli)
 
     def room_w(self, zone: str) -> int:
         """The most est that one more claim without burst could have in the zone, its narrow feeds counted, in W."""
-        return self._rooms[zone]
+        return self._rooms[0].room_w(zone)
+
+    def rooms_for(self, est_w: int, max_w: int) -> Rooms:
+        """The rooms for claims as bursty as this; made when they are first asked for."""
+        burst = (max_w - est_w + 1) * 1_000  # rounding may have taken a watt
+        milli = next(milli for milli in BURSTS_MILLI if burst >= milli * est_w)
+        rooms = self._rooms.get(milli)
+        if rooms is None:
+            rooms = self._rooms[milli] = Rooms(self.plan, self.meters, self._classes, milli)
+        return rooms
 
     def shortfall(
         self,
-        charges: Iterable[Charge],
+        charges: Sequence[Charge],
         group: str,
         window: Window,
         *,
@@ -116,124 +100,131 @@ class Ledger:
         `beside` are loads to be counted as if they were there (other parts of the same job); `ignore` names a booked
         claim that does not count (a shadow that the asker outranks).
         """
+        if len(charges) == 1 and not beside:
+            for meter, est_w, burst_w in self._wiring.spread(charges[0]):
+                short = self._short(meter, est_w, burst_w, group, window, ignore)
+                if short is not None:
+                    return short
+            return None
         for name, load in self.loads(charges).items():
             more = beside.get(name) if beside else None
             est_w = load.est_w + more.est_w if more else load.est_w
             burst_w = load.burst_w + more.burst_w if more else load.burst_w
-            short = self.short(self.meters[name], est_w, burst_w, group, window, ignore)
+            short = self._short(self.meters[name], est_w, burst_w, group, window, ignore)
+            if short is not None:
+                return short
+        return None
+
+    def wide_shortfall(
+        self, bay: int, charge: Charge, group: str, window: Window, *, beside: Loads | None, ignore: str | None
+    ) -> Shortfall | None:
+        """The first wide feed above a bay that could not carry a charge there; None when all can."""
+        for tap in self.plan.bays[bay]:
+            est_w, burst_w = through(tap, charge.est_w, charge.max_w)
+            more = beside.get(tap.feed) if beside else None
+            if more is not None:
+                est_w, burst_w = est_w + more.est_w, burst_w + more.burst_w
+            short = self._short(self.meters[tap.feed], est_w, burst_w, group, window, ignore)
             if short is not None:
                 return short
         return None
 
     def shortfall_instead(self, old: str | None, new: Claim, *, ignore: str | None = None) -> Shortfall | None:
-        """Like `shortfall` for a claim that takes the place of `old`; elements where it asks no more always pass."""
-        before = self.claims.get(old) if old is not None else None
+        """Like `shortfall` for a claim that takes the place of `old`.
+
+        Elements where it asks no more, for no longer than `old` or than nobody else is booked for, always pass.
+        """
+        before = self.claims.get(old) or self._booked.get(old) if old is not None else None
         if before is None:
             return self.shortfall(new.charges, new.group, new.window, ignore=ignore)
-        had = self._loads[before.id]
-        self.remove(before.id)
+        live = before.id in self.claims
+        had = self.loads(before.charges) if live and before.group == new.group else {}
+        within = before.window.start <= new.window.start and new.window.end <= before.window.end
+        self._discount(before)
         try:
             for name, load in self.loads(new.charges).items():
-                held = had.get(name)
-                no_more = held and load.est_w <= held.est_w and load.burst_w <= held.burst_w
-                if no_more and not self.meters[name].bookings.keys() - {ignore}:
+                held, meter = had.get(name), self.meters[name]
+                no_more = held is not None and load.est_w <= held.est_w and load.burst_w <= held.burst_w
+                if no_more and (within or not meter.bookings.keys() - {ignore}):
                     continue
-                short = self.short(self.meters[name], load.est_w, load.burst_w, new.group, new.window, ignore)
+                short = self._short(meter, load.est_w, load.burst_w, new.group, new.window, ignore)
                 if short is not None:
                     return short
             return None
         finally:
-            self.add(before)
-
-    def short(
-        self, meter: Meter, est_w: int, burst_w: int, group: str, window: Window, ignore: str | None = None
-    ) -> Shortfall | None:
-        """Whether one meter lacks room for a load over a window; see `shortfall`."""
-        plain = not meter.bookings and window.start <= self.now
-        committed_w = meter.committed_w if plain else meter.peak(window, self.now, ignore)[0]
-        if committed_w + est_w > meter.usable_w:
-            return Shortfall(meter.name, est_w, meter.usable_w - committed_w, burst=False)
-        top_w = est_w + meter.burst_with(group, burst_w, window, ignore)
-        if committed_w + top_w > meter.limit_w:
-            return Shortfall(meter.name, top_w, meter.limit_w - committed_w, burst=True)
-        return None
+            self._count(before, live=live)
 
     def claims_in(self, zone: str) -> Iterator[Claim]:
         """The live claims that charge a zone, in order of id."""
         return (self.claims[name] for name in sorted(self._in_zone[zone]))
 
     def bookings(self) -> Iterator[Claim]:
-        """The claims that begin later."""
+        """The claims that begin later, and shadows."""
         return iter(self._booked.values())
 
     # -- what changes it ----------------------------------------------------------------------------------------
 
     def add(self, claim: Claim) -> None:
-        """Count a claim, or book it if its window begins later than now. Raises ValueError on a known id."""
-        if claim.id in self.claims or claim.id in self._booked:
-            raise ValueError(f"claim {claim.id} is in the ledger already")
-        loads = self.loads(claim.charges, claim.share_milli)
-        if claim.window.start > self.now:
-            self._booked[claim.id] = claim
-            self._loads[claim.id] = loads
-            for name, load in loads.items():
-                self.meters[name].bookings[claim.id] = Booking(claim.window, claim.group, load)
-            return
-        self._count(claim, loads)
-        self.refresh(loads)
+        """Count a claim, or book it if its window begins later than now.
+
+        Raises ValueError on a known id, KeyError on an unknown zone.
+        """
+        self._refresh(self._put(claim))
 
     def load(self, claims: Iterable[Claim]) -> None:
-        """Add many live claims at once; the index is brought up to date at the end only."""
-        for claim in claims:
-            self._count(claim, self.loads(claim.charges, claim.share_milli))
-        self.refresh(self.meters)
-        self.refresh(self.nodes)
+        """Add many claims at once, much faster than one by one; raises like `add`, and then has added none after."""
+        zones: set[str] = set()
+        parts: dict[Meter, list[Part]] = {}
+        try:
+            for number, claim in enumerate(claims, start=1):
+                zones.update(self._put(claim, parts))
+                if number % _LOT == 0:
+                    _add_lot(parts)
+        finally:
+            _add_lot(parts)
+            self._refresh(zones)
 
     def remove(self, claim_id: str) -> Claim | None:
         """Forget a claim, live or booked; None if it is not there."""
-        booked = self._booked.pop(claim_id, None)
-        if booked is not None:
-            for name in self._loads.pop(claim_id):
-                del self.meters[name].bookings[claim_id]
-            return booked
-        claim = self.claims.pop(claim_id, None)
-        if claim is None:
-            return None
-        loads = self._loads.pop(claim_id)
-        end = claim.window.end
-        for name, load in loads.items():
-            self.meters[name].remove(load, claim.group, end)
-        for charge in claim.charges:
-            del self._in_zone[charge.zone][claim_id]
-        self._promise(claim, -1)
-        self.refresh(loads)
+        claim = self._take(claim_id)
+        if claim is not None:
+            self._refresh(charge.zone for charge in claim.charges)
         return claim
 
     def replace(self, old: str | None, new: Claim) -> None:
-        """Put `new` in the place of `old` in one step."""
-        if old is not None:
-            self.remove(old)
-        self.add(new)
+        """Put `new` in the place of `old` in one step. Raises like `add`."""
+        before = self._take(old) if old is not None else None
+        try:
+            zones = self._put(new)
+        except (KeyError, ValueError):
+            if before is not None:
+                self._put(before)
+            raise
+        self._refresh({*zones, *(charge.zone for charge in before.charges)} if before is not None else zones)
 
     def advance(self, now: int) -> None:
-        """Move time forward: booked claims whose window has begun become live."""
-        if now < self.now:
+        """Move time forward: booked claims whose window has begun become live, shadows never do."""
+        self.now = max(self.now, now)
+        if self.now < self._next_start:
             return
-        self.now = now
-        for claim in [c for c in self._booked.values() if c.window.start <= now]:
+        for claim in [c for c in self._booked.values() if c.window.start <= self.now and not c.tentative]:
             self.remove(claim.id)
             self.add(claim)
+        self._next_start = min((c.window.start for c in self._booked.values() if not c.tentative), default=FOREVER)
 
     def set_limit(self, element: str, limit_w: int) -> None:
         """Change what a zone or feed may carry, in W; nothing is evicted here."""
         self.meters[element].set_limit(limit_w)
-        self.refresh([element])
+        zones = (element,) if element in self.nodes else ()
+        feeds = (element,) if element in self.plan.narrow else ()
+        for rooms in self._rooms.values():
+            rooms.refresh(zones, feeds)
 
     def set_nodes(self, zone: str, nodes: ZoneNodes) -> None:
         """What Slurm shows of a zone's nodes."""
         if self.nodes[zone] != nodes:
             self.nodes[zone] = nodes
-            self.refresh([zone])
+            self._classify(zone)
 
     def close(self, zone: str, why: str | None) -> None:
         """Admit nothing in a zone (thermal state critical, maintenance), or with None admit again."""
@@ -241,70 +232,136 @@ class Ledger:
             self.closed.pop(zone, None)
         else:
             self.closed[zone] = why
-
-    def refresh(self, elements: Iterable[str]) -> None:
-        """Bring the zones' rooms and their index up to date after these elements changed."""
-        zones: set[str] = set()
-        for name in elements:
-            if name in self.nodes:
-                zones.add(name)
-            elif name in self._narrow:
-                zones.update(self._touched(name))
-        for zone in zones:
-            room_w = self.meters[zone].room_w
-            for tap in self._narrow_taps[zone]:
-                room_w = min(room_w, self._feed_rooms[tap.feed] * tap.denominator // tap.numerator)
-            self._rooms[zone] = room_w
-            self.rooms.put(zone, room_w, self.nodes[zone].free_class)
-
-    def _touched(self, feed: str) -> Iterator[str]:
-        """Zones whose room may differ now that a narrow feed changed: it was, or it becomes, what limits them."""
-        before = self._feed_rooms[feed]
-        after = self.meters[feed].room_w
-        if after == before:
-            return
-        self._feed_rooms[feed] = after
-        for zone, tap in self._narrow[feed]:
-            room_w = self._rooms[zone]
-            least = min(before, after)
-            if least * tap.denominator // tap.numerator <= room_w:
-                yield zone
+        self._classify(zone)
 
     def empty(self) -> "Ledger":
         """The same floor with no claims, declared limits and all nodes free: what could ever fit."""
-        return Ledger(self.topology, self.rooms.pools, self.rule, self.now)
+        floor = Ledger(self.topology, self.plan.pools, self.rule, self.now)
+        for name, nodes in self.nodes.items():
+            floor.set_nodes(name, all_free(len(self.topology.zones[name].nodes), nodes.cpus, nodes.gpus))
+        return floor
+
+    def validate(self) -> list[str]:
+        """Where the sums that are kept up to date differ from a fresh count; empty when all is well."""
+        fresh = Ledger(self.topology, self.plan.pools, self.rule, self.now)
+        for name, meter in self.meters.items():
+            fresh.meters[name].set_limit(meter.limit_w)
+        fresh.nodes = dict(self.nodes)
+        for zone, why in self.closed.items():
+            fresh.close(zone, why)
+        fresh.load([*self.claims.values(), *self._booked.values()])
+        for zone in self.nodes:
+            fresh._classify(zone)
+        found = [
+            f"{name}: kept {meter.account()}, counted {fresh.meters[name].account()}"
+            for name, meter in self.meters.items()
+            if meter.account() != fresh.meters[name].account()
+        ]
+        for kept, counted, what in (
+            (self._promised, fresh._promised, "promised nodes"),
+            (self._in_zone, fresh._in_zone, "claims"),
+            (self._classes, fresh._classes, "free nodes"),
+        ):
+            found += [f"{zone}: {what} differ" for zone in self.nodes if kept[zone] != counted[zone]]
+        for rooms in self._rooms.values():
+            filed = rooms.index.filed()
+            for zone, room_w in rooms.recomputed().items():
+                if rooms.room_w(zone) != room_w or filed.get(zone) != (room_w, self._classes[zone]):
+                    found.append(f"{zone}: filed as {filed.get(zone)}, but its room is {room_w}")
+        return found
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _make_meters(self) -> None:
-        baselines = dict.fromkeys(self.topology.feeds, 0)
-        for zone in self.topology.zones.values():
-            self.meters[zone.name] = Meter(zone.name, zone.limit_w, zone.margin, zone.baseline_w, self.rule)
-            for tap in self.topology.taps[zone.name]:
-                baselines[tap.feed] += ceil_share(zone.baseline_w, tap.numerator, tap.denominator)
-        for feed in self.topology.feeds.values():
-            self.meters[feed.name] = Meter(feed.name, feed.limit_w, feed.margin, baselines[feed.name], self.rule)
+    def _short(
+        self, meter: Meter, est_w: int, burst_w: int, group: str, window: Window, ignore: str | None
+    ) -> Shortfall | None:
+        if not meter.bookings and window.start <= self.now and meter.fits(est_w, burst_w, group):
+            return None
+        lack = meter.lack(est_w, burst_w, group, window, self.now, ignore)
+        return Shortfall(meter.name, lack[0], lack[1], burst=lack[2]) if lack is not None else None
 
-    def _count(self, claim: Claim, loads: Loads) -> None:
-        self.claims[claim.id] = claim
-        self._loads[claim.id] = loads
-        end = claim.window.end
-        for name, load in loads.items():
-            self.meters[name].add(load, claim.group, end)
+    def _put(self, claim: Claim, lot: dict[Meter, list[Part]] | None = None) -> list[str]:
+        """Count or book a claim; the zones whose rooms may have changed. With `lot` its meters are left for later."""
+        if claim.id in self.claims or claim.id in self._booked:
+            raise ValueError(f"claim {claim.id} is in the ledger already")
         for charge in claim.charges:
-            self._in_zone[charge.zone][claim.id] = None
+            self.meters[charge.zone]  # raises KeyError before anything is counted
+        live = claim.window.start <= self.now and not claim.tentative
+        if live:
+            self.claims[claim.id] = claim
+        else:
+            self._booked[claim.id] = claim
+            if not claim.tentative:
+                self._next_start = min(self._next_start, claim.window.start)
+        if not live:
+            self._count(claim, live=False)
+            return []
+        if lot is None:
+            self._count(claim, live=True)
+        else:
+            for meter, part in self._wiring.parts(claim):
+                lot.setdefault(meter, []).append(part)
+        zones = [charge.zone for charge in claim.charges]
+        for zone in zones:
+            self._in_zone[zone][claim.id] = None
         self._promise(claim, 1)
+        return zones
+
+    def _take(self, claim_id: str) -> Claim | None:
+        """Take a claim out, its rooms not brought up to date yet."""
+        claim = self.claims.get(claim_id) or self._booked.get(claim_id)
+        if claim is None:
+            return None
+        self._discount(claim)
+        if self._booked.pop(claim_id, None) is None:
+            del self.claims[claim_id]
+            for charge in claim.charges:
+                self._in_zone[charge.zone].pop(claim_id, None)
+            self._promise(claim, -1)
+        return claim
+
+    def _count(self, claim: Claim, *, live: bool) -> None:
+        """Put a claim on the meters alone."""
+        if live:
+            for meter, part in self._wiring.parts(claim):
+                meter.add((part,))
+            return
+        for name, load in self.loads(claim.charges, claim.share_milli).items():
+            self.meters[name].book(claim.id, Booking(claim.window, claim.group, load))
+
+    def _discount(self, claim: Claim) -> None:
+        """Take a claim off the meters alone."""
+        if claim.id in self.claims:
+            for meter, part in self._wiring.parts(claim):
+                meter.remove(part)
+            return
+        for name in self.loads(claim.charges):
+            self.meters[name].unbook(claim.id)
 
     def _promise(self, claim: Claim, sign: int) -> None:
         if not claim.placed:
             for charge in claim.charges:
-                self._promised[charge.zone] += sign * charge.nodes * claim.share_milli
+                zone = charge.zone
+                promised = self._promised[zone] = self._promised[zone] + sign * charge.nodes * claim.share_milli
+                self._classes[zone] = self._class(zone, promised)
+
+    def _class(self, zone: str, promised_milli: int) -> FreeClass:
+        return CLOSED if zone in self.closed else class_of(self.nodes[zone], promised_milli)
+
+    def _classify(self, zone: str) -> None:
+        self._classes[zone] = self._class(zone, self._promised[zone])
+        for rooms in self._rooms.values():
+            rooms.refresh((zone,), ())
+
+    def _refresh(self, zones: Iterable[str]) -> None:
+        """Bring rooms up to date after claims in these zones changed."""
+        changed = list(zones)
+        feeds = {tap.feed for zone in changed for tap in self.plan.narrow_taps[zone]}
+        for rooms in self._rooms.values():
+            rooms.refresh(changed, feeds)
 
 
-def _narrow_feeds(topology: Topology) -> dict[str, tuple[tuple[str, Tap], ...]]:
-    """Feeds of few zones, each with those zones and what it is charged of them."""
-    members: dict[str, list[tuple[str, Tap]]] = {}
-    for zone, taps in topology.taps.items():
-        for tap in taps:
-            members.setdefault(tap.feed, []).append((zone, tap))
-    return {feed: tuple(zones) for feed, zones in members.items() if len(zones) <= _NARROW}
+def _add_lot(parts: dict[Meter, list[Part]]) -> None:
+    for meter, found in parts.items():
+        meter.add(found)
+    parts.clear()

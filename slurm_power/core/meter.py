@@ -4,19 +4,26 @@
     burst    = min(Σ b, z·√(Σ b²)) over correlation groups, or Σ b   (b = max − est of a group)
     room     = min(headroom, limit − committed − burst)
 
-`committed` counts every claim that is live now, also one whose window has run out while its job still runs. For later
-instants a claim counts until its window's end, rounded up to a whole minute so that ends can be summed quickly.
+`committed` counts every claim that is live now, also one whose window has run out while its job still runs. At later
+instants a claim counts until its window's end, rounded up to a whole minute so that ends can be summed quickly. What
+bursts remain then is an upper bound, exact where no group has several claims; it is nothing once all have ended.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from math import isqrt
+from math import isqrt, sqrt
 
 from slurm_power.core.policy import BurstRule
 from slurm_power.core.topology import usable_w
 from slurm_power.core.window import FOREVER, Window
 
 _GRAIN_S = 60
+_SLACK_W = 4
+"""By how much rounding may make a room for bursting claims look smaller than it is."""
+
+
+Part = tuple[int, int, int, str, int]
+"""(est W, burst W, thousandths of nodes, group, end of the window): what a live claim puts on one element."""
 
 
 class Load:
@@ -41,23 +48,78 @@ class Booking:
         self.load = load
 
 
+class _Ending:
+    """What comes free at one instant: the claims' sums, and the sum of the squares of their bursts."""
+
+    __slots__ = ("burst_w", "claims", "est_w", "node_milli", "squares")
+
+    def __init__(self) -> None:
+        self.est_w = 0
+        self.burst_w = 0
+        self.squares = 0
+        self.node_milli = 0
+        self.claims = 0
+
+
+class Level:
+    """What is on an element at one instant: watts, bursts (an upper bound), thousandths of nodes."""
+
+    __slots__ = ("booked", "bursts_w", "committed_w", "groups", "live_bursts_w", "node_milli", "squares")
+
+    def __init__(self, meter: "Meter") -> None:
+        self.committed_w = meter.committed_w
+        self.node_milli = meter.node_milli
+        self.bursts_w = self.live_bursts_w = meter.bursts_sum_w
+        self.squares = meter.squares
+        self.groups = meter.groups
+        self.booked: dict[str, int] = {}
+
+    def release(self, ending: _Ending) -> None:
+        """Claims have ended. (x + y)² − x² is at least y², so their squares may go."""
+        self.committed_w -= ending.est_w
+        self.node_milli -= ending.node_milli
+        self.bursts_w -= ending.burst_w
+        self.live_bursts_w -= ending.burst_w
+        self.squares -= ending.squares
+
+    def book(self, booking: Booking, sign: int) -> None:
+        """A booking begins (1) or ends (−1)."""
+        load = booking.load
+        self.committed_w += sign * load.est_w
+        self.node_milli += sign * load.node_milli
+        if load.burst_w:
+            before = self.booked.get(booking.group, 0)
+            after = self.booked[booking.group] = before + sign * load.burst_w
+            live = self.groups.get(booking.group, 0)
+            self.bursts_w += sign * load.burst_w
+            self.squares += (after - before) * (2 * live + before + after)  # (x + a)² − (x + b)²
+
+    def burst_of(self, group: str) -> int:
+        """The burst of one group at most, in W."""
+        return min(self.groups.get(group, 0), self.live_bursts_w) + self.booked.get(group, 0)
+
+
 class Meter:
     """One zone's or feed's account of watts."""
 
     __slots__ = (
-        "_burst_w",
-        "_bursts",
+        "_booked_burst_w",
+        "_booked_w",
         "_ends",
-        "_squares",
-        "_sum",
+        "_instants",
+        "_room_w",
+        "_z_squared",
         "baseline_w",
         "bookings",
+        "bursts_sum_w",
         "committed_w",
+        "groups",
         "limit_w",
         "margin",
         "name",
         "node_milli",
         "rule",
+        "squares",
         "usable_w",
     )
 
@@ -69,17 +131,24 @@ class Meter:
         self.committed_w = baseline_w
         self.node_milli = 0
         self.bookings: dict[str, Booking] = {}
-        self._bursts: dict[str, int] = {}
-        self._sum = 0
-        self._squares = 0
-        self._burst_w: int | None = 0
-        self._ends: dict[int, list[int]] = {}
+        self.groups: dict[str, int] = {}
+        """The burst of each correlation group that is live, in W."""
+        self.bursts_sum_w = 0
+        """Σ (max − est) of the live claims, in W."""
+        self.squares = 0
+        """Σ of the groups' bursts squared."""
+        self._z_squared = rule.z_milli**2
+        self._booked_w = 0
+        self._booked_burst_w = 0
+        self._ends: dict[int, _Ending] = {}
+        self._instants: list[int] | None = None
         self.set_limit(limit_w)
 
     def set_limit(self, limit_w: int) -> None:
         """Change the limit, in W; claims stay, so headroom may turn negative."""
         self.limit_w = limit_w
         self.usable_w = usable_w(limit_w, self.margin)
+        self._room_w: int | None = None
 
     @property
     def headroom_w(self) -> int:
@@ -92,124 +161,230 @@ class Meter:
         return self.committed_w - self.baseline_w
 
     @property
-    def bursts_sum_w(self) -> int:
-        """Σ (max − est) of the live claims, in W."""
-        return self._sum
-
-    @property
     def burst_w(self) -> int:
         """What may come on top of committed, in W."""
-        if self._burst_w is None:
-            self._burst_w = self._combine(self._sum, self._squares)
-        return self._burst_w
+        return self._combine(self.bursts_sum_w, self.squares)
 
     @property
     def room_w(self) -> int:
         """The most est that another claim without burst could have now, in W."""
-        free = self.limit_w - self.burst_w
-        return (self.usable_w if self.usable_w < free else free) - self.committed_w
+        if self._room_w is None:
+            free = self.limit_w - self.burst_w
+            self._room_w = (self.usable_w if self.usable_w < free else free) - self.committed_w
+        return self._room_w
 
-    def add(self, load: Load, group: str, end: int) -> None:
-        """Count a live claim's load."""
-        self.committed_w += load.est_w
-        self.node_milli += load.node_milli
-        if load.burst_w:
-            self._shift_burst(group, load.burst_w)
-        slot = self._ends.get(end := _grain(end))
-        if slot is None:
-            self._ends[end] = [load.est_w, load.node_milli, 1]
-        else:
-            slot[0] += load.est_w
-            slot[1] += load.node_milli
-            slot[2] += 1
+    def room_for(self, burst_milli: int) -> int:
+        """The same for a claim of a new group whose burst is `burst_milli` thousandths of its est: at most so much.
 
-    def remove(self, load: Load, group: str, end: int) -> None:
-        """Take a live claim's load out again."""
-        self.committed_w -= load.est_w
-        self.node_milli -= load.node_milli
-        if load.burst_w:
-            self._shift_burst(group, -load.burst_w)
-        slot = self._ends[end := _grain(end)]
-        slot[0] -= load.est_w
-        slot[1] -= load.node_milli
-        slot[2] -= 1
-        if not slot[2]:
-            del self._ends[end]
-
-    def peak(self, window: Window, now: int, ignore: str | None = None) -> tuple[int, int]:
-        """The most (committed W, thousandths of nodes) at any instant of the window, but for the booking `ignore`."""
-        if not self.bookings and window.start <= now:
-            return self.committed_w, self.node_milli
-        live = [b for name, b in self.bookings.items() if name != ignore and b.window.overlaps(window)]
-        start = max(window.start, now)
-        instants = {start, *(b.window.start for b in live if b.window.start > start)}
-        peaks = [self._at(instant, now, live) for instant in instants]
-        return max(watts for watts, _ in peaks), max(nodes for _, nodes in peaks)
-
-    def burst_with(self, group: str, burst_w: int, window: Window, ignore: str | None = None) -> int:
-        """The burst if a claim of `group` with `burst_w` came on top, in W.
-
-        Claims that end within the window count to its end: never too little.
+        From e + z·√(Q + (r·e)²) ≤ L, or e + S + r·e ≤ L, whichever lets more through, L being limit − committed.
         """
-        if not self.bookings:
-            if not burst_w:
-                return self.burst_w
-            twice = 2 * self._bursts.get(group, 0) + burst_w  # (x + b)² − x² = b·(2x + b)
-            return self._combine(self._sum + burst_w, self._squares + burst_w * twice)
-        extra = [(group, burst_w)]
-        extra += [
-            (b.group, b.load.burst_w)
-            for name, b in self.bookings.items()
-            if name != ignore and b.window.overlaps(window)
+        room_w = self.room_w
+        if room_w <= 0 or not burst_milli:
+            return room_w
+        free = self.limit_w - self.committed_w
+        most = (free - self.bursts_sum_w) * 1_000 // (1_000 + burst_milli)
+        if most >= room_w:
+            return room_w
+        if self.rule.rss:
+            z_squared = self._z_squared / 1e6
+            left = free * free - z_squared * self.squares
+            if left > 0:
+                ratio = burst_milli / 1_000
+                bend = 1 - z_squared * ratio * ratio
+                most = max(most, int(left / (free + sqrt(max(free * free - bend * left, 0.0)))))
+        return min(room_w, most + _SLACK_W)
+
+    def add(self, parts: Iterable[Part]) -> None:
+        """Count the parts of live claims. A start with 100,000 claims spends its time here, so it goes by the lot."""
+        groups, ends, squared_w = self.groups, self._ends, self.squares
+        for est_w, burst_w, node_milli, group, end in parts:
+            self.committed_w += est_w
+            self.node_milli += node_milli
+            at = end if end >= FOREVER else -(-end // _GRAIN_S) * _GRAIN_S
+            ending = ends.get(at)
+            if ending is None:
+                ending = ends[at] = _Ending()
+                self._instants = None
+            ending.est_w += est_w
+            ending.node_milli += node_milli
+            ending.claims += 1
+            if burst_w:
+                before = groups.get(group, 0)
+                groups[group] = before + burst_w
+                self.bursts_sum_w += burst_w
+                squared_w += burst_w * (2 * before + burst_w)  # (x + b)² − x²
+                ending.burst_w += burst_w
+                ending.squares += burst_w * burst_w
+        self.squares = squared_w
+        self._room_w = None
+
+    def remove(self, part: Part) -> None:
+        """Take the part of a live claim out again."""
+        est_w, burst_w, node_milli, group, end = part
+        self.committed_w -= est_w
+        self.node_milli -= node_milli
+        at = end if end >= FOREVER else -(-end // _GRAIN_S) * _GRAIN_S
+        ending = self._ends[at]
+        ending.est_w -= est_w
+        ending.node_milli -= node_milli
+        ending.claims -= 1
+        if burst_w:
+            after = self.groups[group] - burst_w
+            if after:
+                self.groups[group] = after
+            else:
+                del self.groups[group]
+            self.bursts_sum_w -= burst_w
+            self.squares -= burst_w * (2 * after + burst_w)
+            ending.burst_w -= burst_w
+            ending.squares -= burst_w * burst_w
+        if not ending.claims:
+            del self._ends[at]
+            self._instants = None
+        self._room_w = None
+
+    def book(self, claim_id: str, booking: Booking) -> None:
+        """Keep a claim that begins later."""
+        self.bookings[claim_id] = booking
+        self._booked_w += booking.load.est_w
+        self._booked_burst_w += booking.load.burst_w
+
+    def unbook(self, claim_id: str) -> None:
+        """Forget a booking."""
+        load = self.bookings.pop(claim_id).load
+        self._booked_w -= load.est_w
+        self._booked_burst_w -= load.burst_w
+
+    def fits(self, est_w: int, burst_w: int, group: str) -> bool:
+        """Whether a claim fits beside those that are live now; bookings do not count."""
+        committed_w = self.committed_w + est_w
+        if committed_w > self.usable_w:
+            return False
+        free_w = self.limit_w - committed_w
+        if self.bursts_sum_w + burst_w <= free_w:
+            return True
+        if not self.rule.rss or free_w < 0:
+            return False
+        squares = self.squares
+        if burst_w:
+            squares += burst_w * (2 * self.groups.get(group, 0) + burst_w)  # (x + b)² − x²
+        return self._z_squared * squares <= 1_000_000 * free_w * free_w
+
+    def lack(
+        self, est_w: int, burst_w: int, group: str, window: Window, now: int, ignore: str | None = None
+    ) -> tuple[int, int, bool] | None:
+        """What keeps a claim out over a window: (asked W, free W, whether by its burst) where it is worst, or None.
+
+        `ignore` names a booking that does not count.
+        """
+        if window.start <= now and (not self.bookings or self.bookings.keys() == {ignore}):
+            if self.fits(est_w, burst_w, group):
+                return None
+            return self._lack_at(Level(self), est_w, burst_w, group)
+        if self._fits_beside_all(est_w, burst_w, group):
+            return None
+        found = [
+            lack
+            for level in self.levels(window, now, ignore)
+            if (lack := self._lack_at(level, est_w, burst_w, group)) is not None
         ]
-        total, squares, moved = self._sum, self._squares, dict[str, int]()
-        for name, added in extra:
-            before = moved.get(name, self._bursts.get(name, 0))
-            moved[name] = before + added
-            total += added
-            squares += (before + added) ** 2 - before**2
-        return self._combine(total, squares)
+        return max(found, key=lambda lack: lack[0] - lack[1], default=None)
 
-    def ends(self) -> list[tuple[int, int, int]]:
-        """(instant, W, thousandths of nodes) that come free there, in order of time; FOREVER left out."""
-        return sorted((end, slot[0], slot[1]) for end, slot in self._ends.items() if end < FOREVER)
+    def levels(self, window: Window, now: int, ignore: str | None = None) -> Iterator[Level]:
+        """What is there at every instant of the window at which it may be most; one object, changed between yields."""
+        start = max(window.start, now)
+        level = Level(self)
+        pending = iter(self._ends_in_order() if start > now or self.bookings else ())
+        at, ending = next(pending, (FOREVER, None))
+        changes: list[tuple[int, int, Booking]] = []
+        for claim_id, booking in self.bookings.items():
+            if claim_id != ignore and booking.window.end > start and booking.window.start < window.end:
+                changes.append((max(booking.window.start, start), 1, booking))
+                changes.append((booking.window.end, -1, booking))
+        changes.sort(key=lambda change: change[:2])  # at one instant ends come before starts
+        instant, position = start, 0
+        while True:
+            # What has outrun its window is here now; of a later instant nobody can say more than its window does.
+            while ending is not None and at <= instant and instant > now:
+                level.release(ending)
+                at, ending = next(pending, (FOREVER, None))
+            while position < len(changes) and changes[position][0] <= instant:
+                level.book(changes[position][2], changes[position][1])
+                position += 1
+            yield level
+            while position < len(changes) and changes[position][1] < 0:
+                level.book(changes[position][2], -1)
+                position += 1
+            if position == len(changes):
+                return
+            instant = changes[position][0]
 
-    def groups(self) -> Iterable[tuple[str, int]]:
-        """The burst of each correlation group, in W."""
-        return self._bursts.items()
+    def free_from(self, est_w: int, burst_w: int, group: str, floor_w: int, now: int) -> int | None:
+        """The first instant from which a claim fits and headroom is `floor_w`, by the ends of live claims alone.
 
-    def _at(self, instant: int, now: int, bookings: list[Booking]) -> tuple[int, int]:
-        watts, nodes = self.committed_w, self.node_milli
-        if instant > now:
-            for end, slot in self._ends.items():
-                if end <= instant:
-                    watts -= slot[0]
-                    nodes -= slot[1]
-        for booking in bookings:
-            if instant in booking.window:
-                watts += booking.load.est_w
-                nodes += booking.load.node_milli
-        return watts, nodes
+        None where what never ends, or the element itself, stands against it.
+        """
+        level = Level(self)
+        highest = self.usable_w - max(est_w, floor_w)
+        if level.committed_w <= highest and self._lack_at(level, est_w, burst_w, group) is None:
+            return now
+        for end, ending in self._ends_in_order():
+            level.release(ending)
+            if level.committed_w <= highest and self._lack_at(level, est_w, burst_w, group) is None:
+                return max(end, now + 1)
+        return None
 
-    def _shift_burst(self, group: str, by: int) -> None:
-        before = self._bursts.get(group, 0)
-        after = before + by
-        if after:
-            self._bursts[group] = after
-        else:
-            del self._bursts[group]
-        self._sum += by
-        self._squares += after * after - before * before
-        self._burst_w = None
+    def nodes_from(self, most_milli: int, now: int) -> int | None:
+        """The first instant from which live claims take at most so many thousandths of nodes; None if there is none."""
+        taken = self.node_milli
+        if taken <= most_milli:
+            return now
+        for end, ending in self._ends_in_order():
+            taken -= ending.node_milli
+            if taken <= most_milli:
+                return max(end, now + 1)
+        return None
+
+    def account(self) -> tuple[object, ...]:
+        """All numbers that adding and removing keep up to date, to be compared with a fresh count."""
+        ends = {
+            end: (e.est_w, e.burst_w, e.squares, e.node_milli, e.claims) for end, e in self._ends.items()
+        }
+        sums = (self.committed_w, self.node_milli, self.bursts_sum_w, self.squares)
+        return (*sums, self._booked_w, self._booked_burst_w, self.groups, ends, sorted(self.bookings))
+
+    def _ends_in_order(self) -> Iterable[tuple[int, _Ending]]:
+        """(instant, what comes free there) in order of time; what never ends left out."""
+        if self._instants is None:
+            self._instants = sorted(end for end in self._ends if end < FOREVER)
+        ends = self._ends
+        return ((end, ends[end]) for end in self._instants)
+
+    def _fits_beside_all(self, est_w: int, burst_w: int, group: str) -> bool:
+        """Whether a claim fits even if nothing ended and every booking were there: quick, and mostly true."""
+        committed_w = self.committed_w + self._booked_w + est_w
+        if committed_w > self.usable_w:
+            return False
+        twice = 2 * self.groups.get(group, 0) + burst_w
+        burst = self._combine(self.bursts_sum_w + burst_w, self.squares + burst_w * twice)
+        # √(Σ (x + b)²) is at most √(Σ x²) + Σ b.
+        booked = -(-self._booked_burst_w * max(self.rule.z_milli, 1_000) // 1_000)
+        return committed_w + burst + booked <= self.limit_w
+
+    def _lack_at(self, level: Level, est_w: int, burst_w: int, group: str) -> tuple[int, int, bool] | None:
+        committed_w = level.committed_w
+        if committed_w + est_w > self.usable_w:
+            return est_w, self.usable_w - committed_w, False
+        twice = 2 * level.burst_of(group) + burst_w
+        top_w = est_w + self._combine(level.bursts_w + burst_w, level.squares + burst_w * twice)
+        if committed_w + top_w > self.limit_w:
+            return top_w, self.limit_w - committed_w, True
+        return None
 
     def _combine(self, total: int, squares: int) -> int:
         if not self.rule.rss or not total:
             return total
-        scaled = self.rule.z_milli**2 * squares
+        scaled = self._z_squared * squares
         root = isqrt(scaled)
         root += root * root < scaled
         return min(total, -(-root // 1_000))
-
-
-def _grain(end: int) -> int:
-    return end if end >= FOREVER else -(-end // _GRAIN_S) * _GRAIN_S

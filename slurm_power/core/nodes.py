@@ -5,10 +5,11 @@ Watts are not held for a job that evidently cannot start.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from slurm_power.core.claim import WHOLE_NODE
 
-MOST_IDLE = 32
+_MOST_IDLE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,21 @@ class ZoneNodes:
     partly: tuple[NodeFree, ...] = ()
 
     @property
-    def free_class(self) -> int:
-        """0: nothing free; 1: only parts of nodes; 1 + n: n whole nodes idle (up to MOST_IDLE are told apart)."""
-        return 1 + min(self.idle, MOST_IDLE) if self.idle else int(bool(self.partly))
+    def largest_free(self) -> tuple[int, int]:
+        """The most GPUs and the most CPUs that are free on some node (not always the same one)."""
+        gpus, cpus = (self.gpus, self.cpus) if self.idle else (0, 0)
+        for free in self.partly:
+            gpus, cpus = max(gpus, free.gpus), max(cpus, free.cpus)
+        return gpus, cpus
+
+    @property
+    def free_milli(self) -> int:
+        """Thousandths of nodes that are free, at most: of a node partly used, what it has more of."""
+        free = self.idle * WHOLE_NODE
+        for node in self.partly:
+            by_gpus = -(-node.gpus * WHOLE_NODE // self.gpus) if self.gpus else 0
+            free += max(-(-node.cpus * WHOLE_NODE // max(self.cpus, 1)), by_gpus)
+        return free
 
     def share_milli(self, ask: NodeAsk) -> int:
         """The thousandths of a node that each node of the job takes, at least 1."""
@@ -82,6 +95,44 @@ class ZoneNodes:
     def _parts(free: NodeFree, ask: NodeAsk) -> int:
         by_cpus = free.cpus // max(ask.cpus, 1)
         return min(by_cpus, free.gpus // ask.gpus) if ask.gpus else by_cpus
+
+
+class FreeClass(NamedTuple):
+    """How much is free in a zone, coarsely: whole nodes, and the GPUs and CPUs of its freest node.
+
+    CPUs are told apart by powers of two, whole nodes up to 32. A zone of too low a class cannot start a job; one of a
+    class high enough may still not.
+    """
+
+    idle: int
+    gpus: int
+    cpus: int
+
+    def covers(self, need: "FreeClass") -> bool:
+        """Whether at least as much is free as `need` says."""
+        return self.idle >= need.idle and self.gpus >= need.gpus and self.cpus >= need.cpus
+
+
+CLOSED = FreeClass(-2, 0, 0)
+"""The class of zones that admit nothing; asking for this class finds every zone."""
+FULL = FreeClass(-1, 0, 0)
+"""The class of zones without a free part of a node; asking for this class finds every zone that is not closed."""
+
+
+def class_of(nodes: ZoneNodes, promised_milli: int) -> FreeClass:
+    """The class of a zone, beside claims that are promised but not yet on nodes."""
+    if promised_milli >= nodes.free_milli:
+        return FULL
+    gpus, cpus = nodes.largest_free
+    idle = nodes.idle - -(-promised_milli // WHOLE_NODE)
+    if idle <= 0:  # whatever takes a whole node cannot start
+        gpus, cpus = min(gpus, max(nodes.gpus - 1, 0)), min(cpus, max(nodes.cpus - 1, 0))
+    return FreeClass(min(max(idle, 0), _MOST_IDLE), gpus, cpus.bit_length())
+
+
+def class_for(ask: NodeAsk, nodes: int) -> FreeClass:
+    """The least class of a zone that could start so many of a job's nodes."""
+    return FreeClass(min(nodes, _MOST_IDLE) if ask.exclusive else 0, ask.gpus, ask.cpus.bit_length())
 
 
 def all_free(count: int, cpus: int = 1 << 20, gpus: int = 1 << 10) -> ZoneNodes:

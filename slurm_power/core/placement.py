@@ -4,23 +4,26 @@ In order: a lane that fits the tier; fewest zones; best fit (the least room that
 round (ample room); among equals, zones whose jobs burst alike; fewest network switches; last by name.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from slurm_power.core.claim import WHOLE_NODE, Charge, split_over
-from slurm_power.core.ledger import Ledger, Loads, Shortfall
+from slurm_power.core.ledger import Ledger, Shortfall
 from slurm_power.core.meter import Load
-from slurm_power.core.nodes import MOST_IDLE
+from slurm_power.core.nodes import CLOSED, FreeClass, class_for
 from slurm_power.core.request import Request
-from slurm_power.core.rooms import Search
+from slurm_power.core.rooms import Search, Section
 from slurm_power.core.topology import Lane
 from slurm_power.core.window import Window
+from slurm_power.core.wiring import Loads
 
 _EQUALS = 16
 """How many zones of equal room are compared by their jobs' burstiness."""
 _ANY_ROOM = -(1 << 40)
 """Less room than any zone has, in W."""
+_FEW = 8
+"""Of a pool, fewer than one zone in so many are looked up one by one rather than through the index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +56,19 @@ class Placer:
     """Looks for a place for one request on one ledger, which it leaves as it is.
 
     `window` may begin later than now: then nodes and watts are those that will be free. `ignore` is a booked claim that
-    does not stand in the way of this request.
+    does not stand in the way of this request. With `any_will_do` the first place found is as good as the best.
     """
 
-    def __init__(self, request: Request, ledger: Ledger, window: Window, ignore: str | None = None) -> None:
+    def __init__(
+        self, request: Request, ledger: Ledger, window: Window, ignore: str | None = None, *, any_will_do: bool = False
+    ) -> None:
         self.request = request
         self.ledger = ledger
         self.window = window
         self.ignore = ignore
+        self._rooms = ledger.rooms_for(request.est_w, request.max_w)
         self._later = window.start > ledger.now
-        self._blocked: set[str] = set()
-        """Wide feeds that turned out to be unable to carry the request."""
+        self._equals = 0 if any_will_do else _EQUALS
 
     def place(self) -> Placement | None:
         """The place, or None where there is none in this window."""
@@ -76,9 +81,15 @@ class Placer:
 
     def place_in(self, zone: str) -> Placement | None:
         """The place in this one zone, or None."""
-        share = self.share_milli(zone)
-        charges = (self._charge(zone),)
-        return Placement(charges, share) if self.obstacle(zone) is None else None
+        return self.placement_in(zone) if self.obstacle(zone) is None else None
+
+    def placement_in(self, zone: str) -> Placement:
+        """The whole request in this one zone, whether it fits or not."""
+        return Placement(self.charges_in(zone), self.share_milli(zone))
+
+    def charges_in(self, zone: str) -> tuple[Charge, ...]:
+        """What the whole request is charged in this one zone."""
+        return (self._charge(zone),)
 
     def obstacle(self, zone: str, nodes: int | None = None, parts: _Parts | None = None) -> Shortfall | str | None:
         """What keeps the request, or `nodes` of its nodes beside other parts, out of a zone.
@@ -87,45 +98,55 @@ class Placer:
         """
         if zone in self.ledger.closed:
             return "closed"
-        if self.ledger.meters[zone].headroom_w < self.request.headroom_w:
+        if self.request.headroom_w and self.headroom_w(zone) < self.request.headroom_w:
             return "headroom"
-        if self.free_nodes(zone) < (self.request.ask.total if nodes is None else nodes):
-            return "nodes"
-        return self._short((self._charge(zone, nodes),), parts)
+        short = self._short(self._charge(zone, nodes), parts)
+        if short is not None:
+            return short
+        return "nodes" if self.free_nodes(zone) < (self.request.ask.total if nodes is None else nodes) else None
+
+    def headroom_w(self, zone: str) -> int:
+        """The zone's headroom when the window begins, in W."""
+        meter = self.ledger.meters[zone]
+        if not self._later:
+            return meter.headroom_w
+        return meter.usable_w - next(meter.levels(self.window, self.ledger.now, self.ignore)).committed_w
 
     def free_nodes(self, zone: str) -> int:
         """How many nodes of the request's shape could start in the zone in this window."""
         nodes = self.ledger.nodes[zone]
         ask = self.request.ask
-        if not self._later:
-            return min(nodes.could_start(ask, self.ledger.promised_milli(zone)), self._unbooked(zone))
-        return 0 if ask.cpus > nodes.cpus or ask.gpus > nodes.gpus else self._unbooked(zone)
+        if self._later:
+            return 0 if ask.cpus > nodes.cpus or ask.gpus > nodes.gpus else self._unbooked(zone)
+        free = nodes.could_start(ask, self.ledger.promised_milli(zone))
+        return min(free, self._unbooked(zone)) if self.ledger.meters[zone].bookings else free
 
     def share_milli(self, zone: str) -> int:
         """The share of a node that each of the request's nodes takes in the zone."""
         return self.ledger.nodes[zone].share_milli(self.request.ask)
 
-    def candidates(self, lanes: tuple[Lane, ...], need_w: int, free_class: int, *, roomy: bool) -> Iterator[str]:
-        """Zones of these lanes that the request may go to, with room for `need_w`, tightest or roomiest first.
+    def candidates(self, search: Search, need_w: int, *, roomy: bool) -> Iterator[tuple[str, int]]:
+        """(zone, room) of the zones that the request may go to, with room for `need_w`, tightest or roomiest first.
 
         For a later window all rooms and nodes count: the index knows today's, which say nothing of it.
         """
         request = self.request
         if self._later:
-            need_w, free_class = _ANY_ROOM, 0
-        if request.zones is not None:
-            yield from self._named(request.zones, lanes, need_w, roomy)
-            return
-        search = Search(request.pool, lanes, free_class)
-        rooms = self.ledger.rooms
-        found = rooms.roomiest_first(search, need_w) if roomy else rooms.tightest_first(search, need_w)
-        wide = self.ledger.wide_feeds
-        for zone, _ in found:
-            if zone not in request.excluded and self._blocked.isdisjoint(wide[zone]):
-                yield zone
+            need_w, search = _ANY_ROOM, Search(search.sections, search.lanes, CLOSED)
+        if request.zones is not None and len(request.zones) * _FEW < len(self._pool()):
+            return self._named(request.zones, search, need_w, roomy)
+        index = self._rooms.index
+        found = index.roomiest_first(search, need_w) if roomy else index.tightest_first(search, need_w)
+        if request.zones is None and not request.excluded:
+            return found
+        return ((zone, room_w) for zone, room_w in found if self._allows(zone))
+
+    def search(self, lanes: tuple[Lane, ...], free: FreeClass) -> Search:
+        """A search through the request's whole pool."""
+        return Search((Section(self.request.pool),), lanes, free)
 
     def _one_zone(self, lanes: tuple[Lane, ...]) -> tuple[Charge, ...]:
-        zone = self._best(lanes, self.request.ask.total, _Parts())
+        zone = self._best(lanes, self.request.ask.total, None)
         return (self._charge(zone),) if zone is not None else ()
 
     def _several(self, lanes: tuple[Lane, ...]) -> tuple[Charge, ...]:
@@ -134,36 +155,76 @@ class Placer:
         if ask.nodes < 2 or ask.copies > 1:
             return ()
         parts = _Parts()
-        left, count = ask.nodes, ask.nodes - 1
-        while left and count:
-            count = min(count, left, self.ledger.most_nodes)
+        left, most = ask.nodes, ask.nodes - 1
+        while left:
+            most = min(most, left, self.ledger.most_nodes)
+            found = self._largest_part(lanes, most, parts)
+            if found is None:
+                return ()
+            zone, most = found
+            parts.take(zone, most, self._switch(zone), self.ledger.loads([self._charge(zone, most)]))
+            left -= most
+        return split_over(parts.nodes, self.request.est_w, self.request.max_w)
+
+    def _largest_part(self, lanes: tuple[Lane, ...], most: int, parts: _Parts) -> tuple[str, int] | None:
+        """The zone that takes most nodes beside the parts, up to `most`, and how many: what fits, fits with fewer."""
+        low, high, found = 1, most, None
+        count = most
+        while low <= high:
             zone = self._best(lanes, count, parts)
             if zone is None:
-                count -= 1
-                continue
-            parts.take(zone, count, self._switch(zone), self.ledger.loads([self._charge(zone, count)]))
-            left -= count
-        if left:
-            return ()
-        charges = split_over(parts.nodes, self.request.est_w, self.request.max_w)
-        return charges if self._short(charges) is None else ()
+                high = count - 1
+            else:
+                found, low = (zone, count), count + 1
+            count = (low + high + 1) // 2
+        return found
 
-    def _best(self, lanes: tuple[Lane, ...], nodes: int, parts: _Parts) -> str | None:
+    def _best(self, lanes: tuple[Lane, ...], nodes: int, parts: _Parts | None) -> str | None:
         """The zone that fits `nodes` of the request's nodes best, beside the parts that are placed already."""
-        best: tuple[int, bool, str] | None = None
+        search = self.search(lanes, class_for(self.request.ask, nodes))
+        zone, wide = self._scan(search, nodes, parts)
+        if wide and zone is None:
+            zone, _ = self._scan(self._in_open_bays(search, nodes, parts), nodes, parts, bays=True)
+        return zone
+
+    def _scan(
+        self, search: Search, nodes: int, parts: _Parts | None, *, bays: bool = False
+    ) -> tuple[str | None, bool]:
+        """The best zone of a search; True if it met a wide feed that is full, and unless it goes by `bays` gave up."""
+        best: tuple[tuple[int, int, bool], str] | None = None
         best_room_w = 0
         need_w = self._charge("", nodes).est_w
-        zones = self.candidates(lanes, need_w, self._free_class(nodes), roomy=self.request.bursty)
-        for seen, zone in enumerate(zones):
-            room_w = self.ledger.room_w(zone)
-            if best is not None and (room_w != best_room_w or seen >= _EQUALS):
+        for seen, (zone, room_w) in enumerate(self.candidates(search, need_w, roomy=self.request.bursty)):
+            if best is not None and (room_w != best_room_w or seen >= self._equals):
                 break
-            if zone in parts.nodes or self.obstacle(zone, nodes, parts) is not None:
+            if parts is not None and zone in parts.nodes:
                 continue
-            rank = (self._unlike(zone), self._switch(zone) not in parts.switches, zone)
-            if best is None or rank < best:
-                best, best_room_w = rank, room_w
-        return best[2] if best is not None else None
+            obstacle = self.obstacle(zone, nodes, parts)
+            if obstacle is None:
+                rank = (self._rank(zone, parts), zone)
+                if best is None or rank < best:
+                    best, best_room_w = rank, room_w
+            elif not bays and isinstance(obstacle, Shortfall) and obstacle.element in self.ledger.plan.wide:
+                return None, True
+        return (best[1] if best is not None else None), False
+
+    def _rank(self, zone: str, parts: _Parts | None) -> tuple[int, int, bool]:
+        """Among zones of equal room: which is fuller (for bursty jobs emptier), more alike, on a switch in use."""
+        headroom_w = self.ledger.meters[zone].headroom_w
+        apart = parts is not None and self._switch(zone) not in parts.switches
+        return -headroom_w if self.request.bursty else headroom_w, self._unlike(zone), apart
+
+    def _in_open_bays(self, search: Search, nodes: int, parts: _Parts | None) -> Search:
+        """The same search in those bays only whose wide feeds can carry the charge."""
+        request, ledger = self.request, self.ledger
+        loads = parts.loads if parts is not None else None
+        charge = self._charge("", nodes)
+        sections = [
+            Section(request.pool, bay)
+            for bay in ledger.plan.bays_of.get(request.pool, ())
+            if ledger.wide_shortfall(bay, charge, request.group, self.window, beside=loads, ignore=self.ignore) is None
+        ]
+        return Search(sections, search.lanes, search.free)
 
     def _unlike(self, zone: str) -> int:
         """How far the burstiness of a zone's jobs is from the request's, in thousandths of max ÷ est."""
@@ -182,38 +243,46 @@ class Placer:
             return Charge(zone, total, request.est_w, request.max_w)
         return Charge(zone, nodes, -(-request.est_w * nodes // total), -(-request.max_w * nodes // total))
 
-    def _short(self, charges: tuple[Charge, ...], parts: _Parts | None = None) -> Shortfall | None:
-        short = self.ledger.shortfall(
-            charges, self.request.group, self.window, beside=parts.loads if parts else None, ignore=self.ignore
-        )
-        if short is not None and short.element in self.ledger.wide_feeds[charges[0].zone]:
-            self._blocked.add(short.element)
-        return short
+    def _short(self, charge: Charge, parts: _Parts | None = None) -> Shortfall | None:
+        loads = parts.loads if parts is not None else None
+        return self.ledger.shortfall((charge,), self.request.group, self.window, beside=loads, ignore=self.ignore)
 
     def _unbooked(self, zone: str) -> int:
         """Nodes of the request's shape that neither claims nor bookings take at any instant of the window."""
-        meter = self.ledger.meters[zone]
         nodes = self.ledger.nodes[zone]
-        if not self._later and not meter.bookings:
-            return nodes.up * WHOLE_NODE
-        _, taken = meter.peak(self.window, self.ledger.now, self.ignore)
+        levels = self.ledger.meters[zone].levels(self.window, self.ledger.now, self.ignore)
+        taken = max(level.node_milli for level in levels)
         return max(0, nodes.up * WHOLE_NODE - taken) // nodes.share_milli(self.request.ask)
 
-    def _free_class(self, nodes: int) -> int:
-        """The least free class (see ZoneNodes) worth looking at for so many of the request's nodes."""
-        if not self.request.ask.exclusive:
-            return 1
-        return 1 + min(nodes, MOST_IDLE)
+    def _pool(self) -> Sequence[str]:
+        return self.ledger.plan.pools.get(self.request.pool, ())
 
-    def _named(self, zones: Iterable[str], lanes: tuple[Lane, ...], need_w: int, roomy: bool) -> Iterator[str]:
-        allowed = (z for z in zones if z not in self.request.excluded and self.ledger.topology.zones[z].lane in lanes)
-        rooms = sorted((self.ledger.room_w(zone), zone) for zone in allowed)
-        if roomy:
-            rooms.sort(key=lambda pair: (-pair[0], pair[1]))
-        return (zone for room, zone in rooms if room >= need_w)
+    def _allows(self, zone: str) -> bool:
+        zones = self.request.zones
+        return (zones is None or zone in zones) and zone not in self.request.excluded
+
+    def _named(
+        self, zones: Iterable[str], search: Search, need_w: int, roomy: bool
+    ) -> Iterator[tuple[str, int]]:
+        ledger = self.ledger
+        sections = set(search.sections)
+        allowed = (
+            zone
+            for zone in zones
+            if self._allows(zone)
+            and not sections.isdisjoint(ledger.plan.sections.get(zone, ()))
+            and ledger.plan.lanes[zone] in search.lanes
+        )
+        found = [(zone, room_w) for zone in allowed if (room_w := self._rooms.room_w(zone)) >= need_w]
+        found.sort(key=lambda pair: (-pair[1] if roomy else pair[1], pair[0]))
+        return iter(found)
 
 
 def roomiest(placer: Placer, count: int, *, any_nodes: bool) -> list[str]:
-    """Up to `count` zones of any lane of the request with the most room, to explain why it does not fit."""
-    zones = placer.candidates(placer.request.lanes, _ANY_ROOM, 0 if any_nodes else 1, roomy=True)
-    return list(islice(zones, count))
+    """Up to `count` zones of any lane of the request with the most room, to explain why it does not fit.
+
+    Without `any_nodes` only those with a free node or part of one of its shape.
+    """
+    free = CLOSED if any_nodes else class_for(placer.request.ask, 1)
+    zones = placer.candidates(placer.search(placer.request.lanes, free), _ANY_ROOM, roomy=True)
+    return [zone for zone, _ in islice(zones, count)]

@@ -5,13 +5,15 @@ The first job that does not fit gets a shadow: a claim booked from its earliest 
 meanwhile has to fit beside it, so a smaller job overtakes only if it delays nobody (EASY backfill, on watts and nodes).
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from slurm_power.core.claim import Claim
-from slurm_power.core.diagnosis import Start, earliest_in
+from slurm_power.core.diagnosis import Forecast, Start
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.placement import Placer, roomiest
 from slurm_power.core.request import Request
+from slurm_power.core.window import FOREVER
 
 SHADOW = "shadow:"
 """What the id of a shadow begins with; the job's own id follows."""
@@ -61,28 +63,26 @@ def order(queue: list[Waiting], now: int) -> list[Waiting]:
     )
 
 
-def shadow(request: Request, ledger: Ledger) -> Claim | None:
-    """The claim to book for the head of the queue; None where no start can be told."""
-    start = earliest(request, ledger)
+def shadow(request: Request, ledger: Ledger, keep: Iterable[str] = ()) -> Claim | None:
+    """The claim to book for the head of the queue; None where no start can be told.
+
+    `keep` are the zones of its shadow before this one: they are looked at again, so that its start does not recede
+    because other zones have more room today.
+    """
+    start = earliest(request, ledger, keep)
     if start is None:
         return None
     claim = request.claim(start.placement.charges, start.at, start.placement.share_milli)
-    return Claim(
-        id=SHADOW + request.id,
-        charges=claim.charges,
-        window=claim.window,
-        group=claim.group,
-        tier=claim.tier,
-        share_milli=claim.share_milli,
-    )
+    return replace(claim, id=SHADOW + request.id, tentative=True)
 
 
-def earliest(request: Request, ledger: Ledger) -> Start | None:
+def earliest(request: Request, ledger: Ledger, keep: Iterable[str] = ()) -> Start | None:
     """When and where the request could start, over one zone or several."""
     placer = Placer(request, ledger, request.window(ledger.now))
-    zones = roomiest(placer, _SHADOW_ZONES, any_nodes=True)
-    starts = [start for zone in zones if (start := earliest_in(request, ledger, zone)) is not None]
-    best = min(starts, key=lambda s: (s.at, s.placement.charges[0].zone), default=None)
+    known = (zone for zone in keep if zone in ledger.nodes)
+    near = roomiest(placer, _SHADOW_ZONES // 2, any_nodes=False)
+    zones = list(dict.fromkeys([*known, *near, *roomiest(placer, _SHADOW_ZONES // 2, any_nodes=True)]))
+    best = Forecast(request, ledger).first(zones)
     return best if best is not None else _earliest_spread(request, ledger, zones)
 
 
@@ -90,13 +90,15 @@ def _earliest_spread(request: Request, ledger: Ledger, zones: list[str]) -> Star
     """For a job over several zones: the first end of a claim in them at which it finds its place, by bisection."""
     if request.ask.nodes < 2 or request.ask.copies > 1:
         return None
-    ends = sorted({max(end, ledger.now + 1) for zone in zones for end, _, _ in ledger.meters[zone].ends()})
-    instants = [max(ledger.now + 1, request.not_before), *(end for end in ends if end > request.not_before)]
+    narrowed = replace(request, zones=frozenset(zones) if request.zones is None else request.zones & frozenset(zones))
+    first = max(ledger.now + 1, request.not_before)
+    ends = {claim.window.end for zone in zones for claim in ledger.claims_in(zone)}
+    instants = [first, *sorted(end for end in ends if first < end < FOREVER)]
     low, high = 0, len(instants)
     found: Start | None = None
     while low < high:
         middle = (low + high) // 2
-        placement = Placer(request, ledger, request.window(instants[middle])).place()
+        placement = Placer(narrowed, ledger, request.window(instants[middle])).place()
         if placement is None:
             low = middle + 1
         else:

@@ -47,7 +47,8 @@ _TEXT: Mapping[Code, str] = {
     Code.COOLING_POWER: "cooling loop {subject} is short of capacity: asked {asked}, free {free}, short by {short}",
     Code.COOLING_BURST: "cooling loop {subject} could not carry the bursts: asked {asked} at most, free {free}, "
     "short by {short}",
-    Code.HEADROOM: "zone {subject} has less headroom than the job's floor: asked {asked}, free {free}, short by {short}",
+    Code.HEADROOM: "zone {subject} has less headroom than the job's floor: asked {asked}, free {free}, "
+    "short by {short}",
     Code.NODES: "zone {subject} has the watts, but not enough free nodes: {detail}",
     Code.CLOSED: "zone {subject} admits nothing now: {detail}",
     Code.QUEUE: "zone {subject} is kept for job {detail}, which waits longer",

@@ -1,67 +1,92 @@
 """An index of zones by room, so that best fit does not look at every zone.
 
-Zones are filed in drawers: by pool (partition), lane and how many whole nodes are free. Within a drawer they lie in
-order of room; keys are single integers, room × n + rank, so that a binary search in a plain list is all it takes and
-ties fall by name.
+Zones are filed in drawers: by section (all zones of a partition, or those of them under the same wide feeds), lane, and
+how much of their nodes is free. Within a drawer they lie in order of room; keys are single integers, room × n + rank,
+so that a binary search in a plain list is all it takes and ties fall by name.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heapreplace
+from typing import NamedTuple
 
-from slurm_power.core.topology import Lane, Topology
+from slurm_power.core.nodes import FreeClass
+from slurm_power.core.topology import Lane
 
-Drawer = tuple[str, Lane, int]
-"""(pool, lane, free class)"""
+
+class Section(NamedTuple):
+    """A set of zones to choose from: a partition's, or with `bay` those of them under the same wide feeds."""
+
+    pool: str
+    bay: int | None = None
+
+
+class _Drawer(NamedTuple):
+    section: Section
+    lane: Lane
+    free: FreeClass
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Which drawers to open: those of a pool and lanes, with at least a free class."""
+    """Which drawers to open: those of some sections and lanes, with at least so much free."""
 
-    pool: str
+    sections: Sequence[Section]
     lanes: tuple[Lane, ...]
-    free_class: int
+    free: FreeClass
 
 
 class RoomIndex:
-    """Zones by room. `put` files a zone anew; the searches yield zone names."""
+    """Zones by room. `put` files a zone anew; the searches yield zone names.
 
-    def __init__(self, topology: Topology, pools: Mapping[str, Iterable[str]]) -> None:
-        self.pools = {pool: tuple(sorted(zones)) for pool, zones in pools.items()}
-        self._names = sorted(topology.zones)
+    `sections` says for each zone in which sections it is filed, `lanes` its lane.
+    """
+
+    def __init__(self, sections: Mapping[str, Sequence[Section]], lanes: Mapping[str, Lane]) -> None:
+        self._names = sorted(lanes)
         self._rank = {name: rank for rank, name in enumerate(self._names)}
         self._base = len(self._names) + 1
-        self._lanes = {name: zone.lane for name, zone in topology.zones.items()}
-        self._pools_of: dict[str, list[str]] = {name: [] for name in self._names}
-        for pool, zones in self.pools.items():
-            for zone in zones:
-                self._pools_of[zone].append(pool)
-        self._drawers: dict[Drawer, list[int]] = {}
-        self._by_pool: dict[str, list[Drawer]] = {pool: [] for pool in self.pools}
-        self._where: dict[str, tuple[int, int]] = {}
+        self._lanes = lanes
+        self._sections = sections
+        self._drawers: dict[_Drawer, list[int]] = {}
+        self._of_section: dict[Section, list[tuple[Lane, FreeClass, list[int]]]] = {}
+        self._where: dict[str, tuple[int, FreeClass]] = {}
 
-    def put(self, zone: str, room_w: int, free_class: int) -> None:
-        """File a zone under its present room, in W, and free class."""
+    def put(self, zone: str, room_w: int, free: FreeClass) -> None:
+        """File a zone under its present room, in W, and class."""
         key = room_w * self._base + self._rank[zone]
         before = self._where.get(zone)
-        if before == (key, free_class):
+        if before == (key, free):
             return
-        self._where[zone] = (key, free_class)
+        self._where[zone] = (key, free)
         lane = self._lanes[zone]
-        for pool in self._pools_of[zone]:
+        for section in self._sections[zone]:
             if before is not None:
-                keys = self._drawers[pool, lane, before[1]]
+                keys = self._drawers[_Drawer(section, lane, before[1])]
                 del keys[bisect_left(keys, before[0])]
-            insort(self._drawer((pool, lane, free_class)), key)
+            insort(self._drawer(_Drawer(section, lane, free)), key)
+
+    def filed(self) -> dict[str, tuple[int, FreeClass]]:
+        """Zone → room and class under which it is filed; each is in its drawers and in no other."""
+        found: dict[str, tuple[int, FreeClass]] = {}
+        for drawer, keys in self._drawers.items():
+            if keys != sorted(set(keys)):
+                raise ValueError(f"drawer {drawer} is out of order")
+            for key in keys:
+                zone, room_w = self._name(key)
+                if self._where[zone] != (key, drawer.free) or drawer.section not in self._sections[zone]:
+                    raise ValueError(f"zone {zone} lies in drawer {drawer} by mistake")
+                found[zone] = (room_w, drawer.free)
+        return found
 
     def tightest_first(self, search: Search, need_w: int) -> Iterator[tuple[str, int]]:
         """(zone, room) with room ≥ `need_w`, the smallest room first."""
+        least = need_w * self._base
         heap = []
         for keys in self._open(search):
-            at = bisect_left(keys, need_w * self._base)
-            if at < len(keys):
+            if keys and keys[-1] >= least:
+                at = bisect_left(keys, least)
                 heap.append((keys[at], at, keys))
         heapify(heap)
         while heap:
@@ -74,7 +99,8 @@ class RoomIndex:
 
     def roomiest_first(self, search: Search, need_w: int) -> Iterator[tuple[str, int]]:
         """(zone, room) with room ≥ `need_w`, the largest room first, equal rooms by name."""
-        heap = [self._level(keys, len(keys)) for keys in self._open(search) if keys]
+        least = need_w * self._base
+        heap = [self._level(keys, len(keys)) for keys in self._open(search) if keys and keys[-1] >= least]
         heapify(heap)
         while heap:
             negative_room, key, at, low, high, keys = heap[0]
@@ -95,17 +121,18 @@ class RoomIndex:
         return -room, keys[low], low, low, high, keys
 
     def _open(self, search: Search) -> Iterator[list[int]]:
-        for drawer in self._by_pool[search.pool]:
-            if drawer[2] >= search.free_class and drawer[1] in search.lanes:
-                yield self._drawers[drawer]
+        for section in search.sections:
+            for lane, free, keys in self._of_section.get(section, ()):
+                if lane in search.lanes and free.covers(search.free):
+                    yield keys
 
     def _name(self, key: int) -> tuple[str, int]:
         room, rank = divmod(key, self._base)
         return self._names[rank], room
 
-    def _drawer(self, drawer: Drawer) -> list[int]:
+    def _drawer(self, drawer: _Drawer) -> list[int]:
         keys = self._drawers.get(drawer)
         if keys is None:
             keys = self._drawers[drawer] = []
-            self._by_pool[drawer[0]].append(drawer)
+            self._of_section.setdefault(drawer.section, []).append((drawer.lane, drawer.free, keys))
         return keys
