@@ -1,0 +1,1 @@
+"""Slurm, the database, the sockets and the clock: what implements the ports."""

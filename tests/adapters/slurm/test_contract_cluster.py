@@ -33,6 +33,9 @@ class ClusterLab:
     def clear(self) -> None:
         for job_id in self.submitted:
             self.runner.run("scancel", str(job_id), check=False)
+        deadline = time.monotonic() + 30
+        while any(found.used for found in self.slurm.licenses()) and time.monotonic() < deadline:
+            time.sleep(0.2)
 
     def _sbatch(self, *options: str) -> int:
         common = ("--parsable", "-H", "--requeue", "-D", "/", "-o", "/dev/null", "-n1")
