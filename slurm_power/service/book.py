@@ -58,6 +58,8 @@ class Entry:
     """It was changed in Slurm; what it asks is to be read anew."""
     stale: bool = False
     """To be looked at again although Slurm shows nothing new of it."""
+    by_user: bool = False
+    """Its user has set or lifted a hold, so that its admission record does not say who holds it."""
     stored: bool = False
     """Whether the database has a row of it."""
     note: str = ""
@@ -130,7 +132,7 @@ class Book:
         return waiting if array.throttle is None else max(0, min(waiting, array.throttle - len(active)))
 
     def split(self, parent: Entry, task: int, now: int, state: State) -> Entry:
-        """An entry for one task of an array that Slurm keeps apart from the pending rest by now; held as the rest is."""
+        """An entry for one task of an array that Slurm keeps apart from the rest by now; held as the rest is."""
         key = f"{parent.token}.{task}"
         entry = Entry(key, parent.token, state, now, parent.touched, parent.uid, hold=parent.hold)
         if parent.ask is not None:
@@ -260,10 +262,10 @@ class Book:
     def save(self, entry: Entry) -> None:
         """Keep who holds the job, which Slurm cannot tell us after a restart; all else is in Slurm's own record of it.
 
-        An array is kept once, under its token; a task only if its user holds it.
+        An array is kept once, under its token; a task only if its user holds it, or has lifted his hold.
         """
         ask = entry.ask
-        users = entry.hold in (HoldKind.USER, HoldKind.BOTH)
+        users = entry.by_user or entry.hold in (HoldKind.USER, HoldKind.BOTH)
         if ask is None or entry.hold is None or not (entry.key == entry.token or users):
             if entry.stored:
                 entry.stored = False

@@ -5,6 +5,7 @@ later than that is left for the next one.
 """
 
 from collections.abc import Iterator, Sequence
+
 from slurm_power.core.lifecycle import State
 from slurm_power.core.record import find_record
 from slurm_power.ports import HoldKind, JobRecord, JobState
@@ -72,9 +73,8 @@ class Observer:
             return known is not None
         if known.record != record or known.dirty or known.stale or record.array_tasks or known.state is State.BINDING:
             return False
-        ask = known.ask
-        parked = known.state is State.PARKED and ask is not None and 0 < ask.request.not_before
-        return not (parked and ask is not None and ask.request.not_before <= self.desk.ledger.now)
+        time = known.ask.request.not_before if known.ask is not None and known.state is State.PARKED else 0
+        return not time or time > self.desk.ledger.now
 
     def _take_in(self, key: str, record: JobRecord) -> None:
         known = self.desk.book.get(key)
