@@ -23,7 +23,7 @@ _NODES = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 _GPUS = re.compile(r"(?:[A-Za-z][\w.-]*:)?\d{1,9}(?:,(?:[A-Za-z][\w.-]*:)\d{1,9})*")
 
 
-@click.command("check")
+@click.command("check", short_help="Would such a job fit?")
 @click.option("--comment", help="As for sbatch: power:est=18.5kW,max=24kW.")
 @click.option("-p", "--partition", help="Partition; else the default one.")
 @click.option("-N", "--nodes", metavar="MIN[-MAX]", help="Nodes.")
@@ -55,7 +55,7 @@ def check(context: click.Context, /, output: Output, link: Link, **options: Any)
 
 
 def exit_code(found: Mapping[str, Any]) -> int:
-    """What the command ends with: a request that cannot be read is a mistake of the caller's, not a `never`."""
+    """What the command ends with; a comment that cannot be read is the caller's mistake, not a `never`."""
     misread = any(reason["code"] == Code.ENVELOPE for reason in found["reasons"])
     return USAGE if misread else _EXIT[found["verdict"]]
 

@@ -43,7 +43,7 @@ SITE = Columns(
 _FILE = click.argument("file", required=False, type=click.Path(path_type=Path))
 
 
-@click.group("config")
+@click.group("config", short_help="Check, show and explain the site file.")
 def config() -> None:
     """The site file: $SLURM_POWER_CONF, else /etc/slurm/slurm_power.yaml."""
 
@@ -54,7 +54,7 @@ def config() -> None:
 @output_options(FINDINGS)
 @click.pass_context
 def check(context: click.Context, /, file: Path | None, slurm: bool, output: Output) -> None:
-    """Print every problem of a site file with its line; exit code 2 if there is one. Warnings do not count."""
+    """Print every problem of a site file with its line; exit code 2 if there is one. Warnings are none."""
     found: list[Row] = []
     site = None
     try:

@@ -1,4 +1,4 @@
-"""Tables for people, drawn by rich: no boxes; colours and the terminal's width only where there is a terminal."""
+"""Tables for people, drawn by rich: no boxes; colours and limits of width only where there is a terminal."""
 
 import sys
 
@@ -17,7 +17,7 @@ _BEYOND = 100_000
 
 
 def draw(table: Table, header: bool) -> str:
-    """The table as text. Where the terminal is too narrow sentences are broken; numbers and names never are."""
+    """The table as text. On a narrow terminal sentences are broken over lines; numbers and names never are."""
     drawing = Drawing(
         box=None, pad_edge=False, padding=(0, _GAP, 0, 0), show_header=header, header_style="bold"
     )

@@ -17,7 +17,7 @@ def _jobs(context: click.Context, _parameter: click.Parameter, incomplete: str) 
     return [CompletionItem(name) for name in complete(context, "jobs", "jobs", "job", incomplete)]
 
 
-@click.command("explain")
+@click.command("explain", short_help="Why a job waits, and what would help.")
 @click.argument("job", shell_complete=_jobs)
 @output_options(COLUMNS, iterate=True)
 @link_options

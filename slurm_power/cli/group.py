@@ -1,4 +1,4 @@
-"""The frame of our commands: subcommands loaded when called, and the one place that turns errors into exit codes."""
+"""The frame of our commands: subcommands loaded when called; the one place where errors become exit codes."""
 
 import os
 import sys
@@ -59,9 +59,10 @@ class PowerGroup(click.Group):
             _leave_stdout()
             raise click.exceptions.Exit(PIPE_CLOSED) from None
         except OSError as error:
-            # what files and sockets may do is told as a PowerError; this is our own output that cannot be written
+            # no file is named where it is our own output that cannot be written
             _leave_stdout()
-            click.echo(f"{ctx.command_path}: cannot write: {error.strerror or error}", err=True)
+            what = f"{error.filename}: " if error.filename else "cannot write: "
+            click.echo(f"{ctx.command_path}: {what}{error.strerror or error}", err=True)
             raise click.exceptions.Exit(1) from error
         except KeyboardInterrupt:
             raise click.exceptions.Exit(INTERRUPTED) from None

@@ -28,7 +28,7 @@ STALE_S = 60
 """After so long without a good round the daemon's picture of Slurm is old."""
 
 
-@click.command("health")
+@click.command("health", short_help="How the daemon is doing.")
 @output_options(COLUMNS, iterate=True)
 @link_options
 @click.pass_context

@@ -33,7 +33,7 @@ COLUMNS = Columns(
 _SHOWN = ("job", "user", "account", "name", "state", "tier", "class", "zones", "est", "max", "note")
 
 
-@click.command("jobs")
+@click.command("jobs", short_help="Jobs and their watts.")
 @click.option("-u", "--user", help="Jobs of this user, a name or a uid.")
 @click.option("--me", is_flag=True, help="My jobs.")
 @click.option("-t", "--states", metavar="STATE,…", help=f"Jobs in these states: {', '.join(State)}.")

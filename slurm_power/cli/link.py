@@ -13,6 +13,7 @@ from slurm_power.core.errors import ConfigError, PowerError, UsageError
 
 SOCKET_VARIABLE = "SLURM_POWER_SOCKET"
 PATIENCE_S = 10.0
+_SCHEMA = 1
 _COMPLETION_S = 1.0
 
 
@@ -29,7 +30,11 @@ class Link:
 
         Raises DaemonUnreachable, UsageError or PowerError.
         """
-        return ask(self._path(), {"v": 1, "op": op, **fields}, self.timeout_s or patience_s)
+        answer = ask(self._path(), {"v": 1, "op": op, **fields}, self.timeout_s or patience_s)
+        if answer.get("schema") != _SCHEMA:
+            known = f"its answers are of schema {answer.get('schema')}, this command knows {_SCHEMA}"
+            raise PowerError(f"the daemon is of another version: {known}")
+        return answer
 
     def _path(self) -> Path:
         if self.socket is not None:

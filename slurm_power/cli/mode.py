@@ -16,15 +16,20 @@ _PATIENCE_S = 120.0
 """To release every held job of a large site takes a while."""
 
 
-@click.command("mode")
-@click.argument("wanted", metavar="[observe|advise|enforce]", type=click.Choice(list(Mode)), required=False)
+@click.command("mode", short_help="Show or change the mode; observe is the panic switch.")
+@click.argument(
+    "wanted",
+    metavar="[observe|advise|enforce]",
+    type=click.Choice([mode.value for mode in Mode]),
+    required=False,
+)
 @output_options(COLUMNS)
 @link_options
 def mode(wanted: str | None, output: Output, link: Link) -> None:
     """Show the mode, or change it: observe only records, advise tells users too, enforce acts.
 
-    `spower mode observe` is the panic switch: it releases every power hold, and only those. A change is for root and
-    SlurmUser; it holds over restarts of the daemon.
+    `spower mode observe` is the panic switch: it releases every power hold, and only those. A change is for
+    root and SlurmUser; it holds over restarts of the daemon.
     """
     if wanted is None:
         output.show(lambda: _present(link.ask("mode"), ""))

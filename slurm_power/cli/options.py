@@ -15,7 +15,7 @@ _LEAST_INTERVAL_S = 0.1
 
 
 def output_options(columns: Columns, *, iterate: bool = False) -> Decorator:
-    """Gives a command `-h`, `-o`, `--json`, `-P` and perhaps `-i`; it is called with an `output` made of them."""
+    """Gives a command `-h`, `-o`, `--json`, `-P` and perhaps `-i`; it is called with one `output` of them."""
 
     def chosen(
         _context: click.Context, _option: click.Parameter, value: str | None

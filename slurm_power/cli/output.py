@@ -59,7 +59,8 @@ class Output:
             return _drawn(Table(columns, answer.record.rows), header)
         lines = [*answer.lead, *(answer.notes if header else ())]
         blocks = ["".join(f"{plain(line)}\n" for line in lines)] if lines else []
-        return "\n".join([*blocks, *(_drawn(part, header) for part in answer.parts)])
+        blocks += [_drawn(part, header) for part in answer.parts]
+        return ("\n" if header else "").join(blocks)
 
 
 def _ask_again(ask: Callable[[], Answer], every_s: float) -> Answer:

@@ -31,7 +31,7 @@ def _version(_context: click.Context, _option: click.Parameter, value: str | Non
     return int(match[1]), int(match[2]), int(match[3] or 0)
 
 
-@click.group("render")
+@click.group("render", short_help="Slurm's own configuration for the site file.")
 def render() -> None:
     """Print what Slurm's own configuration needs for the site file; nothing is changed."""
 
@@ -55,7 +55,7 @@ def render() -> None:
 def slurm(
     file: Path | None, running: bool, version: Version | None, lua_dir: PurePosixPath, as_json: bool
 ) -> None:
-    """Print lines for slurm.conf, each explained, and as comments the sacctmgr commands for the tiers' QOS."""
+    """Print lines for slurm.conf, each explained; as comments the sacctmgr commands for the tiers' QOS."""
     site = load_site(file)
     nodes: Sequence[NodeRecord] = ()
     licences = ""
@@ -91,7 +91,7 @@ def sacctmgr(file: Path | None, as_json: bool) -> None:
 
 
 def own_licences(records: Sequence[LicenseRecord]) -> str:
-    """The site's own licences as slurm.conf lists them: not ours, not remote ones, no layers of other resources."""
+    """The site's own licences as slurm.conf lists them: not ours, not remote ones, no layers."""
     own = [record for record in records if not record.name.startswith(PREFIX)]
     return ",".join(f"{record.name}:{record.total}" for record in own if not set("@(") & set(record.name))
 

@@ -1,4 +1,4 @@
-"""`spower report`: what was decided, how often and why; with --would, what a mode that does not act held back."""
+"""`spower report`: what was decided, how often and why; with --would, what was not done in other modes."""
 
 import pwd
 import time
@@ -30,7 +30,7 @@ _COUNTS = Columns(text("action", "name"), count("times"))
 _LINES = 1_000
 
 
-@click.command("report")
+@click.command("report", short_help="What was decided, how often and why.")
 @click.option("--would", is_flag=True, help="Only what enforce would have done while the mode did not act.")
 @click.option(
     "-S", "--since", metavar="TIME", help="From this time on: 2026-04-20T18:00:00Z, now-2hours, today, 24h."

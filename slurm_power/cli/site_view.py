@@ -1,4 +1,4 @@
-"""The effective site as data for JSON, and as YAML for people: limits resolved, defaults filled in, no password."""
+"""The effective site as data for JSON and as YAML for people: limits resolved, defaults filled in."""
 
 from collections.abc import Mapping
 from dataclasses import asdict

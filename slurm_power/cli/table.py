@@ -69,7 +69,7 @@ class Columns:
         self._by_name = {name: column for column in columns for name in (column.key, column.name)}
 
     def pick(self, names: Iterable[str]) -> tuple[Column, ...]:
-        """The columns of these names; `all` stands for every one. Raises UsageError."""
+        """The columns of these names, each once; `all` stands for every one. Raises UsageError."""
         chosen: list[Column] = []
         for name in names:
             word = name.strip().lower()
@@ -80,7 +80,7 @@ class Columns:
             else:
                 known = ", ".join(column.name for column in self.all)
                 raise UsageError(f"there is no column '{name.strip()}'; there are {known}, and all")
-        return tuple(chosen)
+        return tuple(dict.fromkeys(chosen))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +96,9 @@ class Table:
 class Answer:
     """All that a command has to say, for every form of output.
 
-    data: the JSON answer. record: one table of everything, for parsable output and for columns that the user chose.
-    For people: `lead` are lines that come first, `notes` lines after them that --noheader leaves out, `parts` tables.
+    data: the JSON answer.
+    record: one table of everything, for parsable output and for columns that the user chose.
+    lead, notes, parts: for people, lines that come first, lines that --noheader leaves out, and tables.
     """
 
     data: Mapping[str, Any]

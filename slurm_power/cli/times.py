@@ -11,7 +11,7 @@ _AGO = re.compile(r"now\s*-\s*(.+)", re.ASCII | re.IGNORECASE)
 
 
 def parse_past(text: str, now: int, zone: tzinfo) -> int:
-    """An instant: ISO 8601, `now-2hours`, `today`, or a duration such as `24h` for so long ago. Raises UsageError."""
+    """An instant: ISO 8601, `now-2hours`, `today`, or `24h` for so long ago. Raises UsageError."""
     words = text.strip()
     if words.lower() in ("today", "midnight"):
         return int(datetime.fromtimestamp(now, zone).replace(hour=0, minute=0, second=0).timestamp())

@@ -61,7 +61,7 @@ def _names(context: click.Context, _parameter: click.Parameter, incomplete: str)
     return [CompletionItem(name) for name in complete(context, "zones", "zones", "name", incomplete)]
 
 
-@click.command("zones")
+@click.command("zones", short_help="Watts of zones and feeds.")
 @click.argument("names", nargs=-1, metavar="[HOSTLIST]...", shell_complete=_names)
 @output_options(COLUMNS, iterate=True)
 @link_options
@@ -84,7 +84,7 @@ def zones(names: Sequence[str], output: Output, link: Link) -> None:
 
 
 def select(found: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any]:
-    """The answer about these zones and the feeds above them, and about feeds that are named. Raises UsageError."""
+    """The answer about these zones, the feeds above them, and feeds that are named. Raises UsageError."""
     if not names:
         return found
     known = [row["name"] for row in (*found["zones"], *found["feeds"])]

@@ -1,0 +1,66 @@
+"""etc/completion, in a real bash."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.cli.conftest import Scene
+
+SCRIPT = Path(__file__).parents[2] / "etc" / "completion" / "spower.bash"
+_COMPLETE = """\
+source "$1"
+compopt() { echo "option $2"; }
+shift
+COMP_WORDS=("$@")
+COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+_spower "$1"
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+def completed(scene: Scene, directory: Path, *words: str) -> list[str]:
+    """What bash offers for the last word."""
+    program = directory / "spower"
+    program.write_text(
+        f'#!/bin/sh\\nexec {sys.executable} -m slurm_power.cli.spower "$@"\\n'.replace("\\n", "\n")
+    )
+    program.chmod(0o755)
+    done = subprocess.run(
+        ["bash", "-c", _COMPLETE, "bash", str(SCRIPT), str(program), *words],
+        env={**os.environ, "SLURM_POWER_SOCKET": str(scene.stage.socket)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stderr == ""
+    return done.stdout.split("\n")[:-1]
+
+
+def test_commands(scene: Scene, tmp_path: Path) -> None:
+    assert completed(scene, tmp_path, "") == [
+        "zones", "jobs", "explain", "check", "report", "health", "mode", "config", "render", "sandbox",
+    ]  # fmt: skip
+    assert completed(scene, tmp_path, "re") == ["report", "render"]
+
+
+def test_zones_are_those_of_the_daemon(scene: Scene, tmp_path: Path) -> None:
+    assert completed(scene, tmp_path, "zones", "rack0") == ["rack01", "rack02", "rack03"]
+
+
+def test_jobs_are_those_of_the_daemon(scene: Scene, tmp_path: Path) -> None:
+    assert completed(scene, tmp_path, "explain", "") == list(scene.jobs.values())
+
+
+def test_modes_and_options(scene: Scene, tmp_path: Path) -> None:
+    assert completed(scene, tmp_path, "mode", "") == ["observe", "advise", "enforce"]
+    assert "--parsable2" in completed(scene, tmp_path, "zones", "--p")
+
+
+def test_files(scene: Scene, tmp_path: Path) -> None:
+    assert "option default" in completed(scene, tmp_path, "config", "check", "/et")
+
+
+def test_without_a_daemon_nothing_is_offered(scene: Scene, tmp_path: Path) -> None:
+    assert completed(scene, tmp_path, "explain", "--socket", "/nowhere", "") == [""]

@@ -1,0 +1,171 @@
+"""docs/json against real answers: each is valid, and each of its fields is described."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+
+from slurm_power.core.lifecycle import State
+from slurm_power.core.policy import Mode
+from slurm_power.core.reasons import Code, Cure
+from slurm_power.core.topology import FeedKind, Lane, Redundancy
+from tests.cli.conftest import Scene, run
+from tests.cli.stage import SITE, Stage
+
+DIRECTORY = Path(__file__).parents[2] / "docs" / "json"
+SCHEMAS = {path.name: json.loads(path.read_text()) for path in sorted(DIRECTORY.glob("*.schema.json"))}
+
+
+def strict(schema: Any) -> Any:
+    """The same, where a field that is not described is an error."""
+    if isinstance(schema, list):
+        return [strict(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = (
+        {"additionalProperties": False} if schema.get("type") == "object" and "properties" in schema else {}
+    )
+    return {**closed, **{key: strict(value) for key, value in schema.items()}}
+
+
+def faults(name: str, answer: object) -> list[str]:
+    """What is wrong with an answer."""
+    resources = [(file, Resource.from_contents(strict(schema))) for file, schema in SCHEMAS.items()]
+    registry: Registry[Any] = Registry().with_resources(resources)
+    validator = Draft202012Validator(strict(SCHEMAS[f"{name}.schema.json"]), registry=registry)
+    return [
+        f"{'/'.join(map(str, error.absolute_path))}: {error.message}"
+        for error in validator.iter_errors(answer)
+    ]
+
+
+@pytest.mark.parametrize("file", SCHEMAS)
+def test_schemas_are_schemas(file: str) -> None:
+    Draft202012Validator.check_schema(SCHEMAS[file])
+    assert SCHEMAS[file]["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+ANSWERS = [
+    ("zones", ["zones"]),
+    ("zones", ["zones", "rack02"]),
+    ("jobs", ["jobs"]),
+    ("explain", ["explain", "{runs}"]),
+    ("explain", ["explain", "{waits}"]),
+    ("explain", ["explain", "{held}"]),
+    ("check", ["check", "--comment", "power:est=5kW"]),
+    ("check", ["check", "--comment", "power:est=24kW,zones=rack01", "-q", "gold"]),
+    ("check", ["check", "--comment", "power:est=28kW"]),
+    ("check", ["check", "--comment", "power:est=?"]),
+    ("check", ["check", "--comment", "power:class=overnight,est=1kW"]),
+    ("check", ["check", "-w", "elsewhere"]),
+    ("report", ["report"]),
+    ("report", ["report", "--would"]),
+    ("mode", ["mode"]),
+    ("health", ["health"]),
+]
+
+
+@pytest.mark.parametrize(("name", "words"), ANSWERS)
+def test_answers_of_the_daemon(scene: Scene, name: str, words: list[str]) -> None:
+    answer = json.loads(scene.spower(*(word.format(**scene.jobs) for word in words), "--json").stdout)
+    assert faults(name, answer) == []
+
+
+def test_answers_in_the_modes_that_do_not_act(stage: Stage) -> None:
+    socket = ("--json", "--socket", str(stage.socket))
+    assert faults("mode", json.loads(run("mode", "observe", *socket).stdout)) == []
+    job = stage.sbatch("power:est=24kW,zones=rack01")
+    stage.sbatch("power:est=900kW")
+    stage.round()
+    for name, *words in (("report", "--would"), ("explain", str(job)), ("jobs",), ("zones",)):
+        assert faults(name, json.loads(run(name, *words, *socket).stdout)) == []
+
+
+LOCAL = [
+    ("config-check", ["config", "check"]),
+    ("config-show", ["config", "show"]),
+    ("render-slurm", ["render", "slurm"]),
+    ("render-sacctmgr", ["render", "sacctmgr"]),
+]
+
+
+@pytest.mark.parametrize(("name", "words"), LOCAL)
+@pytest.mark.parametrize("text", [SITE, SITE.replace("limit: 62kW", "limit: 20kW"), None])
+def test_answers_about_site_files(tmp_path: Path, name: str, words: list[str], text: str | None) -> None:
+    path = tmp_path / "site.yaml"
+    example = Path(__file__).parents[2] / "etc" / "slurm_power.yaml"
+    path.write_text(example.read_text() if text is None else text)
+    assert faults(name, json.loads(run(*words, str(path), "--json").stdout)) == []
+
+
+def test_answers_about_a_bad_site_file(tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text("zones: {r: {nodes: a}}\nmode: what\n")
+    for where in (path, tmp_path / "none"):
+        answer = json.loads(run("config", "check", str(where), "--json").stdout)
+        assert answer["ok"] is False
+        assert faults("config-check", answer) == []
+
+
+def test_the_reference() -> None:
+    assert faults("config-reference", json.loads(run("config", "reference", "--json").stdout)) == []
+
+
+def enumerated(name: str) -> set[str | None]:
+    return set(SCHEMAS["common.schema.json"]["$defs"][name]["enum"])
+
+
+def test_enumerations_are_those_of_the_code() -> None:
+    cures = SCHEMAS["common.schema.json"]["$defs"]["help"]["properties"]["cure"]["enum"]
+    assert enumerated("code") == set(map(str, Code))
+    assert set(cures) == set(map(str, Cure))
+    assert enumerated("state") == set(map(str, State))
+    assert enumerated("mode") == set(map(str, Mode))
+    assert enumerated("lane") == set(map(str, Lane))
+    assert enumerated("redundancy") == set(map(str, Redundancy))
+    assert enumerated("feed_kind") == set(map(str, FeedKind))
+
+
+BINDING = {
+    (
+        "zones",
+        "zones",
+    ): "name limit_w usable_w baseline_w committed_w reserved_w measured_w headroom_w lane thermal stale",
+    ("zones", "feeds"): "name side limit_w committed_w headroom_w",
+    ("explain", ""): "job_id verdict tier power_class zones est_w max_w reasons earliest_start helps",
+}
+
+
+@pytest.mark.parametrize("place", BINDING)
+def test_fields_that_others_rely_on_are_required(place: tuple[str, str]) -> None:
+    name, part = place
+    schema = SCHEMAS[f"{name}.schema.json"]
+    found = schema["properties"][part]["items"] if part else schema
+    assert set(BINDING[place].split()) <= set(found["required"])
+
+
+def references(schema: object) -> Iterator[str]:
+    if isinstance(schema, dict):
+        if "$ref" in schema:
+            yield schema["$ref"]
+        for value in schema.values():
+            yield from references(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from references(value)
+
+
+def test_nothing_is_defined_in_vain() -> None:
+    used = {reference.rpartition("/")[2] for schema in SCHEMAS.values() for reference in references(schema)}
+    assert used == set(SCHEMAS["common.schema.json"]["$defs"])
+
+
+def test_a_field_that_nobody_described_is_found(scene: Scene) -> None:
+    answer = json.loads(scene.spower("jobs", "--json").stdout)
+    answer["jobs"][0]["surprise"] = 1
+    del answer["jobs"][1]["tier"]
+    assert len(faults("jobs", answer)) == 2
