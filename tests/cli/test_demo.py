@@ -201,9 +201,7 @@ def test_verdicts_are_read_from_what_sbatch_says(status: int, text: str, verdict
 
 
 @pytest.mark.parametrize(
-    "submission",
-    [one for one in story.ALL if one.expect is not Expect.REJECT and one.est_w],
-    ids=lambda one: one.name,
+    "submission", [one for one in story.ALL if one.expect is not Expect.REJECT and one.est_w], ids=lambda one: one.name
 )
 def test_the_demo_counts_a_job_as_it_was_submitted(submission: Submission) -> None:
     given = dict(option.removeprefix("-").partition("=")[::2] for option in submission.options)
