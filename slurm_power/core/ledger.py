@@ -60,8 +60,7 @@ class Ledger:
         self._booked: dict[str, Claim] = {}
         self._next_start = FOREVER
         self._classes = {name: class_of(nodes, 0) for name, nodes in self.nodes.items()}
-        self._rooms: dict[int, Rooms] = {}
-        self.rooms_for(1, 1)
+        self._rooms: dict[int, Rooms] = {0: Rooms(self.plan, self.meters, self._classes, 0)}
 
     # -- what is there ------------------------------------------------------------------------------------------
 
