@@ -79,7 +79,7 @@ def zones(names: Sequence[str], output: Output, link: Link) -> None:
     HEADROOM   usable − committed; below zero after a cut
     BURST      what may come on top of committed for a while
     """
-    wanted = expand(names)
+    wanted = expand(names) if names else ()
     output.show(lambda: present(select(link.ask("zones"), wanted)))
 
 

@@ -86,7 +86,7 @@ def test_hostlists_choose_zones_with_the_feeds_above_them(
     assert [row["name"] for row in found["feeds"]] == feeds
 
 
-@pytest.mark.parametrize("bad", ["rack[01-", "rack]", "rack[a-b]"])
+@pytest.mark.parametrize("bad", ["rack[01-", "rack]", "rack[a-b]", "", "rack[0-999999999]", "@all"])
 def test_a_hostlist_that_cannot_be_read(scene: Scene, bad: str) -> None:
     result = scene.spower("zones", bad)
     assert result.exit_code == 2

@@ -13,6 +13,9 @@ from slurm_power.core.lifecycle import State
 from slurm_power.core.policy import Mode
 from slurm_power.core.reasons import Code, Cure
 from slurm_power.core.topology import FeedKind, Lane, Redundancy
+from slurm_power.sandbox.parts import Part
+from slurm_power.sandbox.state import State as SandboxState
+from slurm_power.sandbox.state import User, save
 from tests.cli.conftest import Scene, run
 from tests.cli.stage import SITE, Stage
 
@@ -113,6 +116,20 @@ def test_answers_about_a_bad_site_file(tmp_path: Path) -> None:
 
 def test_the_reference() -> None:
     assert faults("config-reference", json.loads(run("config", "reference", "--json").stdout)) == []
+
+
+def test_the_state_of_a_sandbox(tmp_path: Path) -> None:
+    parts = {
+        name: Part(name, ("true",), "/log", "/log", {}, "/", node=name.startswith("gpu"))
+        for name in ("slurmctld", "gpu001")
+    }
+    user = User("alice", "research", ("gold", "bronze"), "bronze")
+    save(
+        SandboxState(tmp_path, "sandbox", slurm_version="22.05.8", complete=True, users=(user,), parts=parts)
+    )
+    answer = json.loads(run("sandbox", "status", "--dir", str(tmp_path), "--json").stdout)
+    assert answer["pids"] == {"slurmctld": None, "slurmd": {"gpu001": None}}
+    assert faults("sandbox-status", answer) == []
 
 
 def enumerated(name: str) -> set[str | None]:
