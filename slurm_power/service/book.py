@@ -131,10 +131,10 @@ class Book:
         waiting = array.tasks - len(active.intersection(task_ids(record.array_tasks)))
         return waiting if array.throttle is None else max(0, min(waiting, array.throttle - len(active)))
 
-    def split(self, parent: Entry, task: int, now: int, state: State) -> Entry:
+    def split(self, parent: Entry, task: tuple[int, int], now: int, state: State) -> Entry:
         """An entry for one task of an array that Slurm keeps apart from the rest by now; held as the rest is."""
-        key = f"{parent.token}.{task}"
-        entry = Entry(key, parent.token, state, now, parent.touched, parent.uid, hold=parent.hold)
+        key = f"{parent.token}.{task[1]}"
+        entry = Entry(key, parent.token, state, now, parent.touched, parent.uid, hold=parent.hold, task=task)
         if parent.ask is not None:
             entry.ask = replace(parent.ask, request=replace(parent.ask.request.with_copies(1), id=key))
         self.add(entry)

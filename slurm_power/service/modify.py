@@ -44,15 +44,18 @@ def modify(desk: Desk, uid: int, job: Mapping[str, object], rec: Mapping[str, ob
     else:
         reply = _change_of_admitted(desk, entry, job, rec, owner=owner)
     if reply is None and "priority" in job:
+        task = _task(rec)
+        if task is not None and entry.task is None and owner and not _releases(job):
+            entry = desk.book.split(entry, task, desk.now(), State.PARKED)
         reply = _priority(desk, entry, job, owner=owner)
     return reply or _ALLOW
 
 
 def _entry_of(desk: Desk, rec: Mapping[str, object]) -> Entry | None:
     record = find_record(str(rec.get("admin_comment") or ""))
-    task, array = rec.get("array_task_id"), rec.get("array_job_id")
-    if isinstance(task, int) and isinstance(array, int):
-        return desk.book.of_task(array, task) or _task_of(desk, record, task)
+    task = _task(rec)
+    if task is not None:
+        return desk.book.of_task(*task) or _task_of(desk, record, task)
     job_id = rec.get("job_id")
     entry = desk.book.of_job(job_id) if isinstance(job_id, int) else None
     if entry is None and record is not None:
@@ -60,12 +63,21 @@ def _entry_of(desk: Desk, rec: Mapping[str, object]) -> Entry | None:
     return entry
 
 
-def _task_of(desk: Desk, record: AdmissionRecord | None, task: int) -> Entry | None:
-    """Slurm has split this task off just now, to ask about it: what is decided is for this task alone."""
+def _task(rec: Mapping[str, object]) -> tuple[int, int] | None:
+    """The array's job id and the task, if the job is one task of an array."""
+    array, task = rec.get("array_job_id"), rec.get("array_task_id")
+    return (array, task) if isinstance(array, int) and isinstance(task, int) else None
+
+
+def _task_of(desk: Desk, record: AdmissionRecord | None, task: tuple[int, int]) -> Entry | None:
+    """Slurm has split this task off just now, to ask about it: what is decided is for this task alone.
+
+    While the rest of its array has a claim, that claim counts for the task too.
+    """
     parent = desk.book.get(record.token) if record is not None else None
-    if record is None or parent is None or parent.state not in (State.WAITING, State.PARKED):
+    if parent is None or parent.state not in (State.WAITING, State.PARKED):
         return parent
-    return desk.book.get(f"{record.token}.{task}") or desk.book.split(parent, task, desk.now(), parent.state)
+    return desk.book.split(parent, task, desk.now(), parent.state)
 
 
 def _unknown(desk: Desk, rec: Mapping[str, object], job: Mapping[str, object]) -> Reply:

@@ -115,8 +115,9 @@ class Observer:
         if entry is None:
             token = key.rpartition(".")[0] if record.array_task_id is not None and "." in key else key
             parent = desk.book.get(token)
-            if parent is not None and record.array_task_id is not None:
-                entry = desk.book.split(parent, record.array_task_id, desk.now(), State.FREE)
+            if parent is not None and record.array_job_id is not None and record.array_task_id is not None:
+                task = (record.array_job_id, record.array_task_id)
+                entry = desk.book.split(parent, task, desk.now(), State.FREE)
             else:
                 entry = Entry(key, token, State.FREE, desk.now(), 0.0, record.uid, record=record)
                 entry.hold = former.hold if former is not None else None

@@ -119,8 +119,7 @@ def _hold_strays(desk: Desk) -> Iterator[Plan | None]:
             continue
         if entry.state is State.DENIED:
             desk.book.move(entry, Event.WAIT)
-        if entry.hold is None or (entry.hold is HoldKind.USER and entry.state is State.WAITING):
-            entry.hold = HoldKind.POWER
+        entry.hold = HoldKind.BOTH if entry.hold in (HoldKind.USER, HoldKind.BOTH) else HoldKind.POWER
         desk.book.save(entry)
         yield _holding(entry, record)
 
@@ -136,6 +135,8 @@ def _overdue(desk: Desk) -> Iterator[Plan | None]:
         record = entry.record
         if record is None or record.state is not JobState.PENDING or record.held or record.array_tasks:
             continue
+        if entry.hold in (HoldKind.USER, HoldKind.BOTH):
+            continue  # its user has just held it, as the next snapshot will show
         since = max(entry.released or entry.created, record.eligible_time or 0)
         if now - since < grace_s or record.reason in _STARTING_REASONS:
             continue

@@ -304,6 +304,8 @@ class Cluster:
     def user_release(self, target: str) -> None:
         """`scontrol release`: the hook is asked once a record, tasks that are named are split off before."""
         for job in self._named_by(target):
+            if job.state is not JobState.PENDING:
+                continue
             answer = self.asks(job, job.uid, priority=4_294_967_295)
             if answer is None:
                 continue
@@ -320,8 +322,10 @@ class Cluster:
 
     def _named_by(self, target: str) -> list[JobRecord]:
         """Tasks that are split off here were held with the rest."""
+        before = {self.identity(job) for job in self.slurm.all_jobs()}
         found = self.slurm.user_names(target)
-        self.held_by_user |= {self.identity(job) for job in found if (self.root(job), None) in self.held_by_user}
+        held = {self.root(job) for job in found if (self.root(job), None) in self.held_by_user}
+        self.held_by_user |= {self.identity(job) for job in found if self.root(job) in held} - before
         return found
 
     def user_comments(self, job_id: int, spec: Spec) -> None:
