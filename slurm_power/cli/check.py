@@ -15,7 +15,7 @@ from slurm_power.core.reasons import Code
 from slurm_power.core.units import parse_slurm_duration_s
 
 COLUMNS = answer_columns(words("advice"))
-_FACTS = ("verdict", "tier", "class", "zones", "est", "max", "earliest", "advice")
+_FACTS = ("verdict", "tier", "power", "zones", "est", "max", "earliest", "advice")
 FITS_LATER, NEVER, USAGE = 3, 4, 2
 _EXIT = {"admit": 0, "hold": FITS_LATER, "reject": NEVER}
 _INFINITE = 4_294_967_295

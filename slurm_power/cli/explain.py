@@ -10,7 +10,7 @@ from slurm_power.cli.table import count, text, words
 from slurm_power.cli.verdicts import answer_columns, present
 
 COLUMNS = answer_columns(text("job"), count("job_id"), text("state"), words("note"))
-_FACTS = ("state", "verdict", "tier", "class", "zones", "est", "max", "earliest", "note")
+_FACTS = ("state", "verdict", "tier", "power", "zones", "est", "max", "earliest", "note")
 
 
 def _jobs(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -24,13 +24,13 @@ COLUMNS = Columns(
     text("state"),
     text("hold"),
     text("tier"),
-    text("class", "power_class"),
+    text("power", "power_class"),
     text("zones"),
     watts("est"),
     watts("max"),
     words("note"),
 )
-_SHOWN = ("job", "user", "account", "name", "state", "tier", "class", "zones", "est", "max", "note")
+_SHOWN = ("job", "user", "account", "name", "state", "tier", "power", "zones", "est", "max", "note")
 
 
 @click.command("jobs", short_help="Jobs and their watts.")

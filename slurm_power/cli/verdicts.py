@@ -44,7 +44,7 @@ def answer_columns(*own: Column) -> Columns:
         *own,
         text("verdict"),
         text("tier"),
-        text("class", "power_class"),
+        text("power", "power_class"),
         text("zones"),
         watts("est"),
         watts("max"),

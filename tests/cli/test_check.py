@@ -61,7 +61,7 @@ def test_check_shows_what_the_job_would_get(scene: Scene) -> None:
     assert found[2:] == [
         "verdict         admit",
         "tier            bronze",
-        "class           interruptible",
+        "power           interruptible",
         "zones           rack03",
         "est             5kW",
         "max             6.5kW",

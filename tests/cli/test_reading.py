@@ -120,7 +120,7 @@ def test_watts_are_integers_in_json(scene: Scene) -> None:
 
 def test_jobs_of_everybody(scene: Scene) -> None:
     header, *rows = lines(scene, "jobs")
-    assert " ".join(header.split()) == "JOB USER ACCOUNT NAME STATE TIER CLASS ZONES EST MAX NOTE"
+    assert " ".join(header.split()) == "JOB USER ACCOUNT NAME STATE TIER POWER ZONES EST MAX NOTE"
     runs, waits, held = (row.split() for row in rows)
     assert runs == [
         scene.jobs["runs"],
