@@ -1,8 +1,8 @@
 """The control socket: what the commands ask. The peer's uid, as the kernel tells it, is the identity."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from slurm_power.adapters.lines import encode_result
 from slurm_power.adapters.lines_server import Peer
@@ -15,6 +15,8 @@ from slurm_power.service import views
 from slurm_power.service.desk import Desk
 from slurm_power.service.facts import from_hook
 
+_BREATH = 50
+Item = TypeVar("Item")
 Verb = Callable[[Peer, Mapping[str, Any]], Awaitable[dict[str, object]]]
 
 
@@ -49,14 +51,20 @@ class ControlHandler:
         verb = self._verbs.get(str(request.get("op")))
         if verb is None:
             raise UsageError(f"unknown op {request.get('op')!r}; known: {', '.join(self._verbs)}")
-        return encode_result(await verb(peer, request))
+        answer = await verb(peer, request)
+        return await asyncio.to_thread(encode_result, answer)
 
     async def _zones(self, _: Peer, __: Mapping[str, Any]) -> dict[str, object]:
-        return views.zones(self._desk, await self._rounds.licenses())
+        desk, counted = self._desk, await self._rounds.licenses()
+        desk.now()
+        zones = await _in_turns(lambda name: views.zone_row(desk, name, counted), sorted(desk.site.topology.zones))
+        feeds = await _in_turns(lambda name: views.feed_row(desk, name, counted), sorted(desk.site.topology.feeds))
+        return views.zone_table(desk, zones, feeds)
 
     async def _jobs(self, _: Peer, request: Mapping[str, Any]) -> dict[str, object]:
         uid = request.get("uid")
-        return views.jobs(self._desk, uid if isinstance(uid, int) else None)
+        entries = views.job_list(self._desk, uid if isinstance(uid, int) else None)
+        return views.job_table(await _in_turns(lambda entry: views.job_row(self._desk, entry), entries))
 
     async def _explain(self, _: Peer, request: Mapping[str, Any]) -> dict[str, object]:
         name = str(request.get("job", ""))
@@ -103,3 +111,13 @@ class ControlHandler:
             "store_waiting": store.waiting,
             "store_error": store.error,
         }
+
+
+async def _in_turns(make: Callable[[Item], dict[str, object]], items: Sequence[Item]) -> list[dict[str, object]]:
+    """Rows made a few at a time: a long list must not keep the hook waiting."""
+    rows = []
+    for number, item in enumerate(items):
+        if number % _BREATH == 0:
+            await asyncio.sleep(0)
+        rows.append(make(item))
+    return rows

@@ -20,21 +20,27 @@ from slurm_power.service.submit import judge
 from slurm_power.service.wording import named, renamed
 
 SCHEMA = 1
+Row = dict[str, object]
 
 
 def zones(desk: Desk, licenses: Mapping[str, LicenseRecord] | None = None) -> dict[str, object]:
     """`spower zones`: every zone and feed with its numbers, and Slurm's own count where it was read."""
-    desk.now()
     counted = licenses or {}
-    return {
-        "schema": SCHEMA,
-        "mode": str(desk.mode),
-        "zones": [_zone(desk, name, counted) for name in sorted(desk.site.topology.zones)],
-        "feeds": [_feed(desk, name, counted) for name in sorted(desk.site.topology.feeds)],
-    }
+    topology = desk.site.topology
+    return zone_table(
+        desk,
+        [zone_row(desk, name, counted) for name in sorted(topology.zones)],
+        [feed_row(desk, name, counted) for name in sorted(topology.feeds)],
+    )
 
 
-def _zone(desk: Desk, name: str, licenses: Mapping[str, LicenseRecord]) -> dict[str, object]:
+def zone_table(desk: Desk, zones: list[Row], feeds: list[Row]) -> Row:
+    """The answer of `spower zones` from its rows."""
+    return {"schema": SCHEMA, "mode": str(desk.mode), "zones": zones, "feeds": feeds}
+
+
+def zone_row(desk: Desk, name: str, licenses: Mapping[str, LicenseRecord]) -> Row:
+    """One zone's numbers."""
     zone, meter, nodes = desk.site.topology.zones[name], desk.ledger.meters[name], desk.ledger.nodes[name]
     return {
         "name": name,
@@ -54,7 +60,8 @@ def _zone(desk: Desk, name: str, licenses: Mapping[str, LicenseRecord]) -> dict[
     }
 
 
-def _feed(desk: Desk, name: str, licenses: Mapping[str, LicenseRecord]) -> dict[str, object]:
+def feed_row(desk: Desk, name: str, licenses: Mapping[str, LicenseRecord]) -> Row:
+    """One feed's numbers."""
     feed = desk.site.topology.feeds[name]
     return {
         "name": name,
@@ -91,12 +98,22 @@ def _counted(desk: Desk, name: str, licenses: Mapping[str, LicenseRecord]) -> di
 
 def jobs(desk: Desk, uid: int | None = None) -> dict[str, object]:
     """`spower jobs`: every job that the daemon knows, or one user's."""
-    desk.now()
-    entries = sorted(desk.book.entries.values(), key=lambda e: (e.job_id or 1 << 60, e.key))
-    return {"schema": SCHEMA, "jobs": [_job(desk, e) for e in entries if uid is None or e.uid == uid]}
+    return job_table([job_row(desk, entry) for entry in job_list(desk, uid)])
 
 
-def _job(desk: Desk, entry: Entry) -> dict[str, object]:
+def job_list(desk: Desk, uid: int | None = None) -> list[Entry]:
+    """The entries that `spower jobs` shows, by job id."""
+    entries = (e for e in desk.book.entries.values() if uid is None or e.uid == uid)
+    return sorted(entries, key=lambda e: (e.job_id or 1 << 60, e.key))
+
+
+def job_table(rows: list[Row]) -> Row:
+    """The answer of `spower jobs` from its rows."""
+    return {"schema": SCHEMA, "jobs": rows}
+
+
+def job_row(desk: Desk, entry: Entry) -> Row:
+    """One job's state and watts."""
     request = entry.ask.request if entry.ask else None
     claim = desk.ledger.claims.get(entry.key)
     return {
@@ -123,7 +140,7 @@ def explain(desk: Desk, name: str) -> dict[str, object] | None:
         return None
     desk.now()
     verdict = _verdict(desk, entry)
-    shown = _job(desk, entry)
+    shown = job_row(desk, entry)
     reasons = list(verdict.reasons) if isinstance(verdict, (Hold, Reject)) else []
     helps = [named(found, desk.book) for found in verdict.helps] if isinstance(verdict, (Hold, Reject)) else []
     start = verdict.earliest if isinstance(verdict, Hold) else None
