@@ -43,6 +43,8 @@ classes:
   interactive: {tier: silver, max_delay: 5m, max: 6kW}
   overnight: {tier: bronze, hours: "20:00-06:00"}
 """
+ALICE = 61_001
+"""A uid that whoever runs the tests is not likely to have."""
 T = TypeVar("T")
 
 
@@ -131,7 +133,7 @@ class Stage:
         """Submit a job through the hook; its id."""
         assert self.loop is not None
         job = {
-            "user_id": 1001,
+            "user_id": ALICE,
             "user_name": "alice",
             "account": "research",
             "name": "train",
@@ -147,7 +149,7 @@ class Stage:
         told = reply.fields
         record = self.slurm.submit(
             held=user_hold or told.get("priority") == 0,
-            uid=1001,
+            uid=ALICE,
             account="research",
             name=str(job["name"]),
             qos=str(told.get("qos", job.get("qos", ""))),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Scene
+from tests.cli.stage import ALICE
 
 
 def as_json(scene: Scene, *args: str) -> Any:
@@ -146,7 +147,7 @@ def test_jobs_of_everybody(scene: Scene) -> None:
         (["--states", "Parked,waiting"], ["waits", "held"]),
         (["-z", "rack[01-02]"], ["runs"]),
         (["-z", "rack03"], []),
-        (["-u", "1001"], ["runs", "waits", "held"]),
+        (["-u", str(ALICE)], ["runs", "waits", "held"]),
         (["-u", "4242"], []),
         (["-u", getpass.getuser()], []),
         (["--me"], []),
@@ -163,7 +164,7 @@ def test_jobs_chosen(scene: Scene, options: list[str], found: list[str]) -> None
         (["-t", "runing"], "there is no state 'runing'; there are parked, waiting"),
         (["-u", "no-such-user"], "there is no user 'no-such-user'"),
         (["-z", "rack["], "'rack[' is not a hostlist"),
-        (["--me", "-u", "1001"], "--me and --user"),
+        (["--me", "-u", str(ALICE)], "--me and --user"),
         (["extra"], "unexpected extra argument"),
     ],
 )
