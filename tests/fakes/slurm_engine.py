@@ -207,6 +207,8 @@ class Engine:
         split = [task for task in waiting if task in target.tasks]
         if not named and not split:
             raise Refusal(f"{target.text}: Invalid job id specified")
+        if whole is not None and len(split) == len(waiting):
+            return [*named, whole]  # Slurm does not split what is the whole record
         return [*named, *(self._split_off(target.job_id, task) for task in split)]
 
     def _split_off(self, array: int, task: int) -> JobRecord:
