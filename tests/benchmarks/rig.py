@@ -61,6 +61,7 @@ class Rig:
         """Cancel every job and wait until none is left."""
         self.run("scancel", "--partition=train")
         wait(lambda: not self.run("squeue", "-h", "-o", "%i"), "the queue to be empty")
+        wait(lambda: not self.ask(op="jobs")["jobs"], "the daemon to forget the jobs")
 
 
 def wait(done: object, what: str) -> float:

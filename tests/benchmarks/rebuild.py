@@ -1,0 +1,127 @@
+"""After a crash: all jobs read from squeue's own text, every claim counted again. Seconds, and the process's memory."""
+
+import multiprocessing
+import resource
+import time
+from collections.abc import Iterator, Mapping
+from multiprocessing.connection import Connection
+
+from slurm_power.adapters.clock import SystemClock
+from slurm_power.adapters.slurm.dialect import DIALECTS
+from slurm_power.adapters.slurm.jobs import JobReader
+from slurm_power.adapters.slurm.runner import Completed
+from slurm_power.config import load_site
+from slurm_power.ports import Decision, NodeRecord, PartitionRecord, StoredJob
+from slurm_power.service.desk import Desk
+from slurm_power.service.observe import Observer
+from tests.benchmarks.statistics import spread
+
+NODES = 10
+NONCE = "\x1fbench\x1f"
+
+
+def run(quick: bool) -> dict[str, object]:
+    """Each run in a process of its own."""
+    jobs, runs = (2_000, 1) if quick else (100_000, 5)
+    found = [_in_process(jobs) for _ in range(runs)]
+    return {
+        "jobs": jobs,
+        "zones": jobs // NODES,
+        "runs": runs,
+        "read_s": spread([one["read_s"] for one in found]),
+        "count_s": spread([one["count_s"] for one in found]),
+        "whole_s": spread([one["read_s"] + one["count_s"] for one in found]),
+        "memory_mb": spread([one["memory_mb"] for one in found], digits=0),
+    }
+
+
+class Canned:
+    """squeue's answer for running jobs, one a node, as 24.11 prints it."""
+
+    def __init__(self, jobs: int) -> None:
+        self._jobs = jobs
+
+    def run(
+        self,
+        program: str,
+        *args: str,
+        stdin: str = "",
+        env: Mapping[str, str] | None = None,
+        check: bool = True,
+        writes: bool = False,
+    ) -> Completed:
+        """Nothing but squeue is asked."""
+        raise AssertionError((program, args, stdin, env, check, writes))
+
+    def stream(self, program: str, *args: str, env: Mapping[str, str] | None = None) -> Iterator[bytes]:
+        """The rows, in pieces."""
+        del program, args, env
+        for first in range(1, self._jobs + 1, 500):
+            yield "".join(self._row(job) for job in range(first, min(first + 500, self._jobs + 1))).encode()
+
+    @staticmethod
+    def _row(job: int) -> str:
+        zone, node = divmod(job - 1, NODES)
+        record = f"power:id=token{job:08d},v=admit,tier=bronze,zones=rack{zone:05d}/1/5600/7280"
+        fields = (
+            *(job, job, "N/A", "RUNNING", 1000 + job % 500, f"user{job % 500}", "research", "bronze", "train"),
+            *(4_294_900_000 - job, "None", 0, 0, f"n{zone:05d}-{node}", 1, 64, "1-00:00:00"),
+            *("1800000000", "1800000000", "1800000060", "4000000000", 0, 1, 1, f"pw_rack{zone:05d}:5600"),
+            *(f"pw_rack{zone:05d}", "", "(null)", "(null)", 1, "cpu=64,node=1,gres/gpu=8", "N/A"),
+            *("gres/gpu:8", "N/A", "N/A", "train.sh", record, "power:est=5.6kW,max=7.28kW", "YES", ""),
+        )
+        return "".join(f"{field}{NONCE}" for field in fields) + "\n"
+
+
+class _NoJournal:
+    def save(self, job: StoredJob) -> None:
+        """Nothing."""
+
+    def drop(self, token: str) -> None:
+        """Nothing."""
+
+    def record(self, decision: Decision) -> None:
+        """Nothing."""
+
+
+def _site(jobs: int) -> str:
+    zones = "".join(
+        f'  rack{zone:05d}: {{nodes: "n{zone:05d}-[0-{NODES - 1}]", feeds: [pdu-{zone % 500}], limit: 130kW}}\n'
+        for zone in range(jobs // NODES)
+    )
+    feeds = "".join(f"  pdu-{feed}: {{limit: 20MW}}\n" for feed in range(500))
+    tiers = "tiers:\n  bronze: {qos: bronze, notice: 0s}\n"
+    return f"mode: enforce\nfeeds:\n{feeds}zones:\n{zones}{tiers}"
+
+
+def _measure(jobs: int, answer: Connection) -> None:
+    site = load_site(text=_site(jobs))
+    desk = Desk(site, SystemClock(), _NoJournal())
+    names = [f"n{zone:05d}-{node}" for zone in range(jobs // NODES) for node in range(NODES)]
+    hosts = ",".join(f"n{zone:05d}-[0-{NODES - 1}]" for zone in range(jobs // NODES))
+    features = {name: (f"pw_rack{name[1:6]}",) for name in names}
+    nodes = [NodeRecord(name, True, 64, 64, 8, 8, features=features[name]) for name in names]
+    desk.survey(nodes, [PartitionRecord("train", hosts, default=True)], [f"pw_{zone}" for zone in site.topology.zones])
+    reader = JobReader(Canned(jobs), DIALECTS[2], lambda: NONCE)
+    began = time.perf_counter()
+    records = reader.read()
+    read = time.perf_counter()
+    Observer(desk).observe(records, time.monotonic())
+    counted = time.perf_counter()
+    if len(desk.ledger.claims) != jobs:
+        raise AssertionError(f"{len(desk.ledger.claims)} claims of {jobs} jobs")
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    answer.send({"read_s": read - began, "count_s": counted - read, "memory_mb": memory})
+
+
+def _in_process(jobs: int) -> dict[str, float]:
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    child = context.Process(target=_measure, args=(jobs, there))
+    child.start()
+    there.close()
+    try:
+        found: dict[str, float] = here.recv()
+    finally:
+        child.join()
+    return found
