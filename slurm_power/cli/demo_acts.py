@@ -50,7 +50,7 @@ class Acts:
         for submission in story.STREAM:
             self._submit(submission)
             self._pass_time(_PACE_S)
-        self._show("spower", "jobs", "-o", "job,user,name,state,tier,class,zones,est,max")
+        self._show("spower", "jobs")
         self._stage.chapter("Watts come free, and held jobs start by themselves")
         self._require(self._wait(self._all_ended, _END_S), "some jobs have not ended")
 
