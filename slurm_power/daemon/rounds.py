@@ -15,7 +15,8 @@ from slurm_power.core.policy import Mode, Native
 from slurm_power.ports import Clock, Intent, JobRecord, LicenseRecord, NodeRecord, Outcome, PartitionRecord, Slurm
 from slurm_power.service.desk import Desk
 from slurm_power.service.observe import Observer
-from slurm_power.service.release import Plan, applied, run_freeing, run_pass
+from slurm_power.service.plan import Plan
+from slurm_power.service.release import applied, run_freeing, run_pass
 
 _log = logging.getLogger("slurm_power.rounds")
 

@@ -44,9 +44,19 @@ class Binder:
         taps = {zone: tuple(tap for tap in of_zone if tap.feed in elements) for zone, of_zone in plan.taps.items()}
         self._plan = LicensePlan(known, taps)
 
-    def bind(self, ask: Ask, token: str, charges: Sequence[Charge], restarts: int = 0) -> Binding | Reason:
-        """The binding of a job (one task of an array) with these charges for its next start, or why there is none."""
-        licensed = [charge for charge in charges if charge.zone in self._zones]
+    def bind(
+        self,
+        ask: Ask,
+        token: str,
+        charges: Sequence[Charge],
+        restarts: int = 0,
+        counted: Sequence[Charge] | None = None,
+    ) -> Binding | Reason:
+        """The binding of a job (one task of an array) with these charges for its next start, or why there is none.
+
+        `counted` are the charges that its licences stand for, where they are not its own alone (components).
+        """
+        licensed = [charge for charge in (charges if counted is None else counted) if charge.zone in self._zones]
         licenses = licence_request(licensed, self._plan, ask.licenses)
         if licenses is None:
             return Reason(Code.BINDING, detail="its licences and ours are more than Slurm takes in one request")

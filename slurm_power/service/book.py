@@ -52,6 +52,10 @@ class Entry:
     gate_asked: float | None = None
     """Monotonic time at which the gate was first told to wait."""
     released: int | None = None
+    refusals: int = 0
+    """How often in a row Slurm has refused to bind it."""
+    retry_at: int = 0
+    """The instant before which it is not tried again."""
     rumour_w: int = 0
     """Watts that it holds on the word of the submit hook alone."""
     dirty: bool = False

@@ -179,6 +179,7 @@ class Pending:
         submitted = known.submitted if known is not None else record.submit_time
         found = interpret(facts, desk.world, entry.key, desk.now(), submitted)
         entry.dirty = False
+        entry.refusals = entry.retry_at = 0
         if isinstance(found, Ask):
             entry.ask = found
             return found

@@ -20,7 +20,8 @@ from slurm_power.service.desk import Desk
 from slurm_power.service.launch import entry_of, launch
 from slurm_power.service.modify import modify
 from slurm_power.service.observe import Observer
-from slurm_power.service.release import Plan, applied, run_pass
+from slurm_power.service.plan import Plan
+from slurm_power.service.release import applied, run_pass
 from slurm_power.service.submit import submit
 from tests.fakes.slurm import BUSY, Refusal, parse_licences
 from tests.fakes.slurm_placing import expand
@@ -233,7 +234,9 @@ class Cluster:
             return False
         nodes = {charge.zone: charge.nodes for charge in record.charges}
         count = Counter(zones)
-        if any(zone not in nodes for zone in zones) or (len(count) > 1 and any(count[z] > nodes[z or ""] for z in count)):
+        if any(zone not in nodes for zone in zones):
+            return False
+        if len(count) > 1 and any(count[zone] > nodes[zone or ""] for zone in count):
             return False
         leader = self.slurm.job(job.het_job_id) if job.het_job_id is not None else job
         parts = self.components(job.job_id) if job.het_job_id is not None else [job]

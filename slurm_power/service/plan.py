@@ -1,0 +1,33 @@
+"""What is to be written to Slurm about one job, and how a job is named and unbound there."""
+
+from dataclasses import dataclass
+
+from slurm_power.core.record import AdmissionRecord, put_record
+from slurm_power.ports import Chain, JobRecord
+from slurm_power.service.book import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Commands for one job, or for all components of one, and the entries that they are about."""
+
+    action: str
+    """bind, hold or free"""
+    target: str
+    chain: Chain
+    keys: tuple[str, ...]
+    queued: str = ""
+    """The entry in the queue from which tasks are taken, where they have entries of their own."""
+
+
+def unbinding(entry: Entry, record: JobRecord, kept: AdmissionRecord) -> dict[str, str]:
+    """The fields that take our binding off a job and leave this record on it."""
+    fields = {"AdminComment": put_record(record.admin_comment, kept)}
+    if entry.ask is not None:
+        fields |= {"Licenses": entry.ask.licenses, "Features": entry.ask.features}
+    return fields
+
+
+def whole(record: JobRecord) -> str:
+    """Holding or releasing a component means its whole job."""
+    return str(record.het_job_id) if record.het_job_id is not None else record.target

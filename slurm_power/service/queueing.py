@@ -1,0 +1,259 @@
+"""The queue of held jobs in one admission pass: each is placed if it fits, and its binding and release are planned."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from slurm_power.core.admission import Admit, Hold, Reject, Verdict, decide
+from slurm_power.core.claim import Charge
+from slurm_power.core.lifecycle import Event, State
+from slurm_power.core.queue import Waiting, order
+from slurm_power.core.reasons import Code, Reason
+from slurm_power.core.request import Request
+from slurm_power.ports import Command, HoldKind, JobRecord, Release, Update
+from slurm_power.service.asking import Ask
+from slurm_power.service.binding import Binding
+from slurm_power.service.book import Entry
+from slurm_power.service.desk import Desk
+from slurm_power.service.facts import task_ids
+from slurm_power.service.plan import Plan
+from slurm_power.service.submit import per_copy
+
+_THROTTLED = Reason(Code.NOT_ELIGIBLE, detail="as many tasks of its array as may run at once hold watts already")
+
+
+class Queue:
+    """One pass over the queue, from its head."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._done: set[str] = set()
+        """Components that were looked at with another of their job."""
+        self._failed: dict[tuple[object, ...], tuple[Request, Hold]] = {}
+        """The smallest request of each kind that found no place in this pass."""
+
+    def run(self) -> Iterator[Plan | None]:
+        """Plans; None where nothing is to be written. Between two of them others may be answered."""
+        desk = self._desk
+        desk.drop_shadow()
+        waiting = [_waiting(desk, entry) for entry in desk.book.in_state(State.WAITING) if _ready(desk, entry)]
+        for place in order(waiting, desk.now()):
+            entry = desk.book.get(place.request.id)
+            if entry is None or entry.key in self._done or not _ready(desk, entry):
+                continue
+            plan = self._place(entry)
+            held = isinstance(entry.verdict, Hold) and entry.verdict.reasons[0] is not _THROTTLED
+            if plan is None and desk.shadow is None and entry.ask is not None and held:
+                desk.cast_shadow(entry.ask.request.with_copies(1))
+            yield plan
+
+    def _place(self, entry: Entry) -> Plan | None:
+        ask, record = entry.ask, entry.record
+        if ask is None or record is None:
+            return None
+        if record.het_job_id is not None:
+            return self._components(entry, record.het_job_id)
+        if record.array_tasks:
+            return self._range(entry, ask, record)
+        return self._one(entry, ask, record)
+
+    # -- one job ------------------------------------------------------------------------------------------------
+
+    def _one(self, entry: Entry, ask: Ask, record: JobRecord) -> Plan | None:
+        array, throttle = record.array_job_id, record.array_throttle
+        if array is not None and throttle is not None and len(self._desk.book.active_tasks(array)) >= throttle:
+            entry.verdict = Hold((_THROTTLED,))
+            return None
+        verdict = self._decide(entry, ask.request)
+        if not isinstance(verdict, Admit):
+            self._note_rejection(entry, verdict)
+            return None
+        return self._whole_record(entry, ask, record, verdict)
+
+    def _whole_record(self, entry: Entry, ask: Ask, record: JobRecord, verdict: Admit) -> Plan | None:
+        charges = per_copy(verdict.claim.charges, verdict.claim.copies)
+        binding = self._binding(entry, ask, record, entry.token, charges)
+        if binding is None:
+            return None
+        entry.charges = charges
+        self._desk.book.move(entry, Event.BIND, verdict.claim)
+        update = Update(record.target, _fields(binding, ask))
+        return Plan("bind", record.target, (update, Release(record.target)), (entry.key,))
+
+    # -- arrays -------------------------------------------------------------------------------------------------
+
+    def _range(self, entry: Entry, ask: Ask, record: JobRecord) -> Plan | None:
+        """The largest range of an array's next tasks that fits one zone, found by halving."""
+        copies = self._desk.book.may_start(ask.facts.array, record)
+        everything = task_ids(record.array_tasks)
+        tasks = everything[:copies]
+        if not tasks:
+            entry.verdict = Hold((_THROTTLED,))
+            return None
+        while tasks:
+            verdict = self._decide(entry, ask.request.with_copies(len(tasks)))
+            if isinstance(verdict, Admit):
+                if len(tasks) == len(everything):  # Slurm would not split what is the whole record
+                    return self._whole_record(entry, ask, record, verdict)
+                return self._tasks(entry, ask, record, tasks, verdict)
+            if len(tasks) == 1:
+                self._note_rejection(entry, verdict)
+            tasks = tasks[: len(tasks) // 2]
+        return None
+
+    def _tasks(self, entry: Entry, ask: Ask, record: JobRecord, tasks: list[int], verdict: Admit) -> Plan | None:
+        """Tasks of their own token: Slurm gives each a record of its own; the rest of the array goes on waiting."""
+        desk = self._desk
+        token = desk.new_token()
+        charges = per_copy(verdict.claim.charges, len(tasks))
+        binding = self._binding(entry, ask, record, token, charges)
+        if binding is None:
+            return None
+        keys = []
+        for task in tasks:
+            key = f"{token}.{task}"
+            request = replace(ask.request.with_copies(1), id=key)
+            member = Entry(key, token, State.WAITING, desk.now(), desk.clock.monotonic(), entry.uid)
+            member.ask = replace(ask, request=request)
+            member.task = (record.array_job_id or record.job_id, task)
+            member.hold, member.charges, member.verdict = HoldKind.POWER, charges, verdict
+            desk.book.add(member)
+            desk.book.move(member, Event.BIND, request.claim(charges, desk.now(), verdict.claim.share_milli))
+            keys.append(key)
+        entry.touched = desk.clock.monotonic()
+        target = f"{record.array_job_id}_[{','.join(map(str, tasks))}]"
+        update = Update(target, _fields(binding, ask))
+        return Plan("bind", target, (update, Release(target)), tuple(keys), queued=entry.key)
+
+    # -- heterogeneous jobs -------------------------------------------------------------------------------------
+
+    def _components(self, entry: Entry, leader: int) -> Plan | None:
+        """All components, or none: placed one beside the other, released by the leader."""
+        book = self._desk.book
+        parts = book.together(entry)
+        self._done.update(part.key for part in parts)
+        if not all(_ready(self._desk, part) for part in parts):
+            return None
+        for part in parts:
+            verdict = self._decide(part, part.ask.request) if part.ask is not None else None
+            if not isinstance(verdict, Admit):
+                entry.verdict = verdict
+                break
+            part.charges = verdict.claim.charges
+            book.move(part, Event.BIND, verdict.claim)
+        updates = self._bind_together(entry, parts) if all(part.state is State.BINDING for part in parts) else None
+        if updates is None:
+            for part in parts:
+                if part.state is State.BINDING:
+                    book.move(part, Event.UNBIND)
+            return None
+        target = str(leader)
+        return Plan("bind", target, (*updates, Release(target)), tuple(part.key for part in parts))
+
+    def _bind_together(self, entry: Entry, parts: Sequence[Entry]) -> list[Command] | None:
+        """The leader carries the licences of all: Slurm 24.11 and later know no others, and the gate looks there."""
+        together = [charge for part in parts for charge in part.charges]
+        updates: list[Command] = []
+        for part in parts:
+            if part.ask is None or part.record is None:
+                return None
+            counted = together if part is parts[0] else []
+            binding = self._binding(part, part.ask, part.record, part.token, part.charges, counted)
+            if binding is None:
+                entry.verdict = part.verdict
+                return None
+            updates.append(Update(part.record.target, _fields(binding, part.ask)))
+        return updates
+
+    # -- each of them -------------------------------------------------------------------------------------------
+
+    def _decide(self, entry: Entry, request: Request) -> Verdict:
+        """The verdict. What asks no less than a like request that just found no place is not searched for again."""
+        desk = self._desk
+        where = (request.tier, request.pool, request.zones, request.excluded)
+        kind = (*where, request.group, request.headroom_w, request.ask)
+        failed = self._failed.get(kind)
+        if failed is not None and _no_less(request, failed[0]):
+            verdict: Verdict = failed[1]
+        else:
+            verdict = decide(request, desk.ledger, desk.floor, ignore=desk.ignored_by(request), others=desk.tiers)
+            if isinstance(verdict, Hold):
+                self._failed[kind] = (request, verdict)
+        entry.verdict = verdict
+        return verdict
+
+    def _binding(
+        self,
+        entry: Entry,
+        ask: Ask,
+        record: JobRecord,
+        token: str,
+        charges: Sequence[Charge],
+        counted: Sequence[Charge] | None = None,
+    ) -> Binding | None:
+        facts = replace(ask.facts, admin_comment=record.admin_comment)
+        binding = self._desk.binder.bind(replace(ask, facts=facts), token, charges, record.restarts, counted)
+        if isinstance(binding, Reason):
+            entry.verdict = Hold((binding,))
+            return None
+        return binding
+
+    def _note_rejection(self, entry: Entry, verdict: Verdict) -> None:
+        """What could never run stays held, and says why; its user changes or cancels it."""
+        desk = self._desk
+        if isinstance(verdict, Reject) and entry.note != verdict.reasons[0].text:
+            entry.note = verdict.reasons[0].text
+            reasons = [reason.as_json() for reason in verdict.reasons]
+            desk.book.decided(entry, "never", desk.now(), desk.mode, reasons)
+
+
+def _ready(desk: Desk, entry: Entry) -> bool:
+    """Held by us alone, held in Slurm too, in our scope, and shown by Slurm since we last wrote to it."""
+    return (
+        entry.state is State.WAITING
+        and entry.hold is HoldKind.POWER
+        and entry.record is not None
+        and entry.record.held
+        and entry.touched <= desk.seen
+        and entry.retry_at <= desk.ledger.now
+        and entry.ask is not None
+        and desk.acts_on(entry.ask)
+    )
+
+
+def _waiting(desk: Desk, entry: Entry) -> Waiting:
+    ask, record = entry.ask, entry.record
+    if ask is None or record is None:
+        raise ValueError(f"job {entry.name} is in the queue without a request")
+    return Waiting(
+        request=ask.request,
+        submitted=ask.submitted,
+        job_id=record.job_id,
+        deadline=ask.deadline,
+        max_delay_s=ask.max_delay_s,
+        fair_share=desk.fair_shares.get((record.account, record.user), 0.5),
+    )
+
+
+def _no_less(one: Request, other: Request) -> bool:
+    """Whether `one` needs at least as much as `other`, a request of the same kind, for at least as long."""
+    return (
+        one.est_w >= other.est_w
+        and one.max_w - one.est_w >= other.max_w - other.est_w
+        and one.not_before >= other.not_before
+        and (one.time_limit_s is None or (other.time_limit_s is not None and one.time_limit_s >= other.time_limit_s))
+    )
+
+
+def _fields(binding: Binding, ask: Ask) -> dict[str, str]:
+    fields = {
+        "Licenses": binding.licenses,
+        "Features": binding.features,
+        "AdminComment": binding.admin_comment,
+    }
+    if binding.excluded_nodes is not None:
+        fields["ExcNodeList"] = binding.excluded_nodes
+    if binding.nodes is not None:
+        fields["NumNodes"] = f"{binding.nodes}-{binding.nodes}"
+    if ask.qos and ask.facts.qos != ask.qos:
+        fields["QOS"] = ask.qos
+    return fields
