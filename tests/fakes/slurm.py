@@ -215,6 +215,10 @@ class FakeSlurm(Engine):
         """A node fails or is drained, or comes back. Jobs on it run on."""
         self._nodes[name] = replace(self._nodes[name], up=up)
 
+    def down(self) -> list[str]:
+        """The nodes that are not up, past all faults."""
+        return sorted(node.name for node in self._nodes.values() if not node.up)
+
     def reserve(self, license_name: str, count: int) -> None:
         """Licences held back by a reservation."""
         self._reserved[license_name] = count

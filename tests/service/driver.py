@@ -91,7 +91,6 @@ class Driver:
     def __init__(self, seed: int, cluster: Cluster | None = None) -> None:
         self.rng = random.Random(seed)
         self.cluster = cluster or Cluster(seed)
-        self._silent = 0
         self._actions: dict[str, tuple[int, Callable[[], None]]] = {
             "step": (24, self._step),
             "round": (10, self.cluster.round),
@@ -120,8 +119,12 @@ class Driver:
         """One thing happens; its name."""
         names = list(self._actions)
         (name,) = self.rng.choices(names, [self._actions[known][0] for known in names])
-        self._actions[name][1]()
+        self.do(name)
         return name
+
+    def do(self, name: str) -> None:
+        """This happens."""
+        self._actions[name][1]()
 
     def _on(self, jobs: list[JobRecord], act: Callable[[int], None]) -> None:
         if jobs:
@@ -165,7 +168,7 @@ class Driver:
         self.cluster.user_limits(job_id, self.rng.choice((3, 60, 600)))
 
     def _node(self) -> None:
-        down = [node.name for node in self.cluster.slurm._nodes.values() if not node.up]
+        down = self.cluster.slurm.down()
         if down and self.rng.random() < 0.6:
             self.cluster.slurm.set_node(self.rng.choice(down), up=True)
         elif len(down) < 3:
