@@ -53,6 +53,8 @@ class JobFacts:
     begin: int = 0
     dependency: str = ""
     features: str = ""
+    prefer: str = ""
+    """`--prefer`: where Slurm finds such nodes it takes them *instead of* those of `features`."""
     licenses: str = ""
     tres: str = ""
     """Every TRES request, as written: newer Slurm takes licences there too."""
@@ -111,6 +113,7 @@ def from_hook(job: Mapping[str, object]) -> JobFacts:
         begin=_number(job, "begin_time") or 0,
         dependency=_text(job, "dependency"),
         features=_text(job, "features"),
+        prefer=_text(job, "prefer"),
         licenses=_text(job, "licenses"),
         tres=",".join(_text(job, f"tres_per_{what}") for what in ("job", "node", "socket", "task")),
         required_nodes=_text(job, "req_nodes"),
@@ -134,7 +137,8 @@ def from_record(record: JobRecord) -> JobFacts:
         uid=record.uid,
         user=record.user,
         account=record.account,
-        qos=record.qos,
+        # Slurm does not say whether the user asked for this QOS or got it by default: tier= may still ask for another.
+        default_qos=record.qos,
         partitions=tuple(record.partition.split(",")) if record.partition else (),
         name=record.name,
         nodes=record.node_count,

@@ -31,12 +31,17 @@ class Pending:
             entry.dirty = True
         if record.held and entry.hold is None:
             entry.hold = self._whose_hold(entry, found)
-        if self._desk.mode is not Mode.ENFORCE or (found is not None and found.standing is Standing.FREE):
+        free = found is not None and found.standing is Standing.FREE
+        if self._desk.mode is not Mode.ENFORCE or (free and self._outside(entry, record)):
             self._leave(entry)
         elif record.held:
             self._held(entry, record)
         else:
             self._unheld(entry, record, found)
+
+    def _outside(self, entry: Entry, record: JobRecord) -> bool:
+        """Whether a job marked free really asks for no zone's nodes; it may have been let go while the mode was off."""
+        return isinstance(interpret(from_record(record), self._desk.world, entry.key, self._desk.ledger.now), Free)
 
     def forget_stored(self) -> None:
         """All jobs have been seen: from here on we know ourselves who holds them."""

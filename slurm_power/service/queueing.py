@@ -254,6 +254,6 @@ def _fields(binding: Binding, ask: Ask) -> dict[str, str]:
         fields["ExcNodeList"] = binding.excluded_nodes
     if binding.nodes is not None:
         fields["NumNodes"] = f"{binding.nodes}-{binding.nodes}"
-    if ask.qos and ask.facts.qos != ask.qos:
+    if ask.qos and ask.qos not in (ask.facts.qos, ask.facts.default_qos):
         fields["QOS"] = ask.qos
     return fields

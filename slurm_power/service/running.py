@@ -7,6 +7,7 @@ from slurm_power.core.lifecycle import Event, State
 from slurm_power.core.nodes import NodeAsk
 from slurm_power.core.record import find_record
 from slurm_power.core.request import Request
+from slurm_power.core.units import format_watts
 from slurm_power.core.window import Window
 from slurm_power.ports import JobRecord
 from slurm_power.service.asking import Ask
@@ -66,5 +67,11 @@ def _ungated(desk: Desk, entry: Entry, record: JobRecord, claim: Claim) -> None:
     if short is None:
         desk.book.decided(entry, "found-running", desk.now(), desk.mode)
         return
-    reason = {"code": "over", "subject": short.element, "asked_w": short.asked_w, "free_w": short.free_w}
+    reason = {
+        "code": "over",
+        "subject": short.element,
+        "asked_w": short.asked_w,
+        "free_w": short.free_w,
+        "text": f"{short.element} lacks {format_watts(short.asked_w - short.free_w)} for it",
+    }
     desk.book.decided(entry, "found-running-over", desk.now(), desk.mode, [reason])
