@@ -89,8 +89,13 @@ def power_class(tier: Tier, lanes: Iterable[Lane]) -> PowerClass:
 
 
 def could_ever_fit(request: Request, floor: Ledger) -> bool:
-    """Whether the request finds a place on an empty floor."""
-    return Placer(request, floor, request.window(floor.now), any_will_do=True).place() is not None
+    """Whether the request might find a place on an empty floor.
+
+    Over several zones placement takes the largest parts first and may miss a split; only what no split could carry
+    is denied for ever.
+    """
+    placer = Placer(request, floor, request.window(floor.now), any_will_do=True)
+    return placer.place() is not None or placer.may_spread()
 
 
 def never(request: Request, ledger: Ledger, floor: Ledger, others: Iterable[Tier] = ()) -> Reject:

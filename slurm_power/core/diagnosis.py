@@ -10,6 +10,7 @@ from slurm_power.core.policy import Tier
 from slurm_power.core.reasons import Code, Cure, Help, Reason
 from slurm_power.core.request import Request
 from slurm_power.core.topology import FeedKind
+from slurm_power.core.window import FOREVER
 
 _LOOKED_AT = 3
 """Zones that a diagnosis looks at, of each of two kinds: the roomiest, and the roomiest with free nodes."""
@@ -96,7 +97,7 @@ class Forecast:
         ends = {b.window.end for name in loads for key, b in ledger.meters[name].bookings.items() if key != self.ignore}
         if not ends:
             return Start(start, self._placer.placement_in(zone), last)
-        return self._around_bookings(zone, start, sorted(end for end in ends if end > start), last)
+        return self._around_bookings(zone, start, sorted(end for end in ends if start < end < FOREVER), last)
 
     def _around_bookings(self, zone: str, start: int, ends: list[int], last: str) -> Start | None:
         """The first try from `start` on that no booking spoils."""

@@ -351,7 +351,7 @@ class Meter:
             end: (e.est_w, e.burst_w, e.squares, e.node_milli, e.claims) for end, e in self._ends.items()
         }
         sums = (self.committed_w, self.node_milli, self.bursts_sum_w, self.squares)
-        return (*sums, self._booked_w, self._booked_burst_w, self.groups, ends, sorted(self.bookings))
+        return (*sums, self._booked_w, self._booked_burst_w, dict(self.groups), ends, sorted(self.bookings))
 
     def _ends_in_order(self) -> Iterable[tuple[int, _Ending]]:
         """(instant, what comes free there) in order of time; what never ends left out."""

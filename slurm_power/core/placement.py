@@ -4,6 +4,7 @@ In order: a lane that fits the tier; fewest zones; best fit (the least room that
 round (ample room); among equals, zones whose jobs burst alike; fewest network switches; last by name.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -14,9 +15,9 @@ from slurm_power.core.meter import Load
 from slurm_power.core.nodes import CLOSED, FreeClass, class_for
 from slurm_power.core.request import Request
 from slurm_power.core.rooms import Search, Section
-from slurm_power.core.topology import Lane
+from slurm_power.core.topology import Lane, Tap
 from slurm_power.core.window import Window
-from slurm_power.core.wiring import Loads
+from slurm_power.core.wiring import Loads, through
 
 _EQUALS = 16
 """How many zones of equal room are compared by their jobs' burstiness."""
@@ -165,6 +166,40 @@ class Placer:
             parts.take(zone, most, self._switch(zone), self.ledger.loads([self._charge(zone, most)]))
             left -= most
         return split_over(parts.nodes, self.request.est_w, self.request.max_w)
+
+    def may_spread(self) -> bool:
+        """Whether some split over several zones might do, as far as each zone and each feed alone can tell."""
+        ask, ledger = self.request.ask, self.ledger
+        if ask.nodes < 2 or ask.copies > 1:
+            return False
+        search = self.search(self.request.lanes, class_for(ask, 1))
+        found = self.candidates(search, self._charge("", 1).est_w, roomy=True)
+        parts = {zone: self._most_in(zone) for zone, _ in found}
+        total = sum(parts.values())
+        below: dict[str, int] = {}
+        least: dict[str, Tap] = {}
+        for zone, nodes in parts.items():
+            for tap in ledger.topology.taps[zone]:
+                below[tap.feed] = below.get(tap.feed, 0) + nodes
+                least[tap.feed] = min(tap, least.get(tap.feed, tap), key=lambda t: t.numerator / t.denominator)
+        return total >= ask.nodes and all(
+            total - nodes + self._most_through(least[feed]) >= ask.nodes for feed, nodes in below.items()
+        )
+
+    def _most_in(self, zone: str) -> int:
+        """The most of the request's nodes that fit a zone; what fits, fits with fewer."""
+        counts = range(1, self.request.ask.nodes + 1)
+        return bisect_left(counts, True, key=lambda count: self.obstacle(zone, count) is not None)
+
+    def _most_through(self, tap: Tap) -> int:
+        """The most of the request's nodes that a feed can carry."""
+        meter, group = self.ledger.meters[tap.feed], self.request.group
+
+        def too_many(nodes: int) -> bool:
+            charge = self._charge("", nodes)
+            return not meter.fits(*through(tap, charge.est_w, charge.max_w), group)
+
+        return bisect_left(range(1, self.request.ask.nodes + 1), True, key=too_many)
 
     def _largest_part(self, lanes: tuple[Lane, ...], most: int, parts: _Parts) -> tuple[str, int] | None:
         """The zone that takes most nodes beside the parts, up to `most`, and how many: what fits, fits with fewer."""

@@ -49,6 +49,8 @@ class Desk:
         self.shadow: Request | None = None
         """The head of the queue, for which a shadow is booked."""
         self._shadow: Claim | None = None
+        self._shadow_zones: tuple[str, ...] = ()
+        """Where the last shadow lay: the next one looks there too, so that the head's start does not recede."""
         self._install(site, World(site), Ledger(site.topology, rule=site.policy.burst, now=clock.now()))
 
     def _install(self, site: Site, world: World, ledger: Ledger) -> None:
@@ -93,7 +95,7 @@ class Desk:
 
     def cast_shadow(self, request: Request) -> None:
         """Book what the head of the queue needs from its earliest start on, so that nobody admitted now delays it."""
-        claim = shadow(request, self.ledger)
+        claim = shadow(request, self.ledger, self._shadow_zones)
         if claim is not None:
             self.shadow, self._shadow = request, claim
             self.ledger.add(claim)
@@ -102,6 +104,7 @@ class Desk:
         """Before the queue is looked at anew."""
         if self._shadow is not None:
             self.ledger.remove(self._shadow.id)
+            self._shadow_zones = tuple(charge.zone for charge in self._shadow.charges)
             self.shadow = self._shadow = None
 
     def shortfall_instead(self, key: str, claim: Claim) -> Shortfall | None:
