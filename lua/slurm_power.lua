@@ -165,6 +165,9 @@ local function hold(job_desc, holder)
   local record = "power:id=" .. random_token() .. ",v=hold,hold=" .. holder
   job_desc.priority = 0
   job_desc.admin_comment = (others ~= "" and others .. ";" or "") .. record
+  if job_desc.prefer ~= nil then
+    job_desc.prefer = "" -- Slurm would follow it past the zone that the job is bound to later
+  end
   say("held: slurm_power does not answer; it will be admitted when it does")
   return slurm.SUCCESS
 end

@@ -111,7 +111,7 @@ def forbidden(facts: JobFacts) -> Reason | None:
     """What a user may not ask for himself: our licences and features, another job's allocation."""
     if asks_for_ours(facts.licenses) or tres_asks_for_ours(facts.tres):
         return Reason(Code.FORBIDDEN, detail="licences pw_… are given by slurm_power; leave them out")
-    if feature_asks_for_ours(facts.features):
+    if feature_asks_for_ours(facts.features) or feature_asks_for_ours(facts.prefer):
         return Reason(Code.FORBIDDEN, detail="features pw_… are set by slurm_power; write power:zones=NAME")
     if "expand:" in facts.dependency:
         return Reason(Code.FORBIDDEN, detail="dependency=expand would grow a job past its watts; submit a larger job")

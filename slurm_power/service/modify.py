@@ -91,6 +91,8 @@ def _unknown(desk: Desk, rec: Mapping[str, object], job: Mapping[str, object]) -
 
 def _change_of_held(desk: Desk, entry: Entry, job: Mapping[str, object], *, owner: bool) -> Reply | None:
     """A job without a claim may be changed as its user likes; it is read anew before it is admitted."""
+    if job.get("prefer"):
+        return _deny("prefer: it would lead the job past the zone that it is bound to; use features")
     comment = job.get("comment")
     if isinstance(comment, str) and comment:
         try:

@@ -1,8 +1,9 @@
 """A submission: the hook's question, answered from memory."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from slurm_power.core.admission import Admit, Hold, Reject, Verdict, could_ever_fit, decide
+from slurm_power.core.binding import bind_features
 from slurm_power.core.claim import Charge
 from slurm_power.core.lifecycle import State
 from slurm_power.core.policy import Mode
@@ -98,7 +99,16 @@ def _admitted(desk: Desk, ask: Ask, verdict: Admit, binding: Binding, now: int) 
     if ask.qos:
         fields["qos"] = ask.qos
     given = {name: value for name, value in fields.items() if value != ""}
+    if ask.facts.prefer:
+        given["prefer"] = _preference(desk, ask.facts.prefer, entry.charges)
     return Reply("admit", describe(verdict, desk.book, now, ask), given)
+
+
+def _preference(desk: Desk, prefer: str, charges: Sequence[Charge]) -> str:
+    """The user's preference within the zones of the admission; empty where nothing there could fulfil it."""
+    if desk.world.zones_with(prefer) >= {charge.zone for charge in charges}:
+        return bind_features(prefer, charges) or ""
+    return ""
 
 
 def _held(desk: Desk, ask: Ask, verdict: Hold, now: int) -> Reply:
@@ -112,7 +122,11 @@ def _held(desk: Desk, ask: Ask, verdict: Hold, now: int) -> Reply:
     fields: dict[str, str | int] = {"priority": 0, "admin_comment": put_record(ask.facts.admin_comment, record)}
     if ask.qos:
         fields["qos"] = ask.qos
-    return Reply("hold", describe(verdict, desk.book, now, ask), fields)
+    message = describe(verdict, desk.book, now, ask)
+    if ask.facts.prefer:
+        fields["prefer"] = ""  # it would lead past the zone that a later pass binds the job to
+        message += "\nslurm_power: --prefer is left out, since the job has to wait"
+    return Reply("hold", message, fields)
 
 
 def _observed(desk: Desk, ask: Ask, verdict: Verdict, now: int) -> Reply:
