@@ -137,7 +137,7 @@ def _zones(facts: JobFacts, envelope: Envelope, partitions: list[Partition], wor
         counts = world.zones_of(named)
         if named and not counts:
             return frozenset()
-        allowed &= counts.keys()
+        allowed &= frozenset(counts)
     if not everything:
         return frozenset()
     if envelope.zones is not None:
