@@ -20,7 +20,7 @@ PREFIX = "pw_"
 MAX_REQUEST = 1_024
 """The longest licence request that Slurm 22.05 takes, in characters."""
 
-_LICENCE = re.compile(r"[^,;|()]*(?:\([^)]*\))?[^,;|]*")
+_LICENCE = re.compile(r"[^,;|()]*(?:\([^()]*\))?[^,;|]*")
 _COUNTED = re.compile(r"(?P<name>[^:=(@]+)(?P<origin>[^:=]*)(?:[:=](?P<count>\d+))?")
 _TRES_LICENCE = re.compile(r"(?:^|[,;])\s*licenses?[/:]([^=:,;]*)", re.IGNORECASE)
 

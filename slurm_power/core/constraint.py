@@ -8,11 +8,14 @@ from collections.abc import Iterable, Sequence
 
 _TOKEN = re.compile(r"\s*([&|,()\[\]]|\*\d+|[^&|,()\[\]*\s]+)")
 
+_MOST_GROUPS = 64
+"""Slurm takes no group within a group; we must not go a level deeper for each parenthesis that a user writes."""
+
 
 def could_satisfy(expression: str, nodes: Sequence[frozenset[str]]) -> bool:
     """Whether nodes with these features could run a job with this constraint; yes where it cannot be read."""
     tokens = [match[1] for match in _TOKEN.finditer(expression) if not match[1].startswith("*")]
-    if not tokens:
+    if not tokens or tokens.count("(") > _MOST_GROUPS:
         return True
     if "[" in tokens:
         # Within brackets each term is about a node of its own; outside them all terms are about every node.
