@@ -153,18 +153,20 @@ class Book:
         """A new entry; with a claim if its state has one."""
         if (claim is not None) != (entry.state in CLAIMING):
             raise ValueError(f"a job that is {entry.state} {'has no' if claim else 'needs a'} claim")
-        self.entries[entry.key] = entry
-        self._states[entry.state].add(entry.key)
         if claim is not None and entry.state is State.ADMITTED and not entry.seen:
             entry.rumour_w = claim.est_w
             self.rumours[entry.uid] += entry.rumour_w
-        self._tokens[entry.token] += 1
-        if entry.job_id is not None:
-            self.by_job[entry.job_id] = entry.key
-        self._know_task(entry)
+        self._enter(entry)
         if claim is not None:
             self.ledger.add(claim)
         self.save(entry)
+
+    def restore(self, pairs: Sequence[tuple[Entry, Claim]]) -> None:
+        """Running jobs that the book does not have yet, many at once; of one that it has, nothing is changed."""
+        new = {entry.key: (entry, claim) for entry, claim in pairs if entry.key not in self.entries}
+        self.ledger.load(claim for _, claim in new.values())
+        for entry, _ in new.values():
+            self._enter(entry)
 
     def know(self, entry: Entry, record: JobRecord) -> None:
         """Slurm has shown the entry's job."""
@@ -270,25 +272,25 @@ class Book:
         """
         ask = entry.ask
         users = entry.by_user or entry.hold in (HoldKind.USER, HoldKind.BOTH)
-        if ask is None or entry.hold is None or not (entry.key == entry.token or users):
+        if entry.hold is None or not (entry.key == entry.token or users):
             if entry.stored:
                 entry.stored = False
                 self.journal.drop(entry.key)
             return
         entry.stored = True
-        request = ask.request
+        request = ask.request if ask is not None else None
         self.journal.save(
             StoredJob(
                 token=entry.key,
                 job_id=entry.job_id,
                 uid=entry.uid,
-                account=request.account,
-                tier=request.tier.name,
-                est_w=request.est_w,
-                max_w=request.max_w,
-                headroom_w=request.headroom_w,
-                group=request.group,
-                submitted_at=ask.submitted,
+                account=request.account if request else "",
+                tier=request.tier.name if request else "",
+                est_w=request.est_w if request else 0,
+                max_w=request.max_w if request else 0,
+                headroom_w=request.headroom_w if request else 0,
+                group=request.group if request else "",
+                submitted_at=ask.submitted if ask else entry.created,
                 hold=entry.hold,
             )
         )
@@ -309,6 +311,14 @@ class Book:
                 reasons=tuple(reason for reason in reasons if isinstance(reason, dict)),
             )
         )
+
+    def _enter(self, entry: Entry) -> None:
+        self.entries[entry.key] = entry
+        self._states[entry.state].add(entry.key)
+        self._tokens[entry.token] += 1
+        if entry.job_id is not None:
+            self.by_job[entry.job_id] = entry.key
+        self._know_task(entry)
 
     def _no_rumour(self, entry: Entry) -> None:
         if entry.rumour_w:

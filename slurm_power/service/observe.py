@@ -12,6 +12,7 @@ from slurm_power.ports import HoldKind, JobRecord, JobState
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
 from slurm_power.service.pending import Pending
+from slurm_power.service.restore import restore
 from slurm_power.service.running import on_nodes
 from slurm_power.service.world import nodes_of
 
@@ -41,6 +42,8 @@ class Observer:
         """The same, yielding after every few records so that others can be answered meanwhile."""
         present: set[str] = set()
         news: list[JobRecord] = []
+        if whole and not self.desk.book.entries:
+            yield from restore(self.desk, records)
         for number, record in enumerate(records):
             if number % _AT_ONCE == 0:
                 yield
@@ -69,8 +72,11 @@ class Observer:
         is a parked job whose time has come, and one whose release may have been lost.
         """
         known = self.desk.book.get(key)
-        if known is None or known.touched > begun:
-            return known is not None
+        same = known or self.desk.book.of_job(record.job_id)
+        if same is not None and same.touched > begun:
+            return True
+        if known is None:
+            return False
         if known.record != record or known.dirty or known.stale or record.array_tasks or known.state is State.BINDING:
             return False
         time = known.ask.request.not_before if known.ask is not None and known.state is State.PARKED else 0
@@ -92,9 +98,11 @@ class Observer:
 
     def _key(self, record: JobRecord) -> str:
         """The entry's key: the token of the admission record, and the task of an array; else the job's own id."""
+        known = self.desk.book.of_job(record.job_id)
+        if known is not None and known.record == record and not record.array_tasks:
+            return known.key
         found = find_record(record.admin_comment)
         if found is None:
-            known = self.desk.book.of_job(record.job_id)
             return known.key if known is not None else f"job{record.job_id}"
         if record.array_task_id is not None:
             return f"{found.token}.{record.array_task_id}"
