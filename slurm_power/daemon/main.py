@@ -32,6 +32,8 @@ _log = logging.getLogger("slurm_power.daemon")
 _RETRY_S = 2.0
 _FLUSH_S = 10.0
 _CONTROL_PER_UID = 32
+_TURN_S = 0.001
+"""How long another thread (reading Slurm's answers, writing to the database) may keep the hook from being answered."""
 
 
 class Daemon:
@@ -149,6 +151,7 @@ class Daemon:
 def command(conf: Path | None, log_level: str) -> None:
     """Decide, account and explain electrical power for Slurm."""
     set_up(log_level)
+    sys.setswitchinterval(_TURN_S)
     site = load_site(conf)
     for warning in site.warnings:
         _log.warning("%s", warning)

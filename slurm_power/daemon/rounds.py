@@ -28,10 +28,13 @@ _BREATH = 16
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds: between polls at most and at least, and between readings of partitions and of fair shares."""
+    """Seconds: between polls at most and at least (`longest_s` where reading itself takes long), and between readings
+    of partitions and of fair shares.
+    """
 
     tick_s: float = 2.0
     gap_s: float = 0.5
+    longest_s: float = 30.0
     partitions_s: float = 30.0
     shares_s: float = 300.0
 
@@ -70,6 +73,7 @@ class Rounds:
         self._nodes: Sequence[NodeRecord] = ()
         self._licenses: frozenset[str] = frozenset()
         self._missing: tuple[str, ...] = ()
+        self._took_s = 0.0
 
     def soon(self) -> None:
         """Something happened: do not wait for the tick."""
@@ -100,6 +104,7 @@ class Rounds:
             self.health.rounds += 1
             self.health.jobs = len(jobs)
             self.health.last_good = self._clock.now()
+            self._took_s = self._clock.monotonic() - begun
 
     async def look(self) -> None:
         """Read all jobs, and no more than that. Raises SlurmError."""
@@ -218,7 +223,9 @@ class Rounds:
             await asyncio.sleep(0)
 
     async def _pause(self) -> None:
-        await asyncio.sleep(self._pace.gap_s)
+        """At least as long as the last round took, so that a large cluster is not read without a break."""
+        gap_s = max(self._pace.gap_s, min(self._took_s, self._pace.longest_s))
+        await asyncio.sleep(gap_s)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), max(self._pace.tick_s - self._pace.gap_s, 0))
+            await asyncio.wait_for(self._wake.wait(), max(self._pace.tick_s - gap_s, 0))
         self._wake.clear()
