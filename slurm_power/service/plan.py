@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from slurm_power.core.binding import foreign_licences, strip_ours
 from slurm_power.core.record import AdmissionRecord, put_record
 from slurm_power.ports import Chain, JobRecord
 from slurm_power.service.book import Entry
@@ -22,10 +23,12 @@ class Plan:
 
 def unbinding(entry: Entry, record: JobRecord, kept: AdmissionRecord) -> dict[str, str]:
     """The fields that take our binding off a job and leave this record on it."""
-    fields = {"AdminComment": put_record(record.admin_comment, kept)}
-    if entry.ask is not None:
-        fields |= {"Licenses": entry.ask.licenses, "Features": entry.ask.features}
-    return fields
+    ask = entry.ask
+    return {
+        "AdminComment": put_record(record.admin_comment, kept),
+        "Licenses": ask.licenses if ask is not None else foreign_licences(record.licenses),
+        "Features": ask.features if ask is not None else strip_ours(record.features),
+    }
 
 
 def whole(record: JobRecord) -> str:
