@@ -16,6 +16,7 @@ from slurm_power.service.desk import Desk
 from slurm_power.service.facts import from_hook
 
 _BREATH = 50
+_FAULTS_SHOWN = 20
 Item = TypeVar("Item")
 Verb = Callable[[Peer, Mapping[str, Any]], Awaitable[dict[str, object]]]
 
@@ -108,6 +109,8 @@ class ControlHandler:
             "jobs": health.jobs,
             "claims": len(self._desk.ledger.claims),
             "writes": health.writes,
+            "faults": self._desk.faults.count,
+            "faulty_jobs": dict(list(self._desk.faults.by_key.items())[:_FAULTS_SHOWN]),
             "store_waiting": store.waiting,
             "store_error": store.error,
         }

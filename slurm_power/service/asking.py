@@ -113,7 +113,7 @@ def forbidden(facts: JobFacts) -> Reason | None:
         return Reason(Code.FORBIDDEN, detail="licences pw_… are given by slurm_power; leave them out")
     if feature_asks_for_ours(facts.features) or feature_asks_for_ours(facts.prefer):
         return Reason(Code.FORBIDDEN, detail="features pw_… are set by slurm_power; write power:zones=NAME")
-    if "expand:" in facts.dependency:
+    if "expand:" in facts.dependency.lower():
         return Reason(Code.FORBIDDEN, detail="dependency=expand would grow a job past its watts; submit a larger job")
     return None
 

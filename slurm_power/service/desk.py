@@ -15,6 +15,7 @@ from slurm_power.ports import Clock, NodeRecord, PartitionRecord
 from slurm_power.service.asking import Ask
 from slurm_power.service.binding import Binder
 from slurm_power.service.book import Book, Journal
+from slurm_power.service.faults import Faults
 from slurm_power.service.world import World
 
 
@@ -40,6 +41,7 @@ class Desk:
     ) -> None:
         self.clock = clock
         self.journal = journal
+        self.faults = Faults()
         self._tokens = tokens if tokens is not None else _unguessable()
         self.version = version
         self._mode = site.policy.mode

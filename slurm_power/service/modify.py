@@ -81,7 +81,10 @@ def _task_of(desk: Desk, record: AdmissionRecord | None, task: tuple[int, int]) 
 
 
 def _unknown(desk: Desk, rec: Mapping[str, object], job: Mapping[str, object]) -> Reply:
-    """A job that we do not act on. One that says it is held for power is not let go, though."""
+    """A job that we do not act on. Our licences are not for it, though, and where it is held for power it stays so."""
+    refused = forbidden(from_hook(job))
+    if refused is not None and desk.mode is Mode.ENFORCE:
+        return _deny(refused.text)
     record = find_record(str(rec.get("admin_comment") or ""))
     held = record is not None and record.standing is Standing.HOLD
     if held and desk.mode is Mode.ENFORCE and (_releases(job) or "nice" in job):

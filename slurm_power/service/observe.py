@@ -60,9 +60,10 @@ class Observer:
                 yield
             key = self._key(record)
             if not self._settled(key, record, begun):
-                self._take_in(key, record)
+                self._take_in_apart(key, record)
         if whole:
             self.desk.seen = begun
+            self.desk.faults.keep(self.desk.book.entries)
             self._pending.forget_stored()
 
     def _settled(self, key: str, record: JobRecord, begun: float) -> bool:
@@ -81,6 +82,14 @@ class Observer:
             return False
         time = known.ask.request.not_before if known.ask is not None and known.state is State.PARKED else 0
         return not time or time > self.desk.ledger.now
+
+    def _take_in_apart(self, key: str, record: JobRecord) -> None:
+        """Take in one record. One that cannot be is tried again with the next snapshot; a claim that it has stays."""
+        with self.desk.faults.apart(key):
+            self._take_in(key, record)
+        entry = self.desk.book.get(key)
+        if entry is not None and key in self.desk.faults.by_key:
+            entry.stale = True
 
     def _take_in(self, key: str, record: JobRecord) -> None:
         known = self.desk.book.get(key)

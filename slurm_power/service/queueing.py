@@ -40,11 +40,19 @@ class Queue:
             entry = desk.book.get(place.request.id)
             if entry is None or entry.key in self._done or not _ready(desk, entry):
                 continue
-            plan = self._place(entry)
-            held = isinstance(entry.verdict, Hold) and entry.verdict.reasons[0] is not _THROTTLED
-            if plan is None and desk.shadow is None and entry.ask is not None and held:
-                desk.cast_shadow(entry.ask.request.with_copies(1))
+            plan = None
+            with desk.faults.apart(entry.key):
+                plan = self._place_or_shade(entry)
             yield plan
+
+    def _place_or_shade(self, entry: Entry) -> Plan | None:
+        """The plan for an entry; the first that has to wait for watts gets the shadow."""
+        desk = self._desk
+        plan = self._place(entry)
+        held = isinstance(entry.verdict, Hold) and entry.verdict.reasons[0] is not _THROTTLED
+        if plan is None and desk.shadow is None and entry.ask is not None and held:
+            desk.cast_shadow(entry.ask.request.with_copies(1))
+        return plan
 
     def _place(self, entry: Entry) -> Plan | None:
         ask, record = entry.ask, entry.record

@@ -5,6 +5,7 @@ questions may be answered, so every step looks at the book as it is then.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from slurm_power.core.lifecycle import Event, State
 from slurm_power.core.policy import Mode
@@ -24,12 +25,23 @@ _STARTING_REASONS = frozenset({"BeginTime", "Dependency", "Prolog", "None"})
 
 def run_pass(desk: Desk) -> Iterator[Plan | None]:
     """One pass: hold what should be held, then the queue from its head. Yields None where nothing is to be written."""
-    yield from run_freeing(desk)
+    yield from _apart(desk, "free", run_freeing(desk))
     if desk.mode is not Mode.ENFORCE:
         return
-    yield from _hold_strays(desk)
-    yield from _overdue(desk)
+    yield from _apart(desk, "hold", _hold_strays(desk))
+    yield from _apart(desk, "overdue", _overdue(desk))
     yield from Queue(desk).run()
+
+
+def _apart(desk: Desk, stage: str, plans: Iterator[Plan | None]) -> Iterator[Plan | None]:
+    """The plans of one stage; an error in it must not keep the stages after it from their turn, round after round."""
+    while True:
+        found: list[Plan | None] = []
+        with desk.faults.apart(f"stage {stage}"):
+            found.extend(islice(plans, 1))
+        if not found:
+            return
+        yield found[0]
 
 
 def run_freeing(desk: Desk) -> Iterator[Plan | None]:

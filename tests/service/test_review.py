@@ -1,9 +1,23 @@
 """What a review found: words of users that must neither stop a round nor keep the hook waiting."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from slurm_power.core.errors import SlurmParseError
+from slurm_power.core.lifecycle import State
+from slurm_power.core.reasons import Reason
+from slurm_power.ports import JobRecord, JobState
+from slurm_power.service.asking import Ask
+from slurm_power.service.binding import Binder, Binding
+from slurm_power.service.book import Entry
+from slurm_power.service.modify import modify
+from slurm_power.service.pending import Pending
+from slurm_power.service.release import run_pass
+from slurm_power.service.submit import submit
 from slurm_power.service.world import expand, nodes_of
+from tests.service.support import Lab, job
 
 
 @pytest.mark.parametrize(
@@ -40,3 +54,68 @@ def test_hostlists_are_read_as_slurm_writes_them() -> None:
 def test_a_hostlist_of_slurms_that_cannot_be_read_is_an_error() -> None:
     with pytest.raises(SlurmParseError):
         nodes_of("n[1-")
+
+
+def test_one_job_that_cannot_be_judged_stops_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Lab()
+    poison = JobRecord(
+        1, JobState.PENDING, 1001, partition="main", name="poison", comment="power:est=5kW", priority=100
+    )
+    sound = replace(poison, job_id=2, name="sound")
+    judge = Pending.judge
+
+    def fail_on_poison(self: Pending, entry: Entry, record: JobRecord, before: JobRecord | None) -> None:
+        if record.name == "poison":
+            raise RecursionError("too deep")
+        judge(self, entry, record, before)
+
+    def states() -> list[State]:
+        return [entry.state for entry in sorted(lab.desk.book.entries.values(), key=lambda e: e.job_id or 0)]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Pending, "judge", fail_on_poison)
+        lab.observe(poison, sound)
+        lab.observe(poison, sound)
+    assert states() == [State.FREE, State.WAITING]
+    assert lab.desk.faults.by_key == {"job1": "RecursionError: too deep"}
+    assert lab.desk.faults.count == 2
+    lab.observe(poison, sound)  # tried again although Slurm shows nothing new of it
+    assert states() == [State.WAITING, State.WAITING]
+    assert not lab.desk.faults.by_key
+
+
+def test_one_job_that_cannot_be_placed_does_not_stop_the_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Lab()
+    held = JobRecord(
+        1, JobState.PENDING, 1001, partition="main", name="poison", comment="power:est=5kW",
+        admin_comment="power:id=t1,v=hold,hold=power",
+    )
+    lab.observe(held, replace(held, job_id=2, name="sound", admin_comment="power:id=t2,v=hold,hold=power"))
+    bind = Binder.bind
+
+    def fail_on_poison(self: Binder, ask: Ask, *more: Any, **named: Any) -> Binding | Reason:
+        if ask.facts.name == "poison":
+            raise ValueError("no such thing")
+        return bind(self, ask, *more, **named)
+
+    monkeypatch.setattr(Binder, "bind", fail_on_poison)
+    plans = [plan for plan in run_pass(lab.desk) if plan is not None]
+    assert [plan.target for plan in plans] == ["2"]
+    assert lab.desk.faults.by_key == {"t1": "ValueError: no such thing"}
+
+
+@pytest.mark.parametrize("change", [{"licenses": "pw_rack01:9000"}, {"features": "pw_rack01"}])
+@pytest.mark.parametrize("admin_comment", ["power:id=t1,v=free", ""])
+def test_our_names_are_not_given_to_jobs_that_are_none_of_our_business(
+    change: dict[str, str], admin_comment: str
+) -> None:
+    lab = Lab()
+    lab.observe(JobRecord(1, JobState.PENDING, 1001, partition="outside", priority=9, admin_comment=admin_comment))
+    rec = {"job_id": 1, "user_id": 1001, "priority": 9, "admin_comment": admin_comment}
+    assert modify(lab.desk, 1001, change, rec).verdict == "deny"
+    assert modify(lab.desk, 1001, {"licenses": "matlab:1"}, rec).verdict == "allow"
+
+
+def test_an_expansion_is_refused_however_it_is_written() -> None:
+    lab = Lab()
+    assert submit(lab.desk, job(dependency="EXPAND:12")).verdict == "reject"
