@@ -348,11 +348,15 @@ class Cluster:
             self.slurm.user_update(job.target, TimeLimit=str(minutes))
 
     def requeue(self, job_id: int) -> None:
-        """By the owner, or by Slurm's own preemption: the same thing."""
-        try:
-            self.slurm.user_requeue(job_id)
-        except Refusal:
+        """By the owner, or by Slurm's own preemption: the same thing. A het job goes as a whole."""
+        parts = self.components(job_id)
+        if any(part.state is not JobState.RUNNING for part in parts):
             return
+        for part in parts:
+            try:
+                self.slurm.user_requeue(part.job_id)
+            except Refusal:
+                return
 
     def cancel(self, job_id: int) -> None:
         for part in self.components(job_id):
