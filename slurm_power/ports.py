@@ -193,6 +193,8 @@ class Outcome:
     done: int
     error: str = ""
     unsure: bool = False
+    unreached: bool = False
+    """Slurm has not heard of the command: it may be tried again at once, for nobody has refused it."""
 
 
 class Slurm(Protocol):

@@ -200,7 +200,7 @@ class Rounds:
             )
         except StoreError as error:
             _log.error("nothing is written to Slurm while the database fails: %s", error)
-            self._take_in(plans, [Outcome(0, "the state database fails")] * len(plans))
+            self._take_in(plans, [Outcome(0, "the state database fails", unreached=True)] * len(plans))
             return
         try:
             outcomes = await asyncio.to_thread(self._slurm.write, [plan.chain for plan in plans])

@@ -73,7 +73,8 @@ def _freeing(record: JobRecord, parts: Sequence[Entry]) -> Plan:
 def applied(desk: Desk, plan: Plan, outcome: Outcome) -> None:
     """Take in what became of a plan. Where that is not known, the next snapshot tells."""
     now = desk.now()
-    if plan.action == "bind" and not outcome.unsure and outcome.done < len(plan.chain):
+    refused = not (outcome.unsure or outcome.unreached) and outcome.done < len(plan.chain)
+    if plan.action == "bind" and refused:
         for key in (plan.queued,) if plan.queued else plan.keys:
             _put_off(desk, key, f"Slurm refused to bind it: {outcome.error}")
     for key in plan.keys:
@@ -102,7 +103,7 @@ def _bound(desk: Desk, entry: Entry, plan: Plan, outcome: Outcome, now: int) -> 
         desk.book.save(entry)
         desk.book.decided(entry, "release", now, desk.mode)
         return
-    entry.note = f"Slurm refused to bind it: {outcome.error}"
+    entry.note = f"it could not be bound in Slurm: {outcome.error}"
     desk.book.move(entry, Event.UNBIND)
     desk.book.decided(entry, "bind-failed", now, desk.mode, [{"code": "binding", "text": entry.note}])
     if plan.queued and not entry.seen:

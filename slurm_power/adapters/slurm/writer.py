@@ -33,6 +33,7 @@ _UNSURE = re.compile(
     re.IGNORECASE,
 )
 """The request may have reached slurmctld although no answer came back."""
+_UNREACHED = "Unable to contact slurm controller"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class _Progress:
     def outcome(self) -> Outcome:
         """What became of the chain."""
         failure = self.failure or _Result()
-        return Outcome(self.done, failure.error, failure.unsure)
+        return Outcome(self.done, failure.error, failure.unsure, unreached=failure.lost and not failure.unsure)
 
 
 def words_of(command: Command) -> tuple[str, ...]:
@@ -207,4 +208,4 @@ def _result(told: str) -> _Result:
     lines = (line.strip() for line in told.splitlines())
     against = [line for line in lines if line and not _FINE.fullmatch(line)]
     text = "; ".join(dict.fromkeys(against))
-    return _Result(text, bool(_UNSURE.search(text)))
+    return _Result(text, bool(_UNSURE.search(text)), lost=_UNREACHED in text)
