@@ -22,6 +22,10 @@ _SHARE = re.compile(r"([A-Za-z0-9_.-]+)/(\d{1,18})/(\d{1,18})/(\d{1,18})", re.AS
 _WORD = re.compile(r"[A-Za-z0-9_.:@-]+")
 
 
+NEVER = "never"
+"""The hold of a job that Slurm lets nobody hold."""
+
+
 class Standing(StrEnum):
     """How a job stands with us."""
 
@@ -40,7 +44,7 @@ class AdmissionRecord:
     tier: str = ""
     charges: tuple[Charge, ...] = ()
     hold: str = ""
-    """While held: `power`, `user` or `both`."""
+    """While held: `power`, `user` or `both`. `never` on a job that Slurm lets nobody hold (scrontab)."""
     restarts: int = 0
     """Slurm's restart count for which it holds: a requeued job does not start on its old record."""
 

@@ -144,7 +144,7 @@ class Rounds:
         nodes = await asyncio.to_thread(self._slurm.nodes)
         if begun - self._partitions_at >= self._pace.partitions_s:
             self._partitions = await asyncio.to_thread(self._slurm.partitions)
-            self._licenses = frozenset(await self.licenses())
+            self._licenses = frozenset(await asyncio.to_thread(self._license_names))
             self._partitions_at = begun
         if begun - self._shares_at >= self._pace.shares_s:
             self._desk.fair_shares = await self._fair_shares()
@@ -154,6 +154,14 @@ class Rounds:
             self._desk.survey(nodes, self._partitions, self._licenses)
             self._warn_of_missing()
         return await asyncio.to_thread(self._slurm.jobs)
+
+    def _license_names(self) -> list[str]:
+        """Names of Slurm's licences; those of the last reading where this one fails. Runs in another thread."""
+        try:
+            return [record.name for record in self._slurm.licenses()]
+        except SlurmError as error:
+            _log.warning("cannot read licences: %s", error)
+            return list(self._licenses)
 
     def _warn_of_missing(self) -> None:
         """Slurm lacks licences of ours: it does not guard those watts while we are away. Said once."""
@@ -216,7 +224,8 @@ class Rounds:
         for plan, outcome in zip(plans, outcomes, strict=True):
             if outcome.error:
                 _log.warning("%s %s: %s", plan.action, plan.target, outcome.error, extra={"done": outcome.done})
-            applied(self._desk, plan, outcome)
+            with self._desk.faults.apart(plan.target):
+                applied(self._desk, plan, outcome)
 
     async def _breathe(self, steps: Iterator[None]) -> None:
         for _ in steps:

@@ -37,6 +37,8 @@ class Ask:
     """The QOS to ask Slurm for; empty: leave it as it is."""
     deadline: int | None = None
     max_delay_s: int | None = None
+    hours: Hours | None = None
+    """When its class may start."""
     scales: bool = False
     """Whether its watts grow with its nodes, so that more nodes than asked mean more watts."""
     licenses: str = ""
@@ -77,7 +79,7 @@ def _interpret(facts: JobFacts, world: World, token: str, now: int, submitted: i
     tier, qos = _tier(facts, envelope, work_class, world)
     ask = facts.shape(max(p.node_cpus for p in partitions), max(p.node_gpus for p in partitions))
     est_w, max_w, headroom_w = _watts(envelope, work_class, partitions[0], ask, world)
-    opening = _opening(work_class.hours, now, world.site.timezone)
+    opens = opening(work_class.hours, now, world.site.timezone)
     request = Request(
         id=token,
         tier=tier,
@@ -91,7 +93,7 @@ def _interpret(facts: JobFacts, world: World, token: str, now: int, submitted: i
         zones=zones,
         uid=facts.uid,
         account=facts.account,
-        not_before=max(facts.begin, opening),
+        not_before=max(facts.begin, opens),
     )
     return Ask(
         request=request,
@@ -100,10 +102,11 @@ def _interpret(facts: JobFacts, world: World, token: str, now: int, submitted: i
         qos=qos,
         deadline=envelope.deadline,
         max_delay_s=work_class.max_delay_s,
+        hours=work_class.hours,
         scales=envelope.est is None or envelope.est.per is Per.NODE,
         licenses=foreign_licences(facts.licenses),
         features=strip_ours(facts.features),
-        waits=_waits(facts, work_class, opening, now),
+        waits=_waits(facts, work_class, opens, now),
     )
 
 
@@ -136,6 +139,8 @@ def _zones(facts: JobFacts, envelope: Envelope, partitions: list[Partition], wor
         named = expand(facts.required_nodes)
         counts = world.zones_of(named)
         if named and not counts:
+            if len(named) < max(facts.nodes or 1, facts.max_nodes or 1):
+                raise _Refused(Code.NO_ZONE, "--nodelist names fewer nodes than the job takes, all outside the zones")
             return frozenset()
         allowed &= frozenset(counts)
     if not everything:
@@ -247,7 +252,7 @@ def _time_limit(facts: JobFacts, partitions: list[Partition]) -> int | None:
     return max(known) if len(known) == len(limits) else None
 
 
-def _opening(hours: Hours | None, now: int, zone: tzinfo) -> int:
+def opening(hours: Hours | None, now: int, zone: tzinfo) -> int:
     """When the class may start next, in the site's local time; 0 if that is now."""
     if hours is None:
         return 0
@@ -258,20 +263,20 @@ def _opening(hours: Hours | None, now: int, zone: tzinfo) -> int:
         inside = second >= hours.start_s or second < hours.end_s
     if inside:
         return 0
-    opening = local.replace(hour=hours.start_s // 3_600, minute=hours.start_s % 3_600 // 60, second=hours.start_s % 60)
-    if opening <= local:
-        opening += timedelta(days=1)
-    return int(opening.timestamp())
+    opens = local.replace(hour=hours.start_s // 3_600, minute=hours.start_s % 3_600 // 60, second=hours.start_s % 60)
+    if opens <= local:
+        opens += timedelta(days=1)
+    return int(opens.timestamp())
 
 
-def _waits(facts: JobFacts, work_class: WorkClass, opening: int, now: int) -> Reason | None:
+def _waits(facts: JobFacts, work_class: WorkClass, opens: int, now: int) -> Reason | None:
     if facts.user_hold:
         return Reason(Code.USER_HOLD)
     if facts.dependency:
         return Reason(Code.NOT_ELIGIBLE, detail=f"dependency {facts.dependency}")
     if facts.begin > now:
         return Reason(Code.NOT_ELIGIBLE, detail="its begin time has not come")
-    if opening > now and work_class.hours is not None:
+    if opens > now and work_class.hours is not None:
         hours = work_class.hours
         return Reason(Code.HOURS, work_class.name, detail=f"{_clock(hours.start_s)}-{_clock(hours.end_s)}")
     return None

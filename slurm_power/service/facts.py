@@ -40,6 +40,7 @@ class JobFacts:
     partitions: tuple[str, ...] = ()
     name: str = ""
     nodes: int | None = None
+    max_nodes: int | None = None
     tasks: int = 1
     tasks_per_node: int | None = None
     cpus: int = 1
@@ -101,6 +102,7 @@ def from_hook(job: Mapping[str, object]) -> JobFacts:
         partitions=tuple(name for name in _text(job, "partition").split(",") if name),
         name=_text(job, "name"),
         nodes=nodes,
+        max_nodes=_number(job, "max_nodes"),
         tasks=tasks,
         tasks_per_node=per_node,
         cpus=cpus,

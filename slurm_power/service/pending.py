@@ -7,7 +7,7 @@ from slurm_power.core.admission import Reject
 from slurm_power.core.claim import Claim
 from slurm_power.core.lifecycle import CLAIMING, Event, State
 from slurm_power.core.policy import Mode
-from slurm_power.core.record import AdmissionRecord, Standing, find_record
+from slurm_power.core.record import NEVER, AdmissionRecord, Standing, find_record
 from slurm_power.ports import HoldKind, JobRecord
 from slurm_power.service.asking import Ask, Free, interpret
 from slurm_power.service.book import Entry
@@ -32,16 +32,25 @@ class Pending:
         if record.held and entry.hold is None:
             entry.hold = self._whose_hold(entry, found)
         free = found is not None and found.standing is Standing.FREE
-        if self._desk.mode is not Mode.ENFORCE or (free and self._outside(entry, record)):
+        if self._desk.mode is not Mode.ENFORCE or (free and self._stays_free(entry, record, found)):
             self._leave(entry)
         elif record.held:
             self._held(entry, record)
         else:
             self._unheld(entry, record, found)
 
-    def _outside(self, entry: Entry, record: JobRecord) -> bool:
-        """Whether a job marked free really asks for no zone's nodes; it may have been let go while the mode was off."""
+    def _stays_free(self, entry: Entry, record: JobRecord, found: AdmissionRecord | None) -> bool:
+        """Whether a job marked free asks for no zone's nodes, or cannot be held at all.
+
+        Otherwise it was let go while the mode was off.
+        """
+        if found is not None and found.hold == NEVER:
+            return True
         return isinstance(interpret(from_record(record), self._desk.world, entry.key, self._desk.ledger.now), Free)
+
+    def remembered(self, key: str) -> HoldKind | None:
+        """What the database said of that very job or task."""
+        return self._holds.get(key)
 
     def forget_stored(self) -> None:
         """All jobs have been seen: from here on we know ourselves who holds them."""

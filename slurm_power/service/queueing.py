@@ -10,7 +10,7 @@ from slurm_power.core.queue import Waiting, order
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.request import Request
 from slurm_power.ports import Command, HoldKind, JobRecord, Release, Update
-from slurm_power.service.asking import Ask
+from slurm_power.service.asking import Ask, opening
 from slurm_power.service.binding import Binding
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
@@ -35,7 +35,7 @@ class Queue:
         """Plans; None where nothing is to be written. Between two of them others may be answered."""
         desk = self._desk
         desk.drop_shadow()
-        waiting = [_waiting(desk, entry) for entry in desk.book.in_state(State.WAITING) if _ready(desk, entry)]
+        waiting = [_waiting(desk, entry) for entry in desk.book.in_state(State.WAITING) if self._in_hours(entry)]
         for place in order(waiting, desk.now()):
             entry = desk.book.get(place.request.id)
             if entry is None or entry.key in self._done or not _ready(desk, entry):
@@ -44,6 +44,16 @@ class Queue:
             with desk.faults.apart(entry.key):
                 plan = self._place_or_shade(entry)
             yield plan
+
+    def _in_hours(self, entry: Entry) -> bool:
+        """Whether it may be placed now. Once the hours of its class have passed it is read anew, and parked."""
+        if not _ready(self._desk, entry):
+            return False
+        hours = entry.ask.hours if entry.ask is not None else None
+        if opening(hours, self._desk.ledger.now, self._desk.site.timezone):
+            entry.dirty = True
+            return False
+        return True
 
     def _place_or_shade(self, entry: Entry) -> Plan | None:
         """The plan for an entry; the first that has to wait for watts gets the shadow."""
@@ -120,12 +130,11 @@ class Queue:
         for task in tasks:
             key = f"{token}.{task}"
             request = replace(ask.request.with_copies(1), id=key)
-            member = Entry(key, token, State.WAITING, desk.now(), desk.clock.monotonic(), entry.uid)
+            member = Entry(key, token, State.BINDING, desk.now(), desk.clock.monotonic(), entry.uid)
             member.ask = replace(ask, request=request)
             member.task = (record.array_job_id or record.job_id, task)
             member.hold, member.charges, member.verdict = HoldKind.POWER, charges, verdict
-            desk.book.add(member)
-            desk.book.move(member, Event.BIND, request.claim(charges, desk.now(), verdict.claim.share_milli))
+            desk.book.add(member, request.claim(charges, desk.now(), verdict.claim.share_milli))
             keys.append(key)
         entry.touched = desk.clock.monotonic()
         target = f"{record.array_job_id}_[{','.join(map(str, tasks))}]"

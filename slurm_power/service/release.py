@@ -90,7 +90,7 @@ def applied(desk: Desk, plan: Plan, outcome: Outcome) -> None:
             entry.hold = HoldKind.USER if entry.hold in (HoldKind.USER, HoldKind.BOTH) else None
             desk.book.move(entry, Event.FREE)
             desk.book.decided(entry, "free", now, desk.mode)
-        elif plan.action == "hold":
+        elif plan.action == "hold" and outcome.done:
             desk.book.decided(entry, "hold", now, desk.mode, [{"code": "hold", "text": entry.note or outcome.error}])
 
 

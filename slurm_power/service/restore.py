@@ -23,9 +23,10 @@ def restore(desk: Desk, records: Sequence[JobRecord]) -> Iterator[None]:
     """Enter the running jobs of a first snapshot into an empty book, yielding now and then."""
     lot: list[tuple[Entry, Claim]] = []
     for record in records:
-        pair = _plain(desk, record)
-        if pair is not None:
-            lot.append(pair)
+        with desk.faults.apart(str(record.job_id)):
+            pair = _plain(desk, record)
+            if pair is not None:
+                lot.append(pair)
         if len(lot) >= _AT_ONCE:
             desk.book.restore(lot)
             lot = []

@@ -8,7 +8,7 @@ from slurm_power.core.claim import Charge
 from slurm_power.core.lifecycle import State
 from slurm_power.core.policy import Mode
 from slurm_power.core.reasons import Code, Reason
-from slurm_power.core.record import AdmissionRecord, Standing, put_record
+from slurm_power.core.record import NEVER, AdmissionRecord, Standing, put_record
 from slurm_power.core.request import Request
 from slurm_power.ports import HoldKind
 from slurm_power.service.asking import Ask, Free, forbidden, interpret
@@ -34,7 +34,7 @@ def submit(desk: Desk, job: Mapping[str, object]) -> Reply:
         return _rejected(desk, facts, token, asked, now)
     if facts.cron:
         # Nobody can hold or update a scrontab job: the launch gate is where it meets the budget.
-        return _PASS
+        return _free(desk, facts, token, hold=NEVER)
     verdict = judge(desk, asked)
     if not desk.acts_on(asked):
         return _observed(desk, asked, verdict, now)
@@ -151,11 +151,11 @@ def _rejected(desk: Desk, facts: JobFacts, token: str, verdict: Reject, now: int
     return Reply("pass", "would be " + describe(verdict, desk.book, now)) if desk.mode is Mode.ADVISE else _PASS
 
 
-def _free(desk: Desk, facts: JobFacts, token: str) -> Reply:
+def _free(desk: Desk, facts: JobFacts, token: str, hold: str = "") -> Reply:
     """Marked, so that the launch gate knows it without the daemon."""
     if desk.mode is not Mode.ENFORCE:
         return _PASS
-    record = AdmissionRecord(token, Standing.FREE)
+    record = AdmissionRecord(token, Standing.FREE, hold=hold)
     return Reply("admit", "", {"admin_comment": put_record(facts.admin_comment, record)})
 
 

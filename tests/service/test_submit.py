@@ -1,14 +1,15 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from slurm_power.core.record import Standing, find_record
-from slurm_power.core.reasons import Code
 from slurm_power.core.admission import Hold
+from slurm_power.core.reasons import Code
+from slurm_power.core.record import Standing, find_record
 from slurm_power.ports import HoldKind
 from slurm_power.service.desk import Reply
 from slurm_power.service.submit import submit
-from tests.service.support import SITE, START, Lab, job, site_of
+from tests.service.support import SITE, START, Lab, floor_nodes, job, site_of
 
 
 def told(lab: Lab, comment: str = "power:est=5kW", **fields: object) -> Reply:
@@ -54,10 +55,6 @@ class TestAdmitted:
 
     def test_a_zone_is_bound_by_excluded_nodes_where_its_feature_is_missing(self) -> None:
         lab = Lab()
-        from dataclasses import replace
-
-        from tests.service.support import floor_nodes
-
         lab.survey(replace(node, features=()) for node in floor_nodes(lab.site))
         reply = told(lab, "power:est=5kW,zones=rack01", exc_nodes="n02")
         assert "features" not in reply.fields
@@ -211,10 +208,6 @@ class TestHeld:
         assert told(lab, "power:est=2kW,class=overnight").verdict == "admit"
 
     def test_nodes_that_are_busy_hold_it_too(self, lab: Lab) -> None:
-        from dataclasses import replace
-
-        from tests.service.support import floor_nodes
-
         lab.survey(replace(node, cpus_alloc=32) for node in floor_nodes(lab.site))
         reply = told(lab)
         assert reply.verdict == "hold"
@@ -259,8 +252,12 @@ class TestNoneOfOurBusiness:
         assert record.standing is Standing.FREE
         assert not lab.desk.ledger.claims
 
-    def test_a_scrontab_job_passes_since_nobody_could_hold_it(self, lab: Lab) -> None:
-        assert told(lab, cron_job=True, het_job_offset=0) == Reply("pass")
+    def test_a_scrontab_job_goes_in_marked_since_nobody_could_hold_it(self, lab: Lab) -> None:
+        reply = told(lab, cron_job=True, het_job_offset=0)
+        record = find_record(str(reply.fields["admin_comment"]))
+        assert reply.verdict == "admit"
+        assert record is not None
+        assert (record.standing, record.hold) == (Standing.FREE, "never")
         assert not lab.desk.book.entries
 
     def test_a_scrontab_job_is_still_refused_for_rubbish(self, lab: Lab) -> None:
