@@ -1,13 +1,34 @@
 """The book's journal: what is to become durable goes to the store's writer thread."""
 
 import logging
+from collections.abc import Sequence
 
 from slurm_power.adapters.store import StoreWriter
-from slurm_power.ports import Decision, StoredJob
+from slurm_power.ports import Decision, HoldKind, Intent, Store, StoredJob
 
 _log = logging.getLogger("slurm_power.decision")
 _ROUTINE = frozenset({"admit", "launch", "end"})
 """Decisions that every job sees; they are in the audit log, and in this one only when asked for."""
+
+
+def remembered(store: Store) -> dict[str, HoldKind]:
+    """Who held each job when the daemon was last there, by the key of its claim.
+
+    Whose release was under way was held by us: some of the commands may have been carried out, and Slurm's record of
+    the job does not tell its hold from its user's then.
+    """
+    holds = {
+        str(key): HoldKind.POWER
+        for intent in store.pending_intents()
+        if intent.action == "bind"
+        for key in _keys(intent)
+    }
+    return {**holds, **{job.token: job.hold for job in store.jobs() if job.hold is not None}}
+
+
+def _keys(intent: Intent) -> Sequence[object]:
+    keys = intent.detail.get("keys")
+    return keys if isinstance(keys, list) else ()
 
 
 class StoreJournal:

@@ -22,7 +22,7 @@ from slurm_power.core.errors import PowerError, SlurmError
 from slurm_power.core.policy import Mode
 from slurm_power.daemon.control import ControlHandler
 from slurm_power.daemon.hook import HookHandler
-from slurm_power.daemon.journal import StoreJournal
+from slurm_power.daemon.journal import StoreJournal, remembered
 from slurm_power.daemon.logs import set_up
 from slurm_power.daemon.rounds import Rounds
 from slurm_power.service.desk import Desk
@@ -47,8 +47,8 @@ class Daemon:
         self._writer = StoreWriter(store)
         self.desk = Desk(site, clock, StoreJournal(self._writer))
         self.desk.mode = Mode(store.setting("mode") or site.policy.mode)
-        holds = {job.token: job.hold for job in store.jobs() if job.hold is not None}
-        observer = Observer(self.desk, holds)
+        self._left_open = [intent.id for intent in store.pending_intents() if intent.id is not None]
+        observer = Observer(self.desk, remembered(store))
         self._rounds = Rounds(self.desk, SlurmCommands(runner), self._writer, observer, clock)
         self._key: HookKey | None = None
         masters = frozenset({0, os.geteuid(), slurm_user[0]})
@@ -79,6 +79,7 @@ class Daemon:
         self._control.bind()
         if not await self.first_round(ended):
             return
+        self._writer.put(lambda store: store.close_intents(self._left_open, "cut off; Slurm was read anew"))
         self._key = HookKey.create(self.desk.site.hook.socket, self._owner)
         self._tell_gate()
         await self._hook.start()

@@ -62,8 +62,6 @@ class Entry:
     """It was changed in Slurm; what it asks is to be read anew."""
     stale: bool = False
     """To be looked at again although Slurm shows nothing new of it."""
-    by_user: bool = False
-    """Its user has set or lifted a hold, so that its admission record does not say who holds it."""
     stored: bool = False
     """Whether the database has a row of it."""
     note: str = ""
@@ -199,9 +197,11 @@ class Book:
     def take_copy(self, parent: Entry) -> Claim | None:
         """One task of an array gets a claim of its own: the claim of the pending rest shrinks by it.
 
-        Returns the claim as it was, None where it counts no task any more.
+        The rest is not overdue while tasks of it start. Returns the claim as it was, None where it counts no task any
+        more.
         """
         claim = self.ledger.claims.get(parent.key)
+        parent.released = self.ledger.now
         if claim is None or not claim.copies:
             return None
         self.ledger.replace(parent.key, claim.with_copies(claim.copies - 1))
@@ -268,14 +268,16 @@ class Book:
     def save(self, entry: Entry) -> None:
         """Keep who holds the job, which Slurm cannot tell us after a restart; all else is in Slurm's own record of it.
 
-        An array is kept once, under its token; a task only if its user holds it, or has lifted his hold.
+        The pending rest of an array is kept under its token, a task that is held by itself under its own key. Tasks
+        whose release is under way are many, and known by their intent.
         """
         ask = entry.ask
-        users = entry.by_user or entry.hold in (HoldKind.USER, HoldKind.BOTH)
-        if entry.hold is None or not (entry.key == entry.token or users):
+        if entry.hold is None:
             if entry.stored:
                 entry.stored = False
                 self.journal.drop(entry.key)
+            return
+        if entry.key != entry.token and entry.state is State.BINDING:
             return
         entry.stored = True
         request = ask.request if ask is not None else None

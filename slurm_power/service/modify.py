@@ -140,7 +140,6 @@ def _priority(desk: Desk, entry: Entry, job: Mapping[str, object], *, owner: boo
             return _deny("its release is on its way to Slurm and would lift this hold too; please hold it again")
         if owner:
             entry.hold = HoldKind.USER if entry.hold in (None, HoldKind.USER) else HoldKind.BOTH
-            entry.by_user = True
             entry.touched = desk.clock.monotonic()
             desk.book.save(entry)
         return None
@@ -151,7 +150,7 @@ def _priority(desk: Desk, entry: Entry, job: Mapping[str, object], *, owner: boo
     if owner:
         # The user lifts his own hold: from now on only power holds the job, and the next pass looks at it.
         entry.hold = HoldKind.POWER
-        entry.by_user = entry.dirty = True
+        entry.dirty = True
         entry.touched = desk.clock.monotonic()
         if entry.state is State.PARKED:
             desk.book.move(entry, Event.WAIT)

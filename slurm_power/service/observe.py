@@ -135,6 +135,7 @@ class Observer:
             if parent is not None and record.array_job_id is not None and record.array_task_id is not None:
                 task = (record.array_job_id, record.array_task_id)
                 entry = desk.book.split(parent, task, desk.now(), State.FREE)
+                entry.hold = self._pending.remembered(key) or entry.hold
             else:
                 entry = Entry(key, token, State.FREE, desk.now(), 0.0, record.uid, record=record)
                 entry.hold = former.hold if former is not None else None

@@ -14,7 +14,7 @@ from typing import Any
 from slurm_power.core.errors import SlurmError
 from slurm_power.core.lifecycle import CLAIMING, State
 from slurm_power.core.record import Standing, find_record
-from slurm_power.ports import JobRecord, JobState, Outcome
+from slurm_power.ports import HoldKind, JobRecord, JobState, Outcome
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
 from slurm_power.service.launch import entry_of, launch
@@ -125,6 +125,9 @@ class Cluster:
         self._tokens = tokens()
         self._lua = 0
         self._steps: Iterator[None] | None = None
+        self._intents: list[Plan] = []
+        """What the daemon is writing: in the database until it has taken in what became of it."""
+        self._unwritten: list[Plan] = []
         self.desk: Desk | None = None
         self.observer: Observer | None = None
         self.revive()
@@ -136,13 +139,19 @@ class Cluster:
     # -- the daemon ------------------------------------------------------------------------------------------
 
     def crash(self) -> None:
-        """The daemon dies where it stands: nothing of it is left but the database."""
+        """The daemon dies where it stands: nothing of it is left but the database. A command under way may be cut."""
+        for plan in self._unwritten:
+            cut = self.random.randint(0, len(plan.chain))
+            self.slurm.write([plan.chain[:cut]])
+        self._unwritten = []
         self.desk = self.observer = self._steps = None
 
     def revive(self) -> None:
         """A new daemon: learns from Slurm's records and the database, then serves."""
         desk = Desk(self.site, self.clock, self.journal, tokens=self._tokens)
-        observer = Observer(desk, dict(self.journal.holds))
+        holds = {key: HoldKind.POWER for plan in self._intents if plan.action == "bind" for key in plan.keys}
+        self._intents = []
+        observer = Observer(desk, {**holds, **self.journal.holds})
         faults, self.slurm.faults = self.slurm.faults, replace(self.slurm.faults, failed_read=0.0, stale_read=0.0)
         for _ in self._round(desk, observer):
             pass
@@ -185,11 +194,14 @@ class Cluster:
                 plans.append(plan)
             if self.random.random() < 0.2:
                 yield
+        self._intents = self._unwritten = plans
         yield
+        self._unwritten = []
         outcomes: Sequence[Outcome] = self.slurm.write([plan.chain for plan in plans])
         yield
         for plan, outcome in zip(plans, outcomes, strict=True):
             applied(desk, plan, outcome)
+        self._intents = []
 
     # -- the launch gate -------------------------------------------------------------------------------------
 
@@ -488,6 +500,7 @@ class Cluster:
         """Book and ledger agree: a claim is there exactly in claiming states, and the meters are their sums."""
         if self.desk is None:
             return
+        assert not self.desk.faults.count, self.desk.faults.by_key
         book, ledger = self.desk.book, self.desk.ledger
         claiming = {entry.key for entry in book.entries.values() if entry.state in CLAIMING}
         assert claiming == set(ledger.claims)

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -6,6 +7,7 @@ from slurm_power.core.lifecycle import State
 from slurm_power.core.record import find_record
 from slurm_power.ports import JobRecord, JobState
 from slurm_power.service.launch import end, launch
+from slurm_power.service.release import run_pass
 from slurm_power.service.submit import submit
 from tests.service.support import Lab, job, site_of
 
@@ -15,7 +17,7 @@ def lab() -> Lab:
     return Lab()
 
 
-def shown(lab: Lab, job_id: int, comment: str = "power:est=5kW", **fields: object) -> JobRecord:
+def shown(lab: Lab, job_id: int, comment: str = "power:est=5kW", **fields: Any) -> JobRecord:
     """Submitted and seen by a poll; admitted or held as the reply says."""
     described = {name: fields.pop(name) for name in ("array_inx", "user_id", "qos", "priority") if name in fields}
     reply = submit(lab.desk, job(comment, **described))
@@ -28,7 +30,7 @@ def shown(lab: Lab, job_id: int, comment: str = "power:est=5kW", **fields: objec
         priority=0 if reply.verdict == "hold" else 1_000,
         time_limit_s=3_600,
         admin_comment=str(reply.fields["admin_comment"]),
-        **fields,  # type: ignore[arg-type]
+        **fields,
     )
     lab.observe(record, whole=False)
     return record
@@ -105,7 +107,7 @@ def test_a_first_no_asks_for_a_look_at_slurm(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"batch": False}, {"requeue": False}])
-def test_what_a_denial_would_kill_waits_first(lab: Lab, fields: dict[str, object]) -> None:
+def test_what_a_denial_would_kill_waits_first(lab: Lab, fields: dict[str, Any]) -> None:
     shown(lab, 1, **fields)
     shown(lab, 2, "power:est=23kW,max=23kW,zones=rack01", qos="gold")
     reply = launch(lab.desk, env(1, "n02"))
@@ -131,8 +133,6 @@ def test_what_waits_starts_when_watts_come_free(lab: Lab) -> None:
 
 def test_a_shadow_denies_no_start(lab: Lab) -> None:
     """It is a plan for the head of the queue; what was admitted starts, though its window has moved on."""
-    from slurm_power.service.release import run_pass
-
     shown(lab, 1, "power:est=15kW,max=15kW,zones=rack03")
     head = shown(lab, 2, "power:est=20kW,max=20kW,zones=rack03", user_id=1002)
     admitted = lab.desk.book.of_job(1)
@@ -163,9 +163,8 @@ def test_tasks_take_their_copy_from_the_pending_rest(lab: Lab) -> None:
     assert lab.committed("rack03") == 16_000
     started = []
     for task in range(3):
-        started.append(
-            replace(rest, job_id=10 + task, array_task_id=task, array_tasks="", state=JobState.CONFIGURING, node_list="n07")
-        )
+        begun = replace(rest, job_id=10 + task, array_task_id=task, array_tasks="", state=JobState.CONFIGURING)
+        started.append(replace(begun, node_list="n07"))
         lab.observe(started[-1], whole=False)
         assert launch(lab.desk, env(10 + task, "n07", task=(1, task))).verdict == "allow"
         assert lab.committed("rack03") == 16_000

@@ -13,7 +13,7 @@ _RANDOM = st.randoms(use_true_random=False)
 
 
 def _one_of(*names: str) -> Callable[..., Callable[..., None]]:
-    return rule(name=st.sampled_from(names), rng=_RANDOM)  # type: ignore[no-any-return]
+    return rule(name=st.sampled_from(names), rng=_RANDOM)
 
 
 class Histories(RuleBasedStateMachine):

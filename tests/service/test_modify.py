@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -11,8 +12,8 @@ from slurm_power.service.release import run_pass
 from slurm_power.service.submit import submit
 from tests.service.support import Lab, job, site_of
 
-RELEASE: Mapping[str, object] = {"priority": 4_294_967_295}
-HOLD: Mapping[str, object] = {"priority": 0}
+RELEASE: Mapping[str, Any] = {"priority": 4_294_967_295}
+HOLD: Mapping[str, Any] = {"priority": 0}
 PROTECTED = [
     ("licenses", ""),
     ("licenses", "matlab:1"),
@@ -81,7 +82,7 @@ def rec(record: JobRecord, **changes: object) -> dict[str, object]:
     }
 
 
-def change(lab: Lab, record: JobRecord, uid: int = 1001, **fields: object) -> Reply:
+def change(lab: Lab, record: JobRecord, uid: int = 1001, **fields: Any) -> Reply:
     return modify(lab.desk, uid, fields, rec(record))
 
 
@@ -101,7 +102,7 @@ class TestAdmitted:
     @pytest.mark.parametrize(("name", "value"), PROTECTED)
     def test_what_admission_decided_stays(self, lab: Lab, name: str, value: object) -> None:
         record = record_of(lab, 1)
-        reply = change(lab, record, **{name: value})
+        reply = change(lab, record, **_one(name, value))
         assert reply.verdict == "deny"
         assert name in reply.message or "pw_" in reply.message
 
@@ -113,12 +114,12 @@ class TestAdmitted:
         )
         lab.observe(running)
         assert entry_of(lab, record).state is State.RUNNING
-        assert change(lab, record, **{name: value}).verdict == "deny"
+        assert change(lab, record, **_one(name, value)).verdict == "deny"
 
     def test_harmless_fields_change(self, lab: Lab) -> None:
         record = record_of(lab, 1)
         for name, value in (("time_min", 5), ("begin_time", 1), ("end_time", 9), ("nice", 5)):
-            assert change(lab, record, **{name: value}).verdict == "allow", name
+            assert change(lab, record, **_one(name, value)).verdict == "allow", name
 
     def test_a_shorter_time_limit_is_fine(self, lab: Lab) -> None:
         assert change(lab, record_of(lab, 1), time_limit=30).verdict == "allow"
@@ -204,7 +205,7 @@ class TestHeldForPower:
         ("name", "value"), [("licenses", "pw_rack01:1"), ("features", "pw_rack01"), ("dependency", "expand:5")]
     )
     def test_ours_is_not_for_users(self, lab: Lab, name: str, value: str) -> None:
-        assert change(lab, held(lab), **{name: value}).verdict == "deny"
+        assert change(lab, held(lab), **_one(name, value)).verdict == "deny"
 
     def test_a_users_hold_comes_on_top(self, lab: Lab) -> None:
         record = held(lab)
@@ -287,7 +288,8 @@ class TestTasks:
         assert part is not None
         assert part.hold is HoldKind.USER
         assert entry_of(lab, rest).hold is None
-        assert modify(lab.desk, 1001, {"comment": ""}, rec(rest, job_id=7, array_job_id=5, array_task_id=4)).verdict == "deny"
+        other = rec(rest, job_id=7, array_job_id=5, array_task_id=4)
+        assert modify(lab.desk, 1001, {"comment": ""}, other).verdict == "deny"
 
 
 class TestOthers:
@@ -305,8 +307,12 @@ class TestOthers:
         assert change(lab, record, comment="x").verdict == "allow"
 
 
-def _fields(record: JobRecord) -> dict[str, object]:
-    return {name: getattr(record, name) for name in record.__slots__}  # type: ignore[attr-defined]
+def _one(name: str, value: object) -> dict[str, Any]:
+    return {name: value}
+
+
+def _fields(record: JobRecord) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in record.__slots__}
 
 
 def _others(lab: Lab, record: JobRecord) -> list[JobRecord]:

@@ -8,7 +8,7 @@ from slurm_power.ports import HoldKind, JobRecord, JobState
 from slurm_power.service.book import Entry
 from slurm_power.service.observe import Observer
 from slurm_power.service.submit import submit
-from tests.service.support import START, Lab, floor_nodes, job, site_of
+from tests.service.support import SITE, START, Lab, floor_nodes, job, site_of
 
 ADMITTED = "power:id=old,v=admit,tier=bronze,zones=rack03/1/5000/6500"
 
@@ -234,8 +234,9 @@ class TestSnapshots:
             )
         lab.observe()
         book = lab.desk.book
-        assert not (book.entries or book.by_job or book.arrays or book.components or lab.journal.jobs)
-        assert not (book._tokens or any(book._states.values()))
+        kept = [book.entries, book.by_job, book.arrays, book.components, book.rumours, book._tokens, lab.journal.jobs]
+        assert not any(kept)
+        assert not any(book._states.values())
         assert not lab.desk.ledger.claims
 
     def test_one_job_that_cannot_be_taken_in_does_not_stop_the_others(self, lab: Lab) -> None:
@@ -337,7 +338,11 @@ class TestRestart:
         submit(lab.desk, job())
         reply = submit(lab.desk, job("power:est=2kW", array_inx="0-3", user_id=1002))
         array = pending(
-            5, array_job_id=5, array_tasks="1-3", comment="power:est=2kW", admin_comment=str(reply.fields["admin_comment"])
+            5,
+            array_job_id=5,
+            array_tasks="1-3",
+            comment="power:est=2kW",
+            admin_comment=str(reply.fields["admin_comment"]),
         )
         started = replace(
             array, job_id=6, array_tasks="", array_task_id=0, state=JobState.RUNNING, node_list="n08", start_time=START
@@ -347,7 +352,12 @@ class TestRestart:
             running(1, admin_comment=ADMITTED),
             array,
             started,
-            pending(9, priority=0, comment="power:est=15kW,zones=rack03", admin_comment=str(hold.fields["admin_comment"])),
+            pending(
+                9,
+                priority=0,
+                comment="power:est=15kW,zones=rack03",
+                admin_comment=str(hold.fields["admin_comment"]),
+            ),
         ]
         lab.observe(*records)
         lab.wait(20)
@@ -363,6 +373,4 @@ class TestRestart:
 
 
 def _lines() -> list[str]:
-    from tests.service.support import SITE
-
     return SITE.splitlines()

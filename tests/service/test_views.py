@@ -1,5 +1,6 @@
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,7 +52,8 @@ def test_zones_and_feeds_with_their_numbers(lab: Lab) -> None:
         "burst_w": 1_000,
         "headroom_w": 21_000,
     }
-    assert (zone["jobs"], zone["license"], zone["license_total"], zone["license_used"]) == (1, "pw_rack02", 26_000, 5_000)
+    assert (zone["jobs"], zone["license"]) == (1, "pw_rack02")
+    assert (zone["license_total"], zone["license_used"]) == (26_000, 5_000)
     feed = named(found["feeds"], "ups-a")
     assert (feed["side"], feed["parent"], feed["committed_w"]) == ("A", None, 7_250)
     assert named(found["feeds"], "loop")["kind"] == "cooling"
@@ -95,10 +97,11 @@ def test_a_waiting_job_explained(lab: Lab) -> None:
 
 
 def test_names_of_tasks_components_and_tokens(lab: Lab) -> None:
+    runs = JobRecord(10, JobState.RUNNING, 1001, node_list="n01", comment="power:est=1kW")
     lab.observe(
-        JobRecord(10, JobState.RUNNING, 1001, array_job_id=9, array_task_id=3, node_list="n01", comment="power:est=1kW"),
-        JobRecord(20, JobState.RUNNING, 1001, het_job_id=20, het_offset=0, node_list="n02", comment="power:est=1kW"),
-        JobRecord(21, JobState.RUNNING, 1001, het_job_id=20, het_offset=1, node_list="n02", comment="power:est=1kW"),
+        replace(runs, array_job_id=9, array_task_id=3),
+        replace(runs, job_id=20, het_job_id=20, het_offset=0),
+        replace(runs, job_id=21, het_job_id=20, het_offset=1),
     )
     for name in ("9_3", "20+1", "10", "job10"):
         found: Any = views.explain(lab.desk, name)
