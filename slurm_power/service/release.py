@@ -144,10 +144,13 @@ def _overdue(desk: Desk) -> Iterator[Plan | None]:
     now = desk.now()
     for entry in desk.book.in_state(State.ADMITTED):
         record = entry.record
-        if record is None or record.state is not JobState.PENDING or record.held or record.array_tasks:
+        if record is None or record.state is not JobState.PENDING or record.held:
             continue
         if entry.hold in (HoldKind.USER, HoldKind.BOTH):
             continue  # its user has just held it, as the next snapshot will show
+        if record.array_tasks and not desk.ledger.claims[entry.key].copies:
+            entry.released = now  # as many of its tasks run as its throttle allows: the rest holds no watts till then
+            continue
         since = max(entry.released or entry.created, record.eligible_time or 0)
         if now - since < grace_s or record.reason in _STARTING_REASONS:
             continue
