@@ -221,28 +221,28 @@ def test_srun_waits_while_held_and_runs_when_released(home: Driver) -> None:
 
 
 @pytest.mark.parametrize("relents", [True, False])
-def test_the_gate_lets_srun_wait_before_it_denies(home: Driver, relents: bool) -> None:
+def test_the_gate_lets_srun_wait_before_it_denies(site: Driver, relents: bool) -> None:
     """Admitted, waiting for its partition; then the rack is cut below its watts, and it gets its nodes."""
     options = (f"--job-name=gate{relents}", "--partition=closed", "--comment=power:est=10kW,zones=c")
-    srun = start(home, "srun", *options, "echo", "ran")
-    job_id = id_of(home, f"gate{relents}")
-    home.cluster.wait(lambda: home.state(job_id), lambda state: state == "admitted", "the admission")
-    home.est[job_id] = 10_000
-    home.change_site(lambda data: data["zones"]["c"].update(limit="8kW"))
+    srun = start(site, "srun", *options, "echo", "ran")
+    job_id = id_of(site, f"gate{relents}")
+    site.cluster.wait(lambda: site.state(job_id), lambda state: state == "admitted", "the admission")
+    site.change_site(lambda data: data["zones"]["c"].update(limit="8kW"))
     try:
-        home.settle(1)
-        home.cluster.run("scontrol", "update", "partition=closed", "state=up")
-        home.cluster.wait_job(job_id, "CONFIGURING")
+        site.settle(1)
+        site.cluster.run("scontrol", "update", "partition=closed", "state=up")
+        site.cluster.wait_job(job_id, "CONFIGURING")
         if relents:
-            home.settle(1)
-            assert home.cluster.job(job_id)["JobState"] == "CONFIGURING"
-            home.change_site(lambda data: data["zones"]["c"].update(limit="20kW"))
+            site.settle(1)
+            assert site.cluster.job(job_id)["JobState"] == "CONFIGURING"
+            site.change_site(lambda data: data["zones"]["c"].update(limit="20kW"))
         output, errors = srun.communicate(timeout=60)
     finally:
-        home.cluster.run("scontrol", "update", "partition=closed", "state=down")
-        home.change_site(lambda data: data["zones"]["c"].update(limit="20kW"))
+        site.cluster.run("scontrol", "update", "partition=closed", "state=down")
+        site.change_site(lambda data: data["zones"]["c"].update(limit="20kW"))
     assert output == ("ran\n" if relents else ""), errors
     assert (srun.returncode == 0) == relents
+    site.cancel_all()
 
 
 # -- later ------------------------------------------------------------------------------------------------------
