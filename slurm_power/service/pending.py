@@ -192,8 +192,9 @@ class Pending:
             facts = replace(facts, begin=known.facts.begin)  # Slurm does not show it of a held job
         submitted = known.submitted if known is not None else record.submit_time
         found = interpret(facts, desk.world, entry.key, desk.now(), submitted)
-        entry.dirty = False
-        entry.refusals = entry.retry_at = 0
+        if entry.dirty:
+            entry.dirty = False
+            entry.refusals = entry.retry_at = 0
         if isinstance(found, Ask):
             entry.ask = found
             return found

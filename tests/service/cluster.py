@@ -152,7 +152,10 @@ class Cluster:
         holds = {key: HoldKind.POWER for plan in self._intents if plan.action == "bind" for key in plan.keys}
         self._intents = []
         observer = Observer(desk, {**holds, **self.journal.holds})
-        faults, self.slurm.faults = self.slurm.faults, replace(self.slurm.faults, failed_read=0.0, stale_read=0.0)
+        faults, self.slurm.faults = (
+            self.slurm.faults,
+            replace(self.slurm.faults, failed_read=0.0, stale_read=0.0),
+        )
         for _ in self._round(desk, observer):
             pass
         self.slurm.faults = faults
@@ -212,7 +215,10 @@ class Cluster:
             "SLURM_JOB_RESTART_COUNT": str(job.restarts),
         }
         if job.array_task_id is not None:
-            env |= {"SLURM_ARRAY_JOB_ID": str(job.array_job_id), "SLURM_ARRAY_TASK_ID": str(job.array_task_id)}
+            env |= {
+                "SLURM_ARRAY_JOB_ID": str(job.array_job_id),
+                "SLURM_ARRAY_TASK_ID": str(job.array_task_id),
+            }
         if self.desk is None:
             return self._gate_alone(job)
         while (answer := self._gate(env, job)) == "wait":
@@ -248,13 +254,14 @@ class Cluster:
         count = Counter(zones)
         if any(zone not in nodes for zone in zones):
             return False
-        if len(count) > 1 and any(count[zone] > nodes[zone or ""] for zone in count):
+        whole = record.any_nodes and len(count) == 1
+        if not whole and any(count[zone] > nodes[zone or ""] for zone in count):
             return False
         leader = self.slurm.job(job.het_job_id) if job.het_job_id is not None else job
         parts = self.components(job.job_id) if job.het_job_id is not None else [job]
         charges: Counter[str] = Counter()
         for part in parts:
-            for charge in (found.charges if (found := find_record(part.admin_comment)) else ()):
+            for charge in found.charges if (found := find_record(part.admin_comment)) else ():
                 charges[charge.zone] += charge.est_w
         held = parse_licences(leader.licenses)
         return all(held.get(f"pw_{zone}", 0) >= watts for zone, watts in charges.items())
@@ -420,7 +427,9 @@ class Cluster:
             for zone_name, count in zones.items():
                 est_w, max_w = (ceil(Fraction(watts * count, total)) for watts in (spec.est_w, spec.max_w))
                 shares = [(zone_name, Fraction(1))]
-                shares += [(tap.feed, Fraction(tap.numerator, tap.denominator)) for tap in topology.taps[zone_name]]
+                shares += [
+                    (tap.feed, Fraction(tap.numerator, tap.denominator)) for tap in topology.taps[zone_name]
+                ]
                 for element, share in shares:
                     part = ceil(est_w * share)
                     est[element] += part
@@ -459,7 +468,8 @@ class Cluster:
         if not job.array_tasks:
             return 1
         tasks = sum(
-            int(b or a) - int(a) + 1 for a, _, b in (part.partition("-") for part in job.array_tasks.split(","))
+            int(b or a) - int(a) + 1
+            for a, _, b in (part.partition("-") for part in job.array_tasks.split(","))
         )
         if job.array_throttle is None:
             return tasks
@@ -545,6 +555,12 @@ class Cluster:
             self.slurm.now = self.clock.instant
             self.round()
             self.check()
+
+    def drain_after_revival(self) -> None:
+        """The daemon comes back, and everything runs to its end."""
+        self.revive()
+        self.check()
+        self.drain()
 
     def drain(self) -> None:
         """(c) With all else out of the way, every job that was accepted runs to its end."""

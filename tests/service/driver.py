@@ -38,8 +38,10 @@ def spec(rng: random.Random) -> Spec:
 def _with_watts(found: Spec, rng: random.Random) -> Spec:
     kind = rng.random()
     if kind < 0.15:  # no envelope: by boards, else by the node's rating
-        share = 1_000 if found.exclusive else max(
-            -(-(found.cpus // found.nodes) * 1_000 // 32), -(-found.gpus * 1_000 // 4)
+        share = (
+            1_000
+            if found.exclusive
+            else max(-(-(found.cpus // found.nodes) * 1_000 // 32), -(-found.gpus * 1_000 // 4))
         )
         est_w = found.gpus * found.nodes * 700 or -(-8_000 * min(max(share, 1), 1_000) * found.nodes // 1_000)
         return replace(found, comment="", est_w=est_w, max_w=-(-est_w * 13 // 10))
@@ -81,7 +83,9 @@ def components(rng: random.Random) -> list[Spec]:
 
 def rubbish(rng: random.Random) -> Spec:
     """What has to be refused, or at least not to be let in unbound."""
-    comment = rng.choice(("power:est=", "power:est=1e9MW", "power:max=1W,est=2W", "power:zones=nowhere", "power:a b;c"))
+    comment = rng.choice(
+        ("power:est=", "power:est=1e9MW", "power:max=1W,est=2W", "power:zones=nowhere", "power:a b;c")
+    )
     return replace(spec(rng), comment=comment, licenses=rng.choice(("", "pw_rack01:1")))
 
 
@@ -162,7 +166,9 @@ class Driver:
             self.cluster.asks(job, 4711, priority=4_294_967_295)
 
     def _comment(self, job_id: int) -> None:
-        self.cluster.user_comments(job_id, _with_watts(self.cluster.specs[job_id], random.Random(self.rng.random())))
+        self.cluster.user_comments(
+            job_id, _with_watts(self.cluster.specs[job_id], random.Random(self.rng.random()))
+        )
 
     def _limit(self, job_id: int) -> None:
         self.cluster.user_limits(job_id, self.rng.choice((3, 60, 600)))

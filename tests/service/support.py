@@ -105,7 +105,9 @@ def floor_nodes(site: Site) -> list[NodeRecord]:
     nodes = [
         node
         for zone in site.topology.zones.values()
-        for node in make_nodes(",".join(zone.nodes), cpus=32, gpus=4, features=[feature_of(zone.name), "fast"])
+        for node in make_nodes(
+            ",".join(zone.nodes), cpus=32, gpus=4, features=[feature_of(zone.name), "fast"]
+        )
     ]
     return [*nodes, *make_nodes("x[1-2]", cpus=32, gpus=4, features=["slow"])]
 

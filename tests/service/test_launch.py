@@ -19,7 +19,9 @@ def lab() -> Lab:
 
 def shown(lab: Lab, job_id: int, comment: str = "power:est=5kW", **fields: Any) -> JobRecord:
     """Submitted and seen by a poll; admitted or held as the reply says."""
-    described = {name: fields.pop(name) for name in ("array_inx", "user_id", "qos", "priority") if name in fields}
+    described = {
+        name: fields.pop(name) for name in ("array_inx", "user_id", "qos", "priority") if name in fields
+    }
     reply = submit(lab.desk, job(comment, **described))
     record = JobRecord(
         job_id,
@@ -37,7 +39,11 @@ def shown(lab: Lab, job_id: int, comment: str = "power:est=5kW", **fields: Any) 
 
 
 def env(job_id: int, nodes: str, restarts: int = 0, task: tuple[int, int] | None = None) -> dict[str, str]:
-    found = {"SLURM_JOB_ID": str(job_id), "SLURM_JOB_NODELIST": nodes, "SLURM_JOB_RESTART_COUNT": str(restarts)}
+    found = {
+        "SLURM_JOB_ID": str(job_id),
+        "SLURM_JOB_NODELIST": nodes,
+        "SLURM_JOB_RESTART_COUNT": str(restarts),
+    }
     if task is not None:
         found |= {"SLURM_ARRAY_JOB_ID": str(task[0]), "SLURM_ARRAY_TASK_ID": str(task[1])}
     return found
@@ -153,7 +159,9 @@ def test_an_unknown_job_does_not_start_in_a_zone(lab: Lab) -> None:
 
 def test_a_job_without_an_admission_starts_where_its_watts_are(lab: Lab) -> None:
     """Not seen at submit: a scrontab job, or one from before we were there."""
-    lab.observe(JobRecord(1, JobState.CONFIGURING, 1001, partition="main", comment="power:est=5kW", node_list="n01"))
+    lab.observe(
+        JobRecord(1, JobState.CONFIGURING, 1001, partition="main", comment="power:est=5kW", node_list="n01")
+    )
     assert launch(lab.desk, env(1, "n01")).verdict == "allow"
     assert lab.committed("rack01") == 5_000
 
@@ -163,7 +171,9 @@ def test_tasks_take_their_copy_from_the_pending_rest(lab: Lab) -> None:
     assert lab.committed("rack03") == 16_000
     started = []
     for task in range(3):
-        begun = replace(rest, job_id=10 + task, array_task_id=task, array_tasks="", state=JobState.CONFIGURING)
+        begun = replace(
+            rest, job_id=10 + task, array_task_id=task, array_tasks="", state=JobState.CONFIGURING
+        )
         started.append(replace(begun, node_list="n07"))
         lab.observe(started[-1], whole=False)
         assert launch(lab.desk, env(10 + task, "n07", task=(1, task))).verdict == "allow"
@@ -179,7 +189,9 @@ def test_tasks_take_their_copy_from_the_pending_rest(lab: Lab) -> None:
 
 def test_components_start_side_by_side(lab: Lab) -> None:
     for offset in range(2):
-        record = shown(lab, 5 + offset, "power:est=8kW,zones=rack03", user_id=1002, het_job_id=5, het_offset=offset)
+        record = shown(
+            lab, 5 + offset, "power:est=8kW,zones=rack03", user_id=1002, het_job_id=5, het_offset=offset
+        )
         assert find_record(record.admin_comment) is not None
     replies = [launch(lab.desk, env(5 + offset, f"n0{7 + offset}")).verdict for offset in range(2)]
     assert replies == ["allow", "allow"]

@@ -110,7 +110,12 @@ class TestAdmitted:
     def test_so_it_does_while_it_runs(self, lab: Lab, name: str, value: object) -> None:
         record = record_of(lab, 1)
         running = JobRecord(
-            1, JobState.RUNNING, 1001, node_list="n07", admin_comment=record.admin_comment, comment=record.comment
+            1,
+            JobState.RUNNING,
+            1001,
+            node_list="n07",
+            admin_comment=record.admin_comment,
+            comment=record.comment,
         )
         lab.observe(running)
         assert entry_of(lab, record).state is State.RUNNING
@@ -202,7 +207,8 @@ class TestHeldForPower:
         assert "est" in reply.message
 
     @pytest.mark.parametrize(
-        ("name", "value"), [("licenses", "pw_rack01:1"), ("features", "pw_rack01"), ("dependency", "expand:5")]
+        ("name", "value"),
+        [("licenses", "pw_rack01:1"), ("features", "pw_rack01"), ("dependency", "expand:5")],
     )
     def test_ours_is_not_for_users(self, lab: Lab, name: str, value: str) -> None:
         assert change(lab, held(lab), **_one(name, value)).verdict == "deny"
@@ -264,7 +270,13 @@ class TestTasks:
         reply = submit(lab.desk, job("power:est=8kW", array_inx="0-9", priority=0))
         text = str(reply.fields["admin_comment"])
         rest = JobRecord(
-            5, JobState.PENDING, 1001, array_job_id=5, array_tasks="0-9", admin_comment=text, comment="power:est=8kW"
+            5,
+            JobState.PENDING,
+            1001,
+            array_job_id=5,
+            array_tasks="0-9",
+            admin_comment=text,
+            comment="power:est=8kW",
         )
         lab.observe(rest)
         task = rec(rest, job_id=6, array_job_id=5, array_task_id=3)
@@ -278,8 +290,15 @@ class TestTasks:
         reply = submit(lab.desk, job("power:est=1kW", array_inx="0-9"))
         text = str(reply.fields["admin_comment"])
         rest = JobRecord(
-            5, JobState.PENDING, 1001, array_job_id=5, array_tasks="0-9", admin_comment=text, priority=1_000,
-            comment="power:est=1kW", name="train",
+            5,
+            JobState.PENDING,
+            1001,
+            array_job_id=5,
+            array_tasks="0-9",
+            admin_comment=text,
+            priority=1_000,
+            comment="power:est=1kW",
+            name="train",
         )
         lab.observe(rest)
         task = rec(rest, job_id=6, array_job_id=5, array_task_id=3)

@@ -181,7 +181,9 @@ class TestHeld:
     def test_class_hours_that_have_come(self, lab: Lab) -> None:
         reply = submit(lab.desk, job("power:est=2kW,class=overnight"))
         record = pending(
-            priority=0, admin_comment=str(reply.fields["admin_comment"]), comment="power:est=2kW,class=overnight"
+            priority=0,
+            admin_comment=str(reply.fields["admin_comment"]),
+            comment="power:est=2kW,class=overnight",
         )
         lab.observe(record)
         lab.wait(12 * 3_600)
@@ -229,12 +231,22 @@ class TestSnapshots:
         for number in range(1, 50):
             lab.observe(
                 running(number),
-                pending(1_000 + number, array_job_id=1_000 + number, array_tasks="0-3", admin_comment=ADMITTED),
+                pending(
+                    1_000 + number, array_job_id=1_000 + number, array_tasks="0-3", admin_comment=ADMITTED
+                ),
                 pending(2_000 + number, het_job_id=2_000 + number, het_offset=0, priority=0),
             )
         lab.observe()
         book = lab.desk.book
-        kept = [book.entries, book.by_job, book.arrays, book.components, book.rumours, book._tokens, lab.journal.jobs]
+        kept = [
+            book.entries,
+            book.by_job,
+            book.arrays,
+            book.components,
+            book.rumours,
+            book._tokens,
+            lab.journal.jobs,
+        ]
         assert not any(kept)
         assert not any(book._states.values())
         assert not lab.desk.ledger.claims
@@ -317,7 +329,9 @@ class TestModeAndSite:
     def test_a_zone_that_goes_and_nodes_that_move(self, lab: Lab) -> None:
         lab.observe(running(1, "n07"), running(2, "n04"), pending(3, admin_comment=ADMITTED))
         text = "\n".join(
-            line.replace('"n[04-06]"', '"n[04-09]"') for line in _lines() if not line.strip().startswith("rack03")
+            line.replace('"n[04-06]"', '"n[04-09]"')
+            for line in _lines()
+            if not line.strip().startswith("rack03")
         )
         lab.desk.change_site(site_of(text))
         assert "rack03" not in lab.desk.ledger.meters
@@ -345,7 +359,13 @@ class TestRestart:
             admin_comment=str(reply.fields["admin_comment"]),
         )
         started = replace(
-            array, job_id=6, array_tasks="", array_task_id=0, state=JobState.RUNNING, node_list="n08", start_time=START
+            array,
+            job_id=6,
+            array_tasks="",
+            array_task_id=0,
+            state=JobState.RUNNING,
+            node_list="n08",
+            start_time=START,
         )
         hold = submit(lab.desk, job("power:est=15kW,zones=rack03", user_id=1003))
         records = [

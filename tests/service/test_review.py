@@ -43,7 +43,15 @@ def test_what_a_user_writes_for_a_hostlist_never_raises_and_names_nothing(hostli
 
 def test_hostlists_are_read_as_slurm_writes_them() -> None:
     assert expand("gpu[001-003,07]x[1-2],b") == (
-        "gpu001x1", "gpu001x2", "gpu002x1", "gpu002x2", "gpu003x1", "gpu003x2", "gpu07x1", "gpu07x2", "b",
+        "gpu001x1",
+        "gpu001x2",
+        "gpu002x1",
+        "gpu002x2",
+        "gpu003x1",
+        "gpu003x2",
+        "gpu07x1",
+        "gpu07x2",
+        "b",
     )
     assert expand("n[0-10/5]") == ("n0", "n5", "n10")
     many = "n[" + ",".join(f"{10 * i}-{10 * i + 3}" for i in range(20)) + "]"
@@ -87,7 +95,12 @@ def test_one_job_that_cannot_be_judged_stops_nobody_else(monkeypatch: pytest.Mon
 def test_one_job_that_cannot_be_placed_does_not_stop_the_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     lab = Lab()
     held = JobRecord(
-        1, JobState.PENDING, 1001, partition="main", name="poison", comment="power:est=5kW",
+        1,
+        JobState.PENDING,
+        1001,
+        partition="main",
+        name="poison",
+        comment="power:est=5kW",
         admin_comment="power:id=t1,v=hold,hold=power",
     )
     lab.observe(held, replace(held, job_id=2, name="sound", admin_comment="power:id=t2,v=hold,hold=power"))
@@ -110,7 +123,9 @@ def test_our_names_are_not_given_to_jobs_that_are_none_of_our_business(
     change: dict[str, str], admin_comment: str
 ) -> None:
     lab = Lab()
-    lab.observe(JobRecord(1, JobState.PENDING, 1001, partition="outside", priority=9, admin_comment=admin_comment))
+    lab.observe(
+        JobRecord(1, JobState.PENDING, 1001, partition="outside", priority=9, admin_comment=admin_comment)
+    )
     rec = {"job_id": 1, "user_id": 1001, "priority": 9, "admin_comment": admin_comment}
     assert modify(lab.desk, 1001, change, rec).verdict == "deny"
     assert modify(lab.desk, 1001, {"licenses": "matlab:1"}, rec).verdict == "allow"

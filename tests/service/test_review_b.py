@@ -36,9 +36,19 @@ class TestArraysThatDoNotStart:
         given = tasks if throttle is None else f"{tasks}%{throttle}"
         reply = submit(lab.desk, job("power:est=5kW,max=5kW,zones=rack03", array_inx=given))
         record = JobRecord(
-            1, JobState.PENDING, 1001, partition="main", name="train", comment="power:est=5kW,max=5kW,zones=rack03",
-            priority=9, time_limit_s=3_600, reason="Resources", array_job_id=1, array_tasks=tasks,
-            array_throttle=throttle, admin_comment=str(reply.fields["admin_comment"]),
+            1,
+            JobState.PENDING,
+            1001,
+            partition="main",
+            name="train",
+            comment="power:est=5kW,max=5kW,zones=rack03",
+            priority=9,
+            time_limit_s=3_600,
+            reason="Resources",
+            array_job_id=1,
+            array_tasks=tasks,
+            array_throttle=throttle,
+            admin_comment=str(reply.fields["admin_comment"]),
         )
         lab.observe(record)
         assert entry_of(lab, 1).state is State.ADMITTED
@@ -55,7 +65,9 @@ class TestArraysThatDoNotStart:
         update = plan.chain[1]
         assert isinstance(update, Update)
         assert (update.fields["Licenses"], update.fields["Features"]) == ("", "")
-        held = replace(rest, priority=0, admin_comment=update.fields["AdminComment"], licenses="", features="")
+        held = replace(
+            rest, priority=0, admin_comment=update.fields["AdminComment"], licenses="", features=""
+        )
         lab.observe(held)
         entry = entry_of(lab, 1)
         assert (entry.state, entry.hold) == (State.WAITING, HoldKind.POWER)
@@ -64,7 +76,9 @@ class TestArraysThatDoNotStart:
     def test_not_while_tasks_of_it_start(self, lab: Lab) -> None:
         rest = self.admitted(lab, "0-2")
         lab.wait(299)
-        task = replace(rest, job_id=2, array_task_id=0, array_tasks="", state=JobState.CONFIGURING, node_list="n07")
+        task = replace(
+            rest, job_id=2, array_task_id=0, array_tasks="", state=JobState.CONFIGURING, node_list="n07"
+        )
         lab.observe(replace(rest, array_tasks="1-2"), task)
         lab.wait(200)
         begun = replace(task, state=JobState.RUNNING, start_time=lab.clock.now() - 200)
@@ -76,7 +90,9 @@ class TestArraysThatDoNotStart:
 
     def test_not_for_the_time_that_its_throttle_kept_it(self, lab: Lab) -> None:
         rest = self.admitted(lab, "0-1", throttle=1)
-        task = replace(rest, job_id=2, array_task_id=0, array_tasks="", state=JobState.RUNNING, node_list="n07")
+        task = replace(
+            rest, job_id=2, array_task_id=0, array_tasks="", state=JobState.RUNNING, node_list="n07"
+        )
         rest = replace(rest, array_tasks="1")
         for _ in range(3):
             lab.wait(200)

@@ -46,7 +46,9 @@ class TestAdmitted:
 
     def test_either_side_carries_all_under_2n(self, lab: Lab) -> None:
         told(lab, "power:est=5kW,zones=rack01", qos="gold")
-        assert [lab.committed(name) for name in ("rack01", "pdu-a1", "pdu-b1", "ups-a", "ups-b", "loop")] == [5_000] * 6
+        assert [lab.committed(name) for name in ("rack01", "pdu-a1", "pdu-b1", "ups-a", "ups-b", "loop")] == [
+            5_000
+        ] * 6
 
     def test_the_users_own_licences_and_constraint_stay(self, lab: Lab) -> None:
         reply = told(lab, licenses="matlab:2", features="fast", comment="mine; power:est=2kW,zones=rack03")
@@ -140,7 +142,9 @@ class TestTiers:
             ("power:est=2kW,max=1kW", {}, "max"),
         ],
     )
-    def test_what_is_refused_and_why(self, lab: Lab, comment: str, fields: dict[str, object], words: str) -> None:
+    def test_what_is_refused_and_why(
+        self, lab: Lab, comment: str, fields: dict[str, object], words: str
+    ) -> None:
         reply = told(lab, comment, **fields)
         assert reply.verdict == "reject"
         assert words in reply.message
@@ -266,7 +270,8 @@ class TestNoneOfOurBusiness:
 
 class TestModes:
     @pytest.mark.parametrize(
-        ("mode", "message"), [("observe", lambda text: text == ""), ("advise", lambda text: "would be" in text)]
+        ("mode", "message"),
+        [("observe", lambda text: text == ""), ("advise", lambda text: "would be" in text)],
     )
     def test_only_enforce_touches_a_job(self, mode: str, message: Callable[[str], bool]) -> None:
         lab = Lab(site_of(mode=mode))

@@ -43,7 +43,10 @@ def test_zones_and_feeds_with_their_numbers(lab: Lab) -> None:
     found: Any = views.zones(lab.desk, {"pw_rack02": LicenseRecord("pw_rack02", 26_000, 5_000)})
     zone = named(found["zones"], "rack02")
     assert json.loads(json.dumps(found)) == found
-    numbers = {key: zone[key] for key in ("limit_w", "usable_w", "baseline_w", "committed_w", "burst_w", "headroom_w")}
+    numbers = {
+        key: zone[key]
+        for key in ("limit_w", "usable_w", "baseline_w", "committed_w", "burst_w", "headroom_w")
+    }
     assert numbers == {
         "limit_w": 30_000,
         "usable_w": 27_000,
@@ -92,7 +95,9 @@ def test_a_waiting_job_explained(lab: Lab) -> None:
     )
     assert found["earliest_start"] == "2027-01-15T09:00:00Z"
     assert any(cure["after_job"] == "1" for cure in found["helps"])
-    assert found["sentence"].startswith("Job 2 waits because zone rack03 is short of power: asked 5kW, free 2kW")
+    assert found["sentence"].startswith(
+        "Job 2 waits because zone rack03 is short of power: asked 5kW, free 2kW"
+    )
     assert "when job 1 ends" in found["sentence"]
 
 
