@@ -141,7 +141,10 @@ def _priority(desk: Desk, entry: Entry, job: Mapping[str, object], *, owner: boo
         if owner:
             entry.hold = HoldKind.USER if entry.hold in (None, HoldKind.USER) else HoldKind.BOTH
             entry.touched = desk.clock.monotonic()
-            desk.book.save(entry)
+            if entry.state is State.WAITING:
+                desk.book.move(entry, Event.PARK)
+            else:
+                desk.book.save(entry)
         return None
     if entry.hold is None:
         return None
