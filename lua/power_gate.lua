@@ -170,9 +170,10 @@ local function license_counts(request)
   return counts
 end
 
--- Whether each node lies where the record says. Of several zones none may have more nodes than it was charged for.
+-- Whether each node lies where the record says, in no zone more than it was charged for. `n=any`: in one zone the
+-- watts are those of the whole job, on however many nodes.
 local function nodes_fit(hostlist, record)
-  local zone_of, count = zones_of_nodes(settings.socket .. ".nodes"), {}
+  local zone_of, count, seen = zones_of_nodes(settings.socket .. ".nodes"), {}, {}
   for _, node in ipairs(expand(hostlist)) do
     local zone = zone_of[node]
     if record.v == "free" then
@@ -181,16 +182,16 @@ local function nodes_fit(hostlist, record)
       end
     elseif not record.charges[zone or ""] then
       return false, node .. " is in none of the zones of the job's admission"
-    else
+    elseif not seen[node] then
+      seen[node] = true
       count[zone] = (count[zone] or 0) + 1
     end
   end
   local first = next(count)
-  if first and next(count, first) then
-    for zone, nodes in pairs(count) do
-      if nodes > record.charges[zone].nodes then
-        return false, "more nodes in " .. zone .. " than the job was admitted for"
-      end
+  local whole = record.n == "any" and not (first and next(count, first))
+  for zone, nodes in pairs(count) do
+    if nodes > record.charges[zone].nodes and not whole then
+      return false, "more nodes in " .. zone .. " than the job was admitted for"
     end
   end
   return true

@@ -47,6 +47,8 @@ class AdmissionRecord:
     """While held: `power`, `user` or `both`. `never` on a job that Slurm lets nobody hold (scrontab)."""
     restarts: int = 0
     """Slurm's restart count for which it holds: a requeued job does not start on its old record."""
+    any_nodes: bool = False
+    """In one zone: its watts are those of the whole job, so that it may start on more nodes than it was charged for."""
 
     def encode(self) -> str:
         """The segment as text. ValueError for a word or number that would not read back as itself."""
@@ -61,6 +63,8 @@ class AdmissionRecord:
             parts.append(f"hold={self.hold}")
         if self.restarts:
             parts.append(f"r={self.restarts}")
+        if self.any_nodes:
+            parts.append("n=any")
         if shares:
             parts.append(f"zones={'+'.join(shares)}")
         return "power:" + ",".join(parts)
@@ -83,7 +87,8 @@ def find_record(admin_comment: str) -> AdmissionRecord | None:
         restarts = int(fields.get("r", "0"))
     except ValueError:
         return None
-    return AdmissionRecord(fields["id"], standing, fields.get("tier", ""), charges, fields.get("hold", ""), restarts)
+    words = fields.get("tier", ""), charges, fields.get("hold", ""), restarts, fields.get("n") == "any"
+    return AdmissionRecord(fields["id"], standing, *words)
 
 
 def put_record(admin_comment: str, record: AdmissionRecord | None) -> str:

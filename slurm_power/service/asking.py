@@ -103,11 +103,18 @@ def _interpret(facts: JobFacts, world: World, token: str, now: int, submitted: i
         deadline=envelope.deadline,
         max_delay_s=work_class.max_delay_s,
         hours=work_class.hours,
-        scales=envelope.est is None or envelope.est.per is Per.NODE,
+        scales=_scales(envelope, facts),
         licenses=foreign_licences(facts.licenses),
         features=strip_ours(facts.features),
         waits=_waits(facts, work_class, opens, now),
     )
+
+
+def _scales(envelope: Envelope, facts: JobFacts) -> bool:
+    """Whether more nodes would draw more watts; GPUs asked for by the node grow with the nodes too."""
+    pers = [quantity.per for quantity in (envelope.est, envelope.max) if quantity is not None]
+    by_gpu = Per.GPU in pers and (facts.gpus_per_node > 0 or not facts.tres)  # Slurm's record does not tell which
+    return envelope.est is None or Per.NODE in pers or by_gpu
 
 
 def forbidden(facts: JobFacts) -> Reason | None:

@@ -22,7 +22,8 @@ class Binding:
     """None: leave as the user wrote it."""
     admin_comment: str
     nodes: int | None = None
-    """Over several zones the number of nodes is fixed: Slurm takes counts of features for minima."""
+    """The number of nodes, where it is fixed: over several zones (Slurm takes counts of features for minima), and
+    where each node more would draw more watts than were admitted."""
 
 
 class Binder:
@@ -69,13 +70,21 @@ class Binder:
                 return Reason(Code.BINDING, detail=f"--constraint={ask.features} cannot be combined with several zones")
             features = ask.features
             excluded = self._all_but(charges[0].zone, ask.facts.excluded_nodes)
-        record = AdmissionRecord(token, Standing.ADMIT, ask.request.tier.name, tuple(charges), restarts=restarts)
+        fixed = len(charges) > 1 or (ask.scales and not ask.facts.nodes_fixed)
+        record = AdmissionRecord(
+            token,
+            Standing.ADMIT,
+            ask.request.tier.name,
+            tuple(charges),
+            restarts=restarts,
+            any_nodes=not (fixed or ask.scales or ask.facts.nodes_fixed),
+        )
         return Binding(
             licenses=licenses,
             features=features,
             excluded_nodes=excluded,
             admin_comment=put_record(ask.facts.admin_comment, record),
-            nodes=sum(charge.nodes for charge in charges) if len(charges) > 1 else None,
+            nodes=sum(charge.nodes for charge in charges) if fixed else None,
         )
 
     def licence(self, element: str) -> str | None:

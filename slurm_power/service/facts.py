@@ -71,14 +71,20 @@ class JobFacts:
     requeue: bool = True
     user_hold: bool = False
 
+    @property
+    def nodes_fixed(self) -> bool:
+        """Whether Slurm may give it just so many nodes; Slurm's own record of a job does not say so."""
+        return self.nodes is not None and self.nodes == self.max_nodes
+
     def shape(self, node_cpus: int, node_gpus: int) -> NodeAsk:
         """What it asks of each node, on nodes of this size; nodes that it does not name follow from what it needs."""
-        nodes = self.nodes or max(
-            1,
+        needed = max(
+            self.nodes or 1,
             -(-self.cpus // max(node_cpus, 1)),
             -(-self.gpus // node_gpus) if node_gpus else 1,
             -(-self.tasks // self.tasks_per_node) if self.tasks_per_node else 1,
         )
+        nodes = min(needed, max(self.max_nodes, self.nodes or 1)) if self.max_nodes is not None else needed
         copies = self.array.at_once if self.array else 1
         gpus = max(self.gpus_per_node, -(-self.gpus // nodes))
         return NodeAsk(nodes, max(copies, 1), max(1, -(-self.cpus // nodes)), gpus, self.exclusive)

@@ -201,6 +201,10 @@ def two_zones(first: int, second: int) -> str:
         ("gpu[002-003]", two_zones(1, 1), True),
         ("gpu[001-003]", two_zones(2, 1), True),
         ("gpu[001-003]", two_zones(1, 2), False),
+        ("gpu[001-002]", ADMITTED.replace("rack01/2", "rack01/1"), False),
+        ("gpu[001-002]", ADMITTED.replace("rack01/2", "rack01/1").replace(",zones", ",n=any,zones"), True),
+        ("gpu[001-002]", ADMITTED.replace("rack01/2", "rack01/1").replace(",zones", ",n=2,zones"), False),
+        ("gpu[001-003]", two_zones(1, 2).replace(",zones", ",n=any,zones"), False),
         ("r[1-2]n[1-2]", AdmissionRecord("a", Standing.ADMIT, "", (Charge("rack03", 4, 1, 1),)).encode(), True),
         ("r[1-3]n[1-2]", AdmissionRecord("a", Standing.ADMIT, "", (Charge("rack03", 4, 1, 1),)).encode(), False),
         ("login[1-2]", "power:id=a,v=free", True),
@@ -322,7 +326,8 @@ def test_every_folded_list_of_nodes_is_unfolded(gate: Gate, parts: list[tuple[st
         width = digits if digits >= len(str(high)) else 0
         folded.append(f"{prefix}[{low:0{width}d}-{high:0{width}d}]")
         unfolded |= {f"{prefix}{n:0{width}d}" for n in range(low, high + 1)}
-    gate.queue(("812", "0", "pw_z:1", AdmissionRecord("a", Standing.ADMIT, "", (Charge("z", 1, 1, 1),)).encode()))
+    charge = Charge("z", len(unfolded), 1, 1)
+    gate.queue(("812", "0", "pw_z:1", AdmissionRecord("a", Standing.ADMIT, "", (charge,)).encode()))
     gate.nodes("".join(f"{node} z\n" for node in unfolded))
     assert gate.launches(SLURM_JOB_NODELIST=",".join(folded))
     missing = max(unfolded)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from slurm_power.core.lifecycle import State
+from slurm_power.core.record import find_record
 from slurm_power.ports import Hold, HoldKind, JobRecord, JobState, Update
 from slurm_power.service.book import Entry
 from slurm_power.service.plan import Plan
@@ -101,3 +102,63 @@ class TestArraysThatDoNotStart:
         lab.observe(rest, replace(task, state=JobState.ENDED))
         assert plans(lab) == []
         assert lab.committed("rack03") == 5_000
+
+
+class TestHowManyNodes:
+    """Where each node more draws more watts, a job gets as many as it was charged for."""
+
+    @pytest.mark.parametrize(
+        ("comment", "shape", "nodes", "est_w"),
+        [
+            ("power:est=5kW/node,max=5kW/node", {"min_nodes": 1, "max_nodes": 3}, 1, 5_000),
+            ("power:est=5kW/node,max=5kW/node", {"min_nodes": 2}, 2, 10_000),
+            ("power:est=5kW/node,max=5kW/node", {"min_nodes": None, "num_tasks": 64}, 2, 10_000),
+            ("power:est=5kW/node,max=5kW/node", {"min_nodes": 1, "num_tasks": 64}, 2, 10_000),
+            ("power:est=5kW/node,max=5kW/node", {"min_nodes": 1, "max_nodes": 4, "num_tasks": 64}, 2, 10_000),
+            ("power:est=1kW/gpu,max=1kW/gpu", {"min_nodes": 1, "tres_per_node": "gres:gpu:4"}, 1, 4_000),
+            ("power:est=4kW,max=2kW/node", {"min_nodes": 2, "max_nodes": 3}, 2, 4_000),
+            ("", {"min_nodes": 1, "max_nodes": 3, "shared": 0}, 1, 8_000),
+        ],
+    )
+    def test_it_is_fixed(
+        self, lab: Lab, comment: str, shape: dict[str, object], nodes: int, est_w: int
+    ) -> None:
+        reply = submit(lab.desk, job(comment, **shape))
+        assert reply.verdict == "admit"
+        assert (reply.fields["min_nodes"], reply.fields["max_nodes"]) == (nodes, nodes)
+        record = find_record(str(reply.fields["admin_comment"]))
+        assert record is not None
+        assert [(charge.nodes, charge.est_w) for charge in record.charges] == [(nodes, est_w)]
+        assert not record.any_nodes
+
+    @pytest.mark.parametrize(
+        ("comment", "shape", "any_nodes"),
+        [
+            ("power:est=5kW/node", {"min_nodes": 2, "max_nodes": 2}, False),
+            ("power:est=5kW", {"min_nodes": 2, "max_nodes": 2}, False),
+            ("power:est=5kW", {"min_nodes": 1, "max_nodes": 3}, True),
+            ("power:est=5kW", {"min_nodes": None, "num_tasks": 64}, True),
+            ("power:est=1kW/gpu", {"min_nodes": None, "tres_per_job": "gres:gpu:4"}, True),
+        ],
+    )
+    def test_it_is_left_as_asked(
+        self, lab: Lab, comment: str, shape: dict[str, object], any_nodes: bool
+    ) -> None:
+        reply = submit(lab.desk, job(comment, **shape))
+        assert reply.verdict == "admit"
+        assert "min_nodes" not in reply.fields
+        record = find_record(str(reply.fields["admin_comment"]))
+        assert record is not None
+        assert record.any_nodes is any_nodes
+
+    def test_a_later_pass_fixes_it_too(self, lab: Lab) -> None:
+        lab.observe(
+            JobRecord(
+                1, JobState.PENDING, 1001, partition="main", comment="power:est=5kW/node", time_limit_s=60,
+                admin_comment="power:id=t1,v=hold,hold=power", cpus=64,
+            )
+        )
+        [plan] = plans(lab)
+        update = plan.chain[0]
+        assert isinstance(update, Update)
+        assert update.fields["NumNodes"] == "2-2"
