@@ -47,20 +47,25 @@ class Waiting:
         return min(latest) - now
 
 
-def order(queue: list[Waiting], now: int) -> list[Waiting]:
-    """The queue, first come first; the last tie falls by id."""
-    return sorted(
-        queue,
-        key=lambda w: (
-            w.request.tier.rank,
-            w.slack_s(now),
-            -w.fair_share,
-            -w.accuracy,
-            w.submitted,
-            w.job_id,
-            w.request.id,
-        ),
+Rank = tuple[int, int, float, float, int, int, str]
+
+
+def rank(waiting: Waiting, now: int) -> Rank:
+    """Its place in the queue: less goes first; the last tie falls by id."""
+    return (
+        waiting.request.tier.rank,
+        waiting.slack_s(now),
+        -waiting.fair_share,
+        -waiting.accuracy,
+        waiting.submitted,
+        waiting.job_id,
+        waiting.request.id,
     )
+
+
+def order(queue: list[Waiting], now: int) -> list[Waiting]:
+    """The queue, first come first."""
+    return sorted(queue, key=lambda waiting: rank(waiting, now))
 
 
 def shadow(request: Request, ledger: Ledger, keep: Iterable[str] = ()) -> Claim | None:

@@ -1,7 +1,7 @@
 """All jobs that the daemon knows, their claims in the ledger, and what is to be written down of them."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -260,9 +260,13 @@ class Book:
         for key in sorted(homeless):
             self.move(self.entries[key], Event.FREE)
 
-    def in_state(self, *states: State) -> Iterator[Entry]:
-        """Entries in one of these states, in order of key."""
-        keys = sorted(key for state in states for key in self._states[state])
+    def keys_in(self, state: State) -> list[str]:
+        """The keys of the entries in a state, in no order."""
+        return list(self._states[state])
+
+    def select(self, wanted: Callable[[Entry], bool], *states: State) -> Iterator[Entry]:
+        """Those entries in one of these states that are wanted, in order of key; they may leave while they are read."""
+        keys = sorted(key for state in states for key in self._states[state] if wanted(self.entries[key]))
         return (self.entries[key] for key in keys if key in self.entries)
 
     def save(self, entry: Entry) -> None:

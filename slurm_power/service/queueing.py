@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from heapq import heapify, heappop
 
 from slurm_power.core.admission import Admit, Hold, Reject, Verdict, decide
 from slurm_power.core.claim import Charge
 from slurm_power.core.lifecycle import Event, State
-from slurm_power.core.queue import Waiting, order
+from slurm_power.core.queue import Rank, Waiting, rank
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.request import Request
 from slurm_power.ports import Command, HoldKind, JobRecord, Release, Update
@@ -18,6 +19,8 @@ from slurm_power.service.facts import task_ids
 from slurm_power.service.plan import Plan
 from slurm_power.service.submit import per_copy
 
+_AT_ONCE = 200
+"""Jobs that are ranked before others get their turn."""
 _THROTTLED = Reason(Code.NOT_ELIGIBLE, detail="as many tasks of its array as may run at once hold watts already")
 
 
@@ -35,9 +38,17 @@ class Queue:
         """Plans; None where nothing is to be written. Between two of them others may be answered."""
         desk = self._desk
         desk.drop_shadow()
-        waiting = [_waiting(desk, entry) for entry in desk.book.in_state(State.WAITING) if self._in_hours(entry)]
-        for place in order(waiting, desk.now()):
-            entry = desk.book.get(place.request.id)
+        now = desk.now()
+        places: list[Rank] = []
+        for number, key in enumerate(desk.book.keys_in(State.WAITING)):
+            if number % _AT_ONCE == 0:
+                yield None
+            entry = desk.book.get(key)
+            if entry is not None and self._in_hours(entry):
+                places.append(rank(_waiting(desk, entry), now))
+        heapify(places)  # not sorted: the hook is answered between two jobs, not while a hundred thousand are sorted
+        while places:
+            entry = desk.book.get(heappop(places)[-1])
             if entry is None or entry.key in self._done or not _ready(desk, entry):
                 continue
             plan = None
@@ -226,7 +237,8 @@ class Queue:
 def _ready(desk: Desk, entry: Entry) -> bool:
     """Held by us alone, held in Slurm too, in our scope, and shown by Slurm since we last wrote to it."""
     return (
-        entry.state is State.WAITING
+        desk.settled
+        and entry.state is State.WAITING
         and entry.hold is HoldKind.POWER
         and entry.record is not None
         and entry.record.held

@@ -49,9 +49,9 @@ def run_freeing(desk: Desk) -> Iterator[Plan | None]:
     everything = desk.mode is not Mode.ENFORCE
     states = (State.FREE, State.WAITING, State.PARKED, State.DENIED) if everything else (State.FREE,)
     done: set[str] = set()
-    for entry in desk.book.in_state(*states):
+    for entry in desk.book.select(_held_by_us, *states):
         record = entry.record
-        if entry.key in done or record is None or not record.held or entry.hold not in _POWERS:
+        if entry.key in done or record is None or not _held_by_us(entry):
             continue
         parts = desk.book.together(entry)
         done.update(part.key for part in parts)
@@ -124,9 +124,9 @@ def _put_off(desk: Desk, key: str, note: str) -> None:
 
 def _hold_strays(desk: Desk) -> Iterator[Plan | None]:
     """Jobs that wait for power, by our book, but are free to start in Slurm."""
-    for entry in desk.book.in_state(State.WAITING, State.PARKED, State.DENIED):
+    for entry in desk.book.select(_startable, State.WAITING, State.PARKED, State.DENIED):
         record = entry.record
-        if record is None or record.state is not JobState.PENDING or record.held:
+        if record is None or not _startable(entry):
             continue
         if entry.state is State.DENIED:
             desk.book.move(entry, Event.WAIT)
@@ -142,9 +142,9 @@ def _overdue(desk: Desk) -> Iterator[Plan | None]:
     """
     grace_s = desk.site.policy.start_grace_s
     now = desk.now()
-    for entry in desk.book.in_state(State.ADMITTED):
+    for entry in desk.book.select(_startable, State.ADMITTED):
         record = entry.record
-        if record is None or record.state is not JobState.PENDING or record.held:
+        if record is None or not _startable(entry):
             continue
         if entry.hold in (HoldKind.USER, HoldKind.BOTH):
             continue  # its user has just held it, as the next snapshot will show
@@ -160,6 +160,16 @@ def _overdue(desk: Desk) -> Iterator[Plan | None]:
         desk.book.save(entry)
         desk.book.decided(entry, "unbind", now, desk.mode, [reason.as_json()])
         yield _holding(entry, record)
+
+
+def _startable(entry: Entry) -> bool:
+    """Whether Slurm last showed it pending and not held."""
+    record = entry.record
+    return record is not None and record.state is JobState.PENDING and not record.held
+
+
+def _held_by_us(entry: Entry) -> bool:
+    return entry.record is not None and entry.record.held and entry.hold in _POWERS
 
 
 def _holding(entry: Entry, record: JobRecord) -> Plan:

@@ -86,7 +86,10 @@ class TestOneJob:
         fields = updated(plan)
         assert fields["Licenses"].startswith("matlab:2,pw_rack03:5000")
         assert fields["Features"] == "fast&pw_rack03"
-        assert fields["AdminComment"] == "x=1;power:id=t1,v=admit,tier=bronze,zones=rack03/1/5000/6500"
+        assert fields["AdminComment"].startswith("x=1;power:id=t1,v=admit")
+        found = find_record(fields["AdminComment"])
+        assert found is not None
+        assert [(c.zone, c.nodes, c.est_w, c.max_w) for c in found.charges] == [("rack03", 1, 5_000, 6_500)]
         assert entry(lab, 1).state is State.BINDING
         assert lab.committed("rack03") == 5_000
 

@@ -8,10 +8,12 @@ from slurm_power.core.lifecycle import State
 from slurm_power.core.record import find_record
 from slurm_power.ports import Hold, HoldKind, JobRecord, JobState, Update
 from slurm_power.service.book import Entry
+from slurm_power.service.launch import launch
+from slurm_power.service.modify import modify
 from slurm_power.service.plan import Plan
 from slurm_power.service.release import run_pass
 from slurm_power.service.submit import submit
-from tests.service.support import Lab, job
+from tests.service.support import SITE, Lab, job, site_of
 
 
 @pytest.fixture
@@ -162,3 +164,51 @@ class TestHowManyNodes:
         update = plan.chain[0]
         assert isinstance(update, Update)
         assert update.fields["NumNodes"] == "2-2"
+
+
+class TestZonesThatChange:
+    """From a change of zones to the next whole snapshot nobody is admitted, for what runs is not counted anew yet."""
+
+    RENAMED = SITE.replace("rack03:", "rack04:")
+    MOVED = SITE.replace('"n[04-06]"', '"n[04-05]"').replace('"n[07-09]"', '"n[06-09]"')
+
+    @pytest.mark.parametrize(("text", "zone", "node"), [(RENAMED, "rack04", "n07"), (MOVED, "rack03", "n06")])
+    def test_what_runs_is_counted_first(self, lab: Lab, text: str, zone: str, node: str) -> None:
+        runs = JobRecord(
+            1, JobState.RUNNING, 1001, partition="main", name="a", comment="power:est=20kW,max=20kW", node_list=node,
+            start_time=lab.clock.now(), time_limit_s=3_600,
+        )
+        held = JobRecord(
+            2, JobState.PENDING, 1001, partition="main", name="b", comment=f"power:est=9kW,max=9kW,zones={zone}",
+            admin_comment="power:id=t2,v=hold,hold=power",
+        )
+        begins = JobRecord(
+            3, JobState.PENDING, 1001, partition="main", name="c", comment="power:est=9kW,max=9kW", priority=9,
+            admin_comment="power:id=t3,v=admit,zones=rack01/1/9000/9000", time_limit_s=3_600,
+        )
+        lab.observe(runs, held, begins)
+        before = lab.clock.monotonic()
+        lab.desk.change_site(site_of(text))
+        asked = job(f"power:est=9kW,max=9kW,zones={zone}")
+        gate = {"SLURM_JOB_ID": "3", "SLURM_JOB_NODELIST": "n08"}
+
+        def nobody_gets_in() -> None:
+            assert submit(lab.desk, asked).verdict == "hold"
+            assert launch(lab.desk, gate, final=False).verdict == "look"
+            assert launch(lab.desk, gate).verdict == "wait"
+            longer = {"job_id": 3, "user_id": 1001, "priority": 9, "time_limit": 60}
+            assert modify(lab.desk, 1001, {"time_limit": 120}, longer).verdict == "deny"
+            assert not [plan for plan in plans(lab) if plan.action == "bind"]
+
+        nobody_gets_in()
+        lab.observe(runs, held, begins, begun=before)  # begun before the change: of no use
+        nobody_gets_in()
+        lab.observe(runs, held, begins)
+        assert lab.committed(zone) == 20_000
+        assert submit(lab.desk, asked).verdict == "hold"
+        assert launch(lab.desk, gate).verdict == "deny"
+        assert submit(lab.desk, job("power:est=9kW,max=9kW,zones=rack01")).verdict == "admit"
+
+    def test_other_changes_stop_nobody(self, lab: Lab) -> None:
+        lab.desk.change_site(site_of(SITE.replace("limit: 30kW", "limit: 29kW")))
+        assert submit(lab.desk, job()).verdict == "admit"
