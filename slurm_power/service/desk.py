@@ -48,6 +48,8 @@ class Desk:
         self.fair_shares: Mapping[tuple[str, str], float] = {}
         self.seen = 0.0
         """Monotonic time at which reading of the last whole snapshot began."""
+        self._moved_at = 0.0
+        """Monotonic time at which the site file last put nodes into other zones."""
         self.shadow: Request | None = None
         """The head of the queue, for which a shadow is booked."""
         self._shadow: Claim | None = None
@@ -102,6 +104,14 @@ class Desk:
             self.shadow, self._shadow = request, claim
             self.ledger.add(claim)
 
+    @property
+    def settled(self) -> bool:
+        """Whether what runs is counted where its nodes lie; not from a change of zones to the next whole snapshot.
+
+        Until then zones may look emptier than they are, and nobody is admitted.
+        """
+        return self.seen >= self._moved_at
+
     def drop_shadow(self) -> None:
         """Before the queue is looked at anew."""
         if self._shadow is not None:
@@ -141,8 +151,10 @@ class Desk:
             self._look(World(self.site, nodes, partitions, licenses))
 
     def change_site(self, site: Site) -> None:
-        """Another site file, on what Slurm last showed."""
+        """Another site file, on what Slurm last showed. Where it moves nodes, the next snapshot counts them anew."""
         before = self.world
+        if site.topology.zone_of_node != self.site.topology.zone_of_node:
+            self._moved_at = self.clock.monotonic()
         if site.policy.mode is not self.site.policy.mode:
             self.mode = site.policy.mode
         records = [partition.record for partition in before.partitions.values()]

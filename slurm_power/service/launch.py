@@ -39,7 +39,8 @@ def launch(desk: Desk, env: Mapping[str, str], *, final: bool = True) -> Reply:
     """Whether the job may start on its nodes. Asked again for the same start, it answers the same.
 
     Where watts are short and this is not `final`, the verdict is `look`: the claims of jobs that have just ended may
-    stand in the way, so that Slurm is to be read once more before anybody is turned away.
+    stand in the way, so that Slurm is to be read once more before anybody is turned away. So it is while the ledger
+    is not settled.
     """
     job_id = job_of(env)
     entry = entry_of(desk, env)
@@ -52,6 +53,8 @@ def launch(desk: Desk, env: Mapping[str, str], *, final: bool = True) -> Reply:
     start = (job_id, _restarts(env))
     if entry.gate == start and entry.state is State.RUNNING:
         return Reply("allow")
+    if not desk.settled:
+        return Reply("wait", fields={"seconds": _RETRY_S}) if final else Reply("look")
     claim = claim_on(desk, entry, counts, now)
     if isinstance(claim, str):
         return _denied(desk, entry, claim, now)

@@ -127,6 +127,8 @@ def _longer(desk: Desk, entry: Entry, minutes: int, before: object) -> Reply | N
         return None
     start = claim.window.start
     longer = claim.at(Window(start, max(claim.window.end, start + minutes * 60)))
+    if not desk.settled:
+        return _deny("the site's zones have just changed; please try again in a moment")
     short = desk.ledger.shortfall_instead(claim.id, longer)
     if short is not None:
         return _deny(f"{short.element} is promised to another job within that time")

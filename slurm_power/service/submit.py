@@ -19,6 +19,7 @@ from slurm_power.service.facts import JobFacts, from_hook
 from slurm_power.service.wording import describe
 
 _PASS = Reply("pass")
+_UNSETTLED = Reason(Code.NOT_ELIGIBLE, detail="the site's zones have just changed, and what runs is counted anew")
 
 
 def submit(desk: Desk, job: Mapping[str, object]) -> Reply:
@@ -46,7 +47,7 @@ def judge(desk: Desk, ask: Ask) -> Verdict:
     reason = ask.waits or (Reason(Code.HET) if ask.facts.het else None)
     request = ask.request
     if reason is None and not request.not_before > desk.ledger.now:
-        reason = _rumours(desk, request)
+        reason = _rumours(desk, request) if desk.settled else _UNSETTLED
     verdict = decide(request, desk.ledger, desk.floor, ignore=desk.ignored_by(request), others=desk.tiers)
     if isinstance(verdict, Reject) and request.ask.copies > 1 and could_ever_fit(request.with_copies(1), desk.floor):
         verdict = Hold((Reason(Code.ARRAY),))

@@ -156,8 +156,14 @@ class TestHowManyNodes:
     def test_a_later_pass_fixes_it_too(self, lab: Lab) -> None:
         lab.observe(
             JobRecord(
-                1, JobState.PENDING, 1001, partition="main", comment="power:est=5kW/node", time_limit_s=60,
-                admin_comment="power:id=t1,v=hold,hold=power", cpus=64,
+                1,
+                JobState.PENDING,
+                1001,
+                partition="main",
+                comment="power:est=5kW/node",
+                time_limit_s=60,
+                admin_comment="power:id=t1,v=hold,hold=power",
+                cpus=64,
             )
         )
         [plan] = plans(lab)
@@ -175,16 +181,35 @@ class TestZonesThatChange:
     @pytest.mark.parametrize(("text", "zone", "node"), [(RENAMED, "rack04", "n07"), (MOVED, "rack03", "n06")])
     def test_what_runs_is_counted_first(self, lab: Lab, text: str, zone: str, node: str) -> None:
         runs = JobRecord(
-            1, JobState.RUNNING, 1001, partition="main", name="a", comment="power:est=20kW,max=20kW", node_list=node,
-            start_time=lab.clock.now(), time_limit_s=3_600,
+            1,
+            JobState.RUNNING,
+            1001,
+            partition="main",
+            name="a",
+            comment="power:est=20kW,max=20kW",
+            node_list=node,
+            start_time=lab.clock.now(),
+            time_limit_s=3_600,
         )
         held = JobRecord(
-            2, JobState.PENDING, 1001, partition="main", name="b", comment=f"power:est=9kW,max=9kW,zones={zone}",
+            2,
+            JobState.PENDING,
+            1001,
+            partition="main",
+            name="b",
+            comment=f"power:est=9kW,max=9kW,zones={zone}",
             admin_comment="power:id=t2,v=hold,hold=power",
         )
         begins = JobRecord(
-            3, JobState.PENDING, 1001, partition="main", name="c", comment="power:est=9kW,max=9kW", priority=9,
-            admin_comment="power:id=t3,v=admit,zones=rack01/1/9000/9000", time_limit_s=3_600,
+            3,
+            JobState.PENDING,
+            1001,
+            partition="main",
+            name="c",
+            comment="power:est=9kW,max=9kW",
+            priority=9,
+            admin_comment="power:id=t3,v=admit,zones=rack01/1/9000/9000",
+            time_limit_s=3_600,
         )
         lab.observe(runs, held, begins)
         before = lab.clock.monotonic()
