@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, NoReturn
 
 import pytest
 
@@ -296,3 +297,29 @@ class TestModes:
         lab = Lab(site_of(SITE, enforce="reserved"))
         assert told(lab).verdict == "pass"
         assert told(lab, reservation="pw_acme").verdict == "admit"
+
+
+class Unwalked(dict[Any, Any]):
+    """A dictionary that answers for single keys alone."""
+
+    def __iter__(self) -> NoReturn:
+        raise AssertionError("a submission walks over all jobs")
+
+    def keys(self) -> NoReturn:
+        raise AssertionError("a submission walks over all jobs")
+
+    values = items = keys
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"array_inx": "0-3"}, {"priority": 0}, {"min_nodes": 4}, {"qos": "gold"}, {"partition": "outside"}],
+)
+def test_no_submission_walks_over_all_jobs(lab: Lab, fields: dict[str, object]) -> None:
+    """With a hundred thousand of them it would cost more than slurmctld can wait."""
+    for number in range(10):
+        told(lab, "power:est=1kW", user_id=2_000 + number)
+    lab.desk.book.entries = Unwalked(lab.desk.book.entries)
+    lab.desk.book.by_job = Unwalked(lab.desk.book.by_job)
+    lab.desk.ledger.claims = Unwalked(lab.desk.ledger.claims)
+    assert told(lab, "power:est=1kW", **fields).verdict in ("admit", "hold")
