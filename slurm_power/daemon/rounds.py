@@ -74,6 +74,8 @@ class Rounds:
         self._licenses: frozenset[str] = frozenset()
         self._missing: tuple[str, ...] = ()
         self._took_s = 0.0
+        self._unsure: list[int] = []
+        """Intents of which it is not known what became of them: open until a whole snapshot shows it."""
 
     def soon(self) -> None:
         """Something happened: do not wait for the tick."""
@@ -100,6 +102,8 @@ class Rounds:
             begun = self._clock.monotonic()
             jobs = await self._read(begun)
             await self._breathe(self._observer.steps(jobs, begun))
+            self._close(self._unsure, "unsure; Slurm was read anew")
+            self._unsure = []
             await self._carry_out(run_pass(self._desk))
             self.health.rounds += 1
             self.health.jobs = len(jobs)
@@ -216,9 +220,17 @@ class Rounds:
             _log.error("cannot write to Slurm: %s", error)
             outcomes = [Outcome(0, str(error), unsure=True)] * len(plans)
         self._take_in(plans, outcomes)
-        ids = [intent.id for intent in opened if intent.id is not None]
-        self._writer.put(lambda store: store.close_intents(ids, "done"))
+        ids: dict[bool, list[int]] = {False: [], True: []}
+        for intent, outcome in zip(opened, outcomes, strict=True):
+            if intent.id is not None:
+                ids[outcome.unsure].append(intent.id)
+        self._unsure += ids[True]
+        self._close(ids[False], "done")
         self.health.writes += len(plans)
+
+    def _close(self, ids: Sequence[int], result: str) -> None:
+        if ids:
+            self._writer.put(lambda store: store.close_intents(ids, result))
 
     def _take_in(self, plans: Sequence[Plan], outcomes: Sequence[Outcome]) -> None:
         for plan, outcome in zip(plans, outcomes, strict=True):
