@@ -13,6 +13,20 @@ from pathlib import Path
 from tests.integration.conftest import Cluster
 from tests.integration.driver import Driver, wait_for
 
+TWO_RACKS = """\
+defaults: {margin: 0%, max_factor: 1}
+hook: {token_ttl: 5s, gate_wait: 8s}
+feeds:
+  left:  {side: A, limit: 35kW}
+  right: {side: B, limit: 35kW}
+zones:
+  a: {nodes: "a[1-4]", feeds: [left, right], redundancy: 2N, limit: 20kW, baseline: 1kW}
+  b: {nodes: "b[1-4]", feeds: [left, right], redundancy: 2N, limit: 20kW, baseline: 1kW}
+partitions:
+  work: {zones: "a,b"}
+"""
+"""19 kW for jobs in each rack, 33 kW in both together."""
+
 DAEMON, CONTROLLER = "slurm-powerd", "slurmctld"
 _ANSWER_TO_NOBODY = (BrokenPipeError, ConnectionResetError, TimeoutError)
 
@@ -27,7 +41,7 @@ def pid_of(cluster: Cluster, part: str) -> int:
 def kill(cluster: Cluster, part: str) -> None:
     """kill -9, and wait until it is gone."""
     os.kill(pid_of(cluster, part), signal.SIGKILL)
-    wait_for(lambda: cluster.status()["pids"][part] is None, f"{part} to be gone")
+    has_died(cluster, part)
 
 
 def revive(cluster: Cluster, part: str) -> None:
@@ -54,7 +68,8 @@ def hanging(home: Driver) -> Iterator[None]:
     try:
         yield
     finally:
-        os.kill(pid, signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 @contextmanager
@@ -106,16 +121,17 @@ def _answer_all(listener: socket.socket, answer: bytes, asked: list[bytes], over
 
 
 @contextmanager
-def fatal_scontrol(home: Driver, at: str, *, after: bool) -> Iterator[Callable[[], bool]]:
-    """The next time that the daemon has scontrol carry out a word (`update`, `release`, `hold`), it is killed.
+def fatal_scontrol(home: Driver, at: str, *, after: bool, victim: str = DAEMON) -> Iterator[Callable[[], bool]]:
+    """The next time that the daemon has scontrol carry out a word (`update`, `release`, `hold`), the victim is killed.
 
     Before Slurm hears of it, or `after` Slurm has done it and before the daemon is told. Yields whether it happened.
     """
+    pid = pid_of(home.cluster, victim)
     command = home.cluster.layout.bin / "scontrol"
     seen = home.cluster.root / "killed"
     real = home.cluster.run("sh", "-c", "command -v scontrol").strip()
     assert real != str(command), "there is a command in the way already"
-    act, end = f"{real} <$said >/dev/null 2>&1", f"touch {seen}; kill -9 $PPID"
+    act, end = f"{real} <$said >/dev/null 2>&1", f"touch {seen}; kill -9 {pid}"
     draft = command.with_name("scontrol.new")
     draft.write_text(
         f"""#!/bin/sh
@@ -138,3 +154,8 @@ rm $said
     finally:
         command.unlink()
         seen.unlink(missing_ok=True)
+
+
+def has_died(cluster: Cluster, part: str) -> None:
+    """Wait until a part is gone."""
+    wait_for(lambda: cluster.status()["pids"][part] is None, f"{part} to be gone")

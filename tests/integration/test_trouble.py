@@ -4,33 +4,23 @@ import random
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from slurm_power.sandbox import build
 from tests.integration import faults
 from tests.integration.conftest import Starter, new_root
-from tests.integration.driver import Driver
+from tests.integration.driver import Driver, watts
 
 pytestmark = pytest.mark.cluster
 
-SITE = """\
-defaults: {margin: 0%, max_factor: 1}
-hook: {token_ttl: 5s, gate_wait: 8s}
-feeds:
-  left:  {side: A, limit: 35kW}
-  right: {side: B, limit: 35kW}
-zones:
-  a: {nodes: "a[1-4]", feeds: [left, right], redundancy: 2N, limit: 20kW, baseline: 1kW}
-  b: {nodes: "b[1-4]", feeds: [left, right], redundancy: 2N, limit: 20kW, baseline: 1kW}
-partitions:
-  work: {zones: "a,b"}
-"""
 Trouble = Callable[[Driver], AbstractContextManager[object]]
 ADMIT = b"key=00112233445566778899aabbccddeeff&verdict=admit&message=go&n.priority=100\n"
 
@@ -38,16 +28,23 @@ ADMIT = b"key=00112233445566778899aabbccddeeff&verdict=admit&message=go&n.priori
 @pytest.fixture(scope="module")
 def site(start_cluster: Starter, tmp_path_factory: pytest.TempPathFactory) -> Driver:
     path: Path = tmp_path_factory.mktemp("site") / "site.yaml"
-    path.write_text(SITE)
+    path.write_text(faults.TWO_RACKS)
     return Driver.of(start_cluster(build.Options(new_root(), site=path, gpus=0)))
 
 
 @pytest.fixture
-def home(site: Driver) -> Iterator[Driver]:
-    with site.watched():
-        yield site
+def unwatched(site: Driver) -> Iterator[Driver]:
+    """Leaves nothing behind. For tests in which jobs wait at the gate, on nodes but not started."""
+    yield site
     site.cancel_all()
     assert set(site.agree().values()) == {0}
+
+
+@pytest.fixture
+def home(unwatched: Driver) -> Iterator[Driver]:
+    """As above, and no budget was passed at any moment."""
+    with unwatched.watched():
+        yield unwatched
 
 
 # -- no answer at submit ---------------------------------------------------------------------------------------------
@@ -79,8 +76,7 @@ def test_without_an_answer_jobs_are_held_and_admitted_later(home: Driver, troubl
         array = home.submit("--array=1-3", est_w=1_000, user="bob")
         own_hold = home.submit("--hold", est_w=1_000)
         waits = subprocess.Popen(
-            ("runuser", "-u", "carol", "--", "srun", "--comment=power:est=1kW", "sleep", "1"), env=cluster.env,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            ("runuser", "-u", "carol", "--", "srun", "--comment=power:est=1kW", "sleep", "1"), env=cluster.env
         )
         for job_id in (plain, array, own_hold):
             job = cluster.job(job_id)
@@ -126,8 +122,11 @@ def test_200_submissions_while_the_daemon_is_killed(home: Driver) -> None:
     assert len(set(ids)) == SUBMISSIONS
     home.agree()  # in the middle of it
     wanted = {job_id: order.tasks for job_id, order in zip(ids, orders, strict=True)}
-    home.cluster.wait(lambda: _completed(home), lambda done: done.keys() >= wanted.keys() and sum(
-        done[job_id] for job_id in wanted) == sum(wanted.values()), "all jobs to complete")
+
+    def all_done(done: Counter[int]) -> bool:
+        return all(done[job] >= tasks for job, tasks in wanted.items())
+
+    home.cluster.wait(lambda: _completed(home), all_done, "all jobs to complete")
     ended = [job for job in home.jobs() if (job["array_job_id"] or job["job_id"]) in wanted]
     assert Counter(job["array_job_id"] or job["job_id"] for job in ended) == wanted
     assert all("v=admit" in job["admin_comment"] for job in ended)
@@ -149,7 +148,8 @@ def _order(dice: random.Random, number: int) -> Order:
     tasks = dice.choice((1, 1, 1, 1, 3))
     array = (f"--array=0-{tasks - 1}",) if tasks > 1 else ()
     nodes = (f"--nodes={dice.choice((1, 1, 1, 2))}",) if tasks == 1 else ()
-    return Order(dice.uniform(0, 0.5), USERS[number % 3], dice.choice((300, 700, 1_500, 4_000)), tasks, (*array, *nodes))
+    est_w = dice.choice((300, 700, 1_500, 4_000))
+    return Order(dice.uniform(0, 0.5), USERS[number % 3], est_w, tasks, (*array, *nodes))
 
 
 def _submit(home: Driver, order: Order) -> int:
@@ -160,3 +160,167 @@ def _submit(home: Driver, order: Order) -> int:
 def _completed(home: Driver) -> Counter[int]:
     """How many tasks of each job have come to their end."""
     return Counter(job["array_job_id"] or job["job_id"] for job in home.jobs() if job["job_state"] == "COMPLETED")
+
+
+# -- requeued while the daemon is dead -------------------------------------------------------------------------------
+
+
+def test_native_preemption_while_the_daemon_is_dead(home: Driver) -> None:
+    """Slurm preempts by itself; the preempted job, its old licences still on it, is not let start again."""
+    cluster = home.cluster
+    bronze = home.submit("--exclusive", "--nodelist=a1", est_w=5_000, user="bob")
+    home.running(bronze)
+    gold = home.submit("--exclusive", "--nodelist=a1", "--qos=gold", est_w=12_000)
+    _check_admitted(home, gold)
+    with faults.dead(home):
+        home.running(gold)
+        requeued = cluster.wait_job(bronze, "PENDING")
+        assert (requeued["Restarts"], requeued["Priority"] != "0") == ("1", True)
+        assert "pw_a:5000" in requeued["Licenses"]
+        _as_if_time_had_passed(home, bronze, "reqnodelist=a2")
+        _denied_again(home, bronze)
+    _turned_away(home, bronze)
+    assert home.agree()["a"] == 12_000
+    _as_if_time_had_passed(home, bronze)
+    home.running(bronze)
+    assert home.agree()["a"] == 17_000
+
+
+@pytest.mark.parametrize("script", ["sleep 300", "exit 0"], ids=["running", "finished"])
+def test_a_requeue_by_the_user_while_the_daemon_is_dead(home: Driver, script: str) -> None:
+    """A requeued job, or a finished one that its owner brings back to life, goes through admission again."""
+    cluster = home.cluster
+    job_id = home.submit("--requeue", est_w=15_000, more=",zones=a", script=script)
+    if script == "exit 0":
+        cluster.wait_job(job_id, "COMPLETED")
+    else:
+        home.running(job_id)
+        waits = home.submit(est_w=16_000, more=",zones=a", user="carol")
+        home.held(waits)
+    with faults.dead(home):
+        cluster.run("scontrol", "requeue", str(job_id), user="alice")
+        cluster.wait_job(job_id, "PENDING")
+        _as_if_time_had_passed(home, job_id)
+        _denied_again(home, job_id)
+    if script == "exit 0":
+        _turned_away(home, job_id)
+        _as_if_time_had_passed(home, job_id)
+        cluster.wait_job(job_id, "COMPLETED")
+    else:
+        home.running(waits)  # its watts were free, and it was the first that could take them
+        _turned_away(home, job_id)
+        assert home.agree()["a"] == 16_000
+        cluster.run("scancel", str(waits))
+        _as_if_time_had_passed(home, job_id)
+        home.running(job_id)
+    home.agree()
+
+
+def _denied_again(home: Driver, job_id: int) -> None:
+    """Wait until the gate has turned away a job that was requeued once."""
+    home.cluster.wait(lambda: home.cluster.job(job_id), lambda job: job["Restarts"] == "2", "the gate to deny")
+    assert home.cluster.wait_job(job_id, "PENDING", "RUNNING")["JobState"] == "PENDING"
+
+
+def _check_admitted(home: Driver, job_id: int) -> None:
+    """The daemon may not have seen the job's number yet."""
+    job = home.cluster.job(job_id)
+    assert job["JobState"] == "PENDING"
+    assert job["Priority"] != "0"
+    assert "v=admit" in job["AdminComment"]
+
+
+def _turned_away(home: Driver, job_id: int) -> dict[str, str]:
+    """Wait until a job is held without a claim, in the queue or until Slurm finds it eligible; its fields in Slurm."""
+
+    def held(job: dict[str, str]) -> bool:
+        return (job["JobState"], job["Priority"]) == ("PENDING", "0") and home.state(job_id) in ("waiting", "parked")
+
+    return home.cluster.wait(lambda: home.cluster.job(job_id), held, f"job {job_id} to be held")
+
+
+def _as_if_time_had_passed(home: Driver, job_id: int, *more: str) -> None:
+    """Slurm lets a requeued job start after two minutes."""
+    home.cluster.run("scontrol", "update", f"jobid={job_id}", "starttime=now", *more)
+
+
+# -- the launch gate denies ------------------------------------------------------------------------------------------
+
+
+def test_a_limit_lowered_between_admission_and_start(home: Driver) -> None:
+    """The gate turns the job away; it is held with the reason, and runs when there is room again."""
+    runs = home.submit(est_w=8_000, more=",zones=a")
+    home.running(runs)
+    job_id = home.submit(est_w=8_000, more=",zones=a")
+    _check_admitted(home, job_id)
+    with limits(home, a="15kW"):
+        assert _turned_away(home, job_id)["Restarts"] == "1"
+        told = home.ask("explain", job=str(job_id))
+        assert told["verdict"] == "hold", told
+        assert "a lacks 2kW" in told["note"], told
+        assert home.agree()["a"] == 8_000
+    _as_if_time_had_passed(home, job_id)
+    home.running(job_id)
+    assert home.agree()["a"] == 16_000
+
+
+@pytest.mark.parametrize("room_comes", [True, False], ids=["room comes", "no room"])
+def test_an_interactive_job_waits_at_the_gate_within_bounds(unwatched: Driver, room_comes: bool) -> None:
+    """A denial would kill it, so the gate waits first: `gate_wait` of 8 s at most."""
+    home, cluster = unwatched, unwatched.cluster
+    node = home.submit("--exclusive", "--nodelist=a1", est_w=1_000)
+    runs = home.submit("--exclude=a1", est_w=8_000, more=",zones=a")
+    home.running(node, runs)
+    argv = ("srun", "--comment=power:est=8kW,zones=a", "--exclusive", "--nodelist=a1", "--job-name=waits", "true")
+    with in_background(home, "alice", *argv) as waits:
+        job_id = cluster.wait(lambda: _named(home, "waits"), lambda found: found is not None, "srun's job")
+        assert job_id is not None
+        _check_admitted(home, job_id)
+        with limits(home, a="15kW"):
+            cluster.run("scancel", str(node))
+            assert cluster.wait_job(job_id, "CONFIGURING", "RUNNING", "COMPLETED")["JobState"] == "CONFIGURING"
+            if not room_comes:
+                cluster.wait_job(job_id, "CANCELLED")
+                assert [job["job_id"] for job in home.on_nodes()] == [runs]
+        if room_comes:
+            cluster.wait_job(job_id, "COMPLETED")
+        assert (waits.wait(60) == 0) == room_comes
+
+
+@contextmanager
+def in_background(home: Driver, user: str, *argv: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A command of a user that goes on meanwhile."""
+    as_user = ("runuser", "-u", user, "--", *argv)
+    with subprocess.Popen(as_user, env=home.cluster.env, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as run:
+        try:
+            yield run
+        finally:
+            run.terminate()
+
+
+def _named(home: Driver, name: str) -> int | None:
+    return next((job["job_id"] for job in home.jobs() if job["name"] == name and job["job_state"] == "PENDING"), None)
+
+
+@contextmanager
+def limits(home: Driver, **kilowatts: str) -> Iterator[None]:
+    """Other limits of zones for a while, in force by SIGHUP."""
+
+    def put(wanted: Mapping[str, str]) -> None:
+        def change(data: dict[str, Any]) -> None:
+            for zone, limit in wanted.items():
+                data["zones"][zone]["limit"] = limit
+
+        home.change_site(change)
+        in_watts = {zone: watts(limit) for zone, limit in wanted.items()}
+        home.cluster.wait(in_force, lambda found: found.items() >= in_watts.items(), "the new limits")
+
+    def in_force() -> dict[str, int]:
+        return {zone["name"]: zone["limit_w"] for zone in home.ask("zones")["zones"]}
+
+    before = yaml.safe_load(faults.TWO_RACKS)["zones"]
+    put(kilowatts)
+    try:
+        yield
+    finally:
+        put({zone: before[zone]["limit"] for zone in kilowatts})
