@@ -70,7 +70,7 @@ class Observer:
         """Whether nothing new can be learnt: touched since reading began, or exactly as it was.
 
         The pending rest of an array is looked at each time: how much of it may run depends on its started tasks. So
-        is a parked job whose time has come, and one whose release may have been lost.
+        is a parked job whose time has come or whose forerunners have ended, and one whose release may have been lost.
         """
         known = self.desk.book.get(key)
         same = known or self.desk.book.of_job(record.job_id)
@@ -79,6 +79,8 @@ class Observer:
         if known is None:
             return False
         if known.record != record or known.dirty or known.stale or record.array_tasks or known.state is State.BINDING:
+            return False
+        if known.state is State.PARKED and record.dependency and not self._pending.unmet(record.dependency):
             return False
         time = known.ask.request.not_before if known.ask is not None and known.state is State.PARKED else 0
         return not time or time > self.desk.ledger.now

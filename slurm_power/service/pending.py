@@ -1,5 +1,6 @@
 """Jobs that a snapshot shows pending: who holds them, what they ask by now, and whether their admission stands."""
 
+import re
 from dataclasses import replace
 from typing import TypeGuard
 
@@ -14,6 +15,7 @@ from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
 from slurm_power.service.facts import from_record, same_request
 
+_AFTER_END = re.compile(r"after(?:any|ok|notok):(\d+)(?:_(?:\d+|\*))?(?:\(unfulfilled\))?")
 _USERS = (HoldKind.USER, HoldKind.BOTH)
 
 
@@ -47,6 +49,19 @@ class Pending:
         if found is not None and found.hold == NEVER:
             return True
         return isinstance(interpret(from_record(record), self._desk.world, entry.key, self._desk.ledger.now), Free)
+
+    def unmet(self, dependency: str) -> str:
+        """The dependency, or nothing where every job that it names has ended.
+
+        Slurm itself looks at a held job's dependency but once a minute. Whether the others ended as they should is
+        its to judge, once the job is released.
+        """
+        book = self._desk.book
+        for part in dependency.split(","):
+            match = _AFTER_END.fullmatch(part)
+            if match is None or book.of_job(int(match[1])) is not None or int(match[1]) in book.arrays:
+                return dependency
+        return ""
 
     def remembered(self, key: str) -> HoldKind | None:
         """What the database said of that very job or task."""
@@ -120,6 +135,10 @@ class Pending:
             entry.dirty = True
             self._to_queue(entry)  # requeued: it goes back through admission
             return
+        if entry.state is State.ADMITTED and self.unmet(record.dependency):
+            entry.dirty = True
+            self._to_queue(entry)  # Slurm says that it has to wait on, or for ever
+            return
         if entry.state is State.ADMITTED and not record.array_tasks and entry.charges == found.charges:
             return
         claim = self._claim_again(entry, record, found)
@@ -187,7 +206,9 @@ class Pending:
         known = entry.ask
         if known is not None and not entry.dirty and not record.array_tasks and known.waits is None:
             return known
-        facts = replace(from_record(record), user_hold=entry.hold in _USERS)
+        facts = replace(
+            from_record(record), user_hold=entry.hold in _USERS, dependency=self.unmet(record.dependency)
+        )
         if known is not None and record.eligible_time is None:
             facts = replace(facts, begin=known.facts.begin)  # Slurm does not show it of a held job
         submitted = known.submitted if known is not None else record.submit_time

@@ -249,24 +249,26 @@ def test_the_gate_lets_srun_wait_before_it_denies(site: Driver, relents: bool) -
 
 
 def test_a_dependent_job_claims_when_it_may_start(home: Driver) -> None:
-    first = home.submit(est_w=2_000, more=",zones=b")
-    then = home.submit(f"--dependency=afterok:{first}", est_w=9_000, more=",zones=b", script="true")
+    first = home.submit(est_w=2_000, more=",zones=b", script="exec sleep 300")
+    then = home.submit(f"--dependency=afterany:{first}", est_w=9_000, more=",zones=b")
     home.running(first)
-    home.settle()
+    home.settle(1)
     assert home.state(then) == "parked"
     assert home.agree()["b"] == 2_000
-    between = home.submit(est_w=14_000, more=",zones=b", script="sleep 1")
-    home.cluster.wait_job(between, "COMPLETED")
-    home.cluster.run("scancel", "--signal=KILL", str(first))
-    ended = home.cluster.wait_job(first, "CANCELLED", "FAILED")
-    assert ended
-    home.cluster.run("scancel", str(then))
+    between = home.submit(est_w=15_000, more=",zones=b")
+    home.running(between)
+    home.cluster.run("scancel", str(first))
+    home.still_held(then)  # eligible by now, but there is no room
+    home.cluster.run("scancel", str(between))
+    home.running(then)
 
 
-def test_afterok_runs(home: Driver) -> None:
-    first = home.submit(est_w=2_000, script="true")
-    then = home.submit(f"--dependency=afterok:{first}", est_w=9_000, script="true")
-    home.cluster.wait_job(then, "COMPLETED")
+def test_afterok_runs_or_never_does(home: Driver) -> None:
+    good, bad = (home.submit(est_w=2_000, script=script) for script in ("true", "exit 3"))
+    runs, never = (home.submit(f"--dependency=afterok:{job_id}", est_w=9_000, script="true") for job_id in (good, bad))
+    home.cluster.wait_job(runs, "COMPLETED")
+    home.cluster.wait(lambda: home.cluster.job(never)["Dependency"], lambda text: "failed" in text, "the failure")
+    home.cluster.wait(lambda: home.ask("health")["claims"], lambda claims: claims == 0, "no claim of it")
 
 
 def test_begin_claims_nothing_until_then(home: Driver) -> None:

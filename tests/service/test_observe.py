@@ -190,13 +190,45 @@ class TestHeld:
         lab.observe(record)
         assert entry(lab).state is State.WAITING
 
-    def test_a_dependency_that_is_met(self, lab: Lab) -> None:
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ("afterok:7(unfulfilled)", ""),
+            ("afterok:7(unfulfilled)", "afterok:7(unfulfilled)"),
+            ("afterany:6(unfulfilled),afternotok:7_*(unfulfilled)", "afternotok:7_*(unfulfilled)"),
+        ],
+    )
+    def test_a_dependency_that_is_met(self, lab: Lab, before: str, after: str) -> None:
+        """Slurm looks at those of held jobs but once a minute: once all that it names have ended, we let it judge."""
+        other = JobRecord(7, JobState.PENDING, 1001, partition="main")
         reply = submit(lab.desk, job(dependency="afterok:7"))
-        record = pending(priority=0, admin_comment=str(reply.fields["admin_comment"]), dependency="afterok:7")
+        record = pending(priority=0, admin_comment=str(reply.fields["admin_comment"]), dependency=before)
+        lab.observe(other, record)
+        lab.observe(other, record)
+        assert entry(lab).state is State.PARKED
+        lab.observe(replace(record, dependency=after))
+        lab.observe(replace(record, dependency=after))
+        assert entry(lab).state is State.WAITING
+
+    @pytest.mark.parametrize(
+        "dependency", ["afterok:7(failed)", "singleton", "after:7+5(unfulfilled)", "afterok:8(unfulfilled)?afterok:7"]
+    )
+    def test_a_dependency_that_only_slurm_can_judge(self, lab: Lab, dependency: str) -> None:
+        reply = submit(lab.desk, job(dependency="afterok:7"))
+        record = pending(priority=0, admin_comment=str(reply.fields["admin_comment"]), dependency=dependency)
+        lab.observe(record)
         lab.observe(record)
         assert entry(lab).state is State.PARKED
-        lab.observe(replace(record, dependency=""))
-        assert entry(lab).state is State.WAITING
+
+    def test_a_dependency_that_slurm_finds_failed_gives_the_watts_back(self, lab: Lab) -> None:
+        reply = submit(lab.desk, job("power:est=5kW,zones=rack03"))
+        record = pending(
+            admin_comment=str(reply.fields["admin_comment"]), comment="power:est=5kW,zones=rack03"
+        )
+        lab.observe(record)
+        assert lab.committed("rack03") == 5_000
+        lab.observe(replace(record, dependency="afterok:7(failed)", reason="DependencyNeverSatisfied"))
+        assert lab.committed("rack03") == 0
 
     def test_what_cannot_be_read_is_parked_with_its_verdict_until_its_user_mends_it(self, lab: Lab) -> None:
         record = pending(priority=0, comment="power:est=", admin_comment="power:id=lua-1,v=hold,hold=power")
