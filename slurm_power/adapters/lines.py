@@ -3,7 +3,7 @@
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote_from_bytes
@@ -48,7 +48,28 @@ def _quote(text: str) -> str:
 
 def encode_result(result: Mapping[str, object]) -> str:
     """The reply to a command that succeeded. Raises TypeError or ValueError for what JSON cannot say."""
-    return json.dumps({"ok": True, "result": result}, allow_nan=False, separators=(",", ":"))
+    return "".join(result_pieces(result))
+
+
+def result_pieces(result: Mapping[str, object]) -> Iterator[str]:
+    """The same reply in pieces, of which each is made quickly: the rows of a long list one by one.
+
+    A single call of json.dumps lets no other thread run until it has ended.
+    """
+    yield '{"ok":true,"result":{'
+    for number, (name, value) in enumerate(result.items()):
+        yield f"{',' if number else ''}{_json(name)}:"
+        if isinstance(value, list):
+            for row, item in enumerate(value):
+                yield f"{',' if row else '['}{_json(item)}"
+            yield "]" if value else "[]"
+        else:
+            yield _json(value)
+    yield "}}"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
 
 
 def encode_error(error: Exception) -> str:

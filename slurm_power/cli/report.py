@@ -41,7 +41,7 @@ _LINES = 1_000
     default=_LINES,
     show_default=True,
     metavar="LINES",
-    help="Read no more than the newest so many decisions.",
+    help="Read no more than the newest so many decisions; at most 2000 but for root and SlurmUser.",
 )
 @output_options(COLUMNS, iterate=True)
 @link_options

@@ -4,17 +4,20 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from slurm_power.adapters.lines import encode_result
+from slurm_power.adapters.lines import result_pieces
 from slurm_power.adapters.lines_server import Peer
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.core.errors import PowerError, UsageError
 from slurm_power.core.policy import Mode
 from slurm_power.core.window import format_instant
 from slurm_power.daemon.rounds import Rounds
+from slurm_power.ports import Decision, Store
 from slurm_power.service import views
 from slurm_power.service.desk import Desk
 from slurm_power.service.facts import from_hook
 
+_LINES, _LINES_OF_MASTERS = 2_000, 100_000
+"""Lines of a report at most, and for root and SlurmUser."""
 _BREATH = 50
 _FAULTS_SHOWN = 20
 Item = TypeVar("Item")
@@ -37,6 +40,7 @@ class ControlHandler:
         self._rounds = rounds
         self._writer = writer
         self._masters = masters
+        self._reporting = asyncio.Lock()
         self._verbs: dict[str, Verb] = {
             "zones": self._zones,
             "jobs": self._jobs,
@@ -52,8 +56,12 @@ class ControlHandler:
         verb = self._verbs.get(str(request.get("op")))
         if verb is None:
             raise UsageError(f"unknown op {request.get('op')!r}; known: {', '.join(self._verbs)}")
-        answer = await verb(peer, request)
-        return await asyncio.to_thread(encode_result, answer)
+        pieces = []
+        for number, piece in enumerate(result_pieces(await verb(peer, request))):
+            if number % _BREATH == 0:
+                await asyncio.sleep(0)
+            pieces.append(piece)
+        return "".join(pieces)
 
     async def _zones(self, _: Peer, __: Mapping[str, Any]) -> dict[str, object]:
         desk, counted = self._desk, await self._rounds.licenses()
@@ -92,10 +100,19 @@ class ControlHandler:
         self._mode_changed()
         return {"schema": views.SCHEMA, "mode": str(self._desk.mode), "released": released}
 
-    async def _report(self, _: Peer, request: Mapping[str, Any]) -> dict[str, object]:
-        since, limit = int(request.get("since", 0)), min(int(request.get("limit", 10_000)), 100_000)
-        lines = self._writer.submit_and_wait(lambda store: store.decisions(since=since, limit=limit))
-        return views.report(await asyncio.wrap_future(lines), would=bool(request.get("would")))
+    async def _report(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
+        most = _LINES_OF_MASTERS if peer.uid in self._masters else _LINES
+        since, limit = int(request.get("since", 0)), min(int(request.get("limit", _LINES)), most)
+
+        def read(store: Store) -> Sequence[Decision]:
+            return store.decisions(since=since, limit=limit)
+
+        # Not in the writer's thread, where intents would wait for it; and one at a time, for threads are few.
+        async with self._reporting:
+            await asyncio.wrap_future(self._writer.submit_and_wait(lambda _: None))
+            found = await asyncio.to_thread(self._writer.read, read)
+        tally = views.Tally()
+        return tally.report(await _in_turns(tally.row, views.reported(found, would=bool(request.get("would")))))
 
     async def _health(self, _: Peer, __: Mapping[str, Any]) -> dict[str, object]:
         health, store = self._rounds.health, self._writer.health()

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from slurm_power.core.admission import Admit, Hold, Reject, Verdict, decide, power_class
 from slurm_power.core.lifecycle import CLAIMING, State
@@ -202,27 +203,45 @@ def _checked(verdict: str, request: Request | None, sentence: str, remark: str =
 
 def report(decisions: Sequence[Decision], *, would: bool) -> dict[str, object]:
     """`spower report`: how often each verdict fell, and the lines; with `would`, what observe and advise held back."""
-    chosen = [d for d in decisions if d.action.startswith("would-")] if would else list(decisions)
-    counts = Counter(decision.action for decision in chosen)
-    reasons = Counter(str(reason.get("code")) for decision in chosen for reason in decision.reasons)
-    return {
-        "schema": SCHEMA,
-        "counts": dict(sorted(counts.items())),
-        "reason_counts": dict(sorted(reasons.items())),
-        "decisions": [
-            {
-                "at": format_instant(d.at),
-                "job": d.job,
-                "uid": d.uid,
-                "account": d.account,
-                "action": d.action,
-                "mode": d.mode,
-                "zones": list(d.zones),
-                "reasons": [dict(reason) for reason in d.reasons],
-            }
-            for d in chosen
-        ],
-    }
+    tally = Tally()
+    return tally.report([tally.row(decision) for decision in reported(decisions, would=would)])
+
+
+def reported(decisions: Sequence[Decision], *, would: bool) -> list[Decision]:
+    """The decisions that a report shows."""
+    return [decision for decision in decisions if not would or decision.action.startswith("would-")]
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts decisions while their lines are made, so that both can be done a few at a time."""
+
+    actions: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def row(self, decision: Decision) -> Row:
+        """One line of the audit log, counted."""
+        self.actions[decision.action] += 1
+        self.reasons.update(str(reason.get("code")) for reason in decision.reasons)
+        return {
+            "at": format_instant(decision.at),
+            "job": decision.job,
+            "uid": decision.uid,
+            "account": decision.account,
+            "action": decision.action,
+            "mode": decision.mode,
+            "zones": list(decision.zones),
+            "reasons": [dict(reason) for reason in decision.reasons],
+        }
+
+    def report(self, rows: list[Row]) -> Row:
+        """The answer of `spower report` from its rows."""
+        return {
+            "schema": SCHEMA,
+            "counts": dict(sorted(self.actions.items())),
+            "reason_counts": dict(sorted(self.reasons.items())),
+            "decisions": rows,
+        }
 
 
 def find(desk: Desk, name: str) -> Entry | None:

@@ -127,6 +127,13 @@ class StoreWriter:
         self._put_call(operation, future)
         return future
 
+    def read(self, operation: Callable[[Store], T]) -> T:
+        """Read in the caller's own thread, beside the writer's: nothing that is to be written waits for it.
+
+        Raises what the store raises; blocks as long as the database does.
+        """
+        return operation(self._store)
+
     def flush(self, timeout_s: float) -> bool:
         """Wait until all that was put before is written (or given up); False if that took longer than `timeout_s`."""
         with self._changed:
