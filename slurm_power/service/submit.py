@@ -138,7 +138,7 @@ def _observed(desk: Desk, ask: Ask, verdict: Verdict, now: int) -> Reply:
     action = f"would-{type(verdict).__name__.lower()}"
     desk.book.decided(entry, action, now, desk.mode, [reason.as_json() for reason in reasons])
     if desk.mode is Mode.ADVISE:
-        return Reply("pass", "would be " + describe(verdict, desk.book, now, ask))
+        return Reply("pass", describe(verdict, desk.book, now, ask, would=True))
     return _PASS
 
 
@@ -149,7 +149,7 @@ def _rejected(desk: Desk, facts: JobFacts, token: str, verdict: Reject, now: int
     desk.book.decided(stray, action, now, desk.mode, [reason.as_json() for reason in verdict.reasons])
     if enforced:
         return Reply("reject", describe(verdict, desk.book, now))
-    return Reply("pass", "would be " + describe(verdict, desk.book, now)) if desk.mode is Mode.ADVISE else _PASS
+    return Reply("pass", describe(verdict, desk.book, now, would=True)) if desk.mode is Mode.ADVISE else _PASS
 
 
 def _free(desk: Desk, facts: JobFacts, token: str, hold: str = "") -> Reply:

@@ -20,15 +20,16 @@ def renamed(reason: Reason, book: Book) -> Reason:
     return replace(reason, detail=book.name_of(reason.detail)) if reason.detail in book.entries else reason
 
 
-def describe(verdict: Verdict, book: Book, now: int, ask: Ask | None = None) -> str:
-    """The verdict for the user, one line each fact."""
+def describe(verdict: Verdict, book: Book, now: int, ask: Ask | None = None, *, would: bool = False) -> str:
+    """The verdict for the user, one line each fact; `would` says that it is advice and nothing came of it."""
+    lead = "would be " if would else ""
     if isinstance(verdict, Admit):
         zones = ", ".join(charge.zone for charge in verdict.claim.charges)
         watts = f"{format_watts(verdict.claim.est_w)} (at most {format_watts(verdict.claim.max_w)})"
-        lines = [f"admitted to {zones} with {watts}, on {verdict.power_class} power"]
+        lines = [f"{lead}admitted to {zones} with {watts}, on {verdict.power_class} power"]
     else:
         word = "held" if isinstance(verdict, Hold) else "rejected"
-        lines = [f"{word}: {renamed(reason, book).text}" for reason in verdict.reasons]
+        lines = [f"{lead}{word}: {renamed(reason, book).text}" for reason in verdict.reasons]
         if isinstance(verdict, Hold) and verdict.earliest is not None:
             lines.append(f"earliest start: {format_instant(verdict.earliest)}")
         if verdict.helps:
