@@ -139,6 +139,9 @@ class Daemon:
             before.hook.socket, before.hook.control, before.state_url,
         ):
             _log.warning("sockets and database change only with a restart")
+        if site.policy.mode is not before.policy.mode:
+            # The file's newer word counts, after a restart too, and no longer what `spower mode` said before.
+            self._writer.put(lambda store: store.set_setting("mode", None))
         self.desk.change_site(site)
         self._tell_gate()
         self._rounds.soon()
