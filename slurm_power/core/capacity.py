@@ -28,12 +28,15 @@ class FloorPlan:
         self.narrow = {feed: taps for feed, taps in _taps_below(topology).items() if len(taps) <= _NARROW}
         """Narrow feed → the zones below it, and what it is charged of each."""
         self.narrow_taps = {z: tuple(t for t in taps if t.feed in self.narrow) for z, taps in topology.taps.items()}
-        wide = {z: tuple(t for t in taps if t.feed not in self.narrow) for z, taps in topology.taps.items()}
-        self.wide = frozenset(tap.feed for taps in wide.values() for tap in taps)
-        self.bays: tuple[tuple[Tap, ...], ...] = tuple(dict.fromkeys(wide[zone] for zone in sorted(wide)))
-        """The wide feeds above each bay, and what they are charged."""
-        number = {taps: bay for bay, taps in enumerate(self.bays)}
-        self.bay_of = {zone: number[taps] for zone, taps in wide.items()}
+        self.wide = _widest_first(topology, self.narrow)
+        """The shares that wide feeds are charged; what carries most zones comes first."""
+        number = {tap: place for place, tap in enumerate(self.wide)}
+        self.wide_feeds = frozenset(tap.feed for tap in self.wide)
+        above = {z: tuple(sorted(number[t] for t in taps if t in number)) for z, taps in topology.taps.items()}
+        self.bays: tuple[tuple[int, ...], ...] = tuple(dict.fromkeys(above[zone] for zone in sorted(above)))
+        """For each bay the places in `wide` of what its zones charge."""
+        bay = {places: index for index, places in enumerate(self.bays)}
+        self.bay_of = {zone: bay[places] for zone, places in above.items()}
         self.bays_of = {pool: sorted({self.bay_of[zone] for zone in zones}) for pool, zones in self.pools.items()}
         """Pool → the bays in which it has zones."""
         found: dict[str, list[Section]] = {zone: [] for zone in topology.zones}
@@ -56,6 +59,9 @@ class Rooms:
         self._plan = plan
         self._meters = meters
         self._classes = classes
+        z_milli = next(iter(meters.values())).rule.z_milli if meters else 0
+        # Of a split load, est and max are rounded up apart, so that up to (1 + r) W of burst get lost.
+        self._rounding_w = -(-max(z_milli, 1_000) * (1_000 + burst_milli) // 1_000_000) if burst_milli else 0
         self._feed_rooms = {feed: meters[feed].room_for(burst_milli) for feed in plan.narrow}
         self._rooms: dict[str, int] = {}
         for zone in plan.lanes:
@@ -81,8 +87,7 @@ class Rooms:
     def _measure(self, zone: str) -> None:
         room_w = self._meters[zone].room_for(self.burst_milli)
         for tap in self._plan.narrow_taps[zone]:
-            by_feed = self._feed_rooms[tap.feed] * tap.denominator // tap.numerator
-            room_w = min(room_w, by_feed)
+            room_w = min(room_w, self._through(tap, self._feed_rooms[tap.feed]))
         self._rooms[zone] = room_w
         self.index.put(zone, room_w, self._classes[zone])
 
@@ -95,8 +100,23 @@ class Rooms:
         self._feed_rooms[feed] = after
         least = min(before, after)
         for zone, tap in self._plan.narrow[feed]:
-            if least * tap.denominator // tap.numerator <= self._rooms[zone]:
+            if self._through(tap, least) <= self._rooms[zone]:
                 yield zone
+
+    def _through(self, tap: Tap, feed_room_w: int) -> int:
+        """The room that a feed leaves a zone below it."""
+        if tap.numerator == tap.denominator:
+            return feed_room_w
+        return (feed_room_w + self._rounding_w) * tap.denominator // tap.numerator
+
+
+def _widest_first(topology: Topology, narrow: Mapping[str, object]) -> tuple[Tap, ...]:
+    zones: dict[Tap, int] = {}
+    for taps in topology.taps.values():
+        for tap in taps:
+            if tap.feed not in narrow:
+                zones[tap] = zones.get(tap, 0) + 1
+    return tuple(sorted(zones, key=lambda tap: (-zones[tap], tap.feed, tap.numerator, tap.denominator)))
 
 
 def _taps_below(topology: Topology) -> dict[str, tuple[tuple[str, Tap], ...]]:

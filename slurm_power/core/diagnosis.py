@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 
 from slurm_power.core.claim import WHOLE_NODE
 from slurm_power.core.ledger import Ledger, Shortfall
+from slurm_power.core.meter import Meter
 from slurm_power.core.placement import Placement, Placer, roomiest
 from slurm_power.core.policy import Tier
 from slurm_power.core.reasons import Code, Cure, Help, Reason
@@ -15,7 +17,8 @@ from slurm_power.core.window import FOREVER
 _LOOKED_AT = 3
 """Zones that a diagnosis looks at, of each of two kinds: the roomiest, and the roomiest with free nodes."""
 _NEXT_TRIES = 16
-_SEARCHED_CLAIMS = 500
+_SMALLER_TRIES = 3
+_SEARCHED_CLAIMS = 200
 """Among how many claims the one is looked for whose end makes room."""
 
 
@@ -79,13 +82,13 @@ class Forecast:
         if zone in ledger.closed:
             return None
         at, last = now, ""
-        loads = ledger.loads(self._placer.charges_in(zone))
-        for name, load in loads.items():
-            free_at = self._free_from(name, load.est_w, load.burst_w)
+        spread = ledger.spread(self._placer.charges_in(zone)[0])
+        for meter, est_w, burst_w in spread:
+            free_at = self._free_from(meter, est_w, burst_w)
             if free_at is None:
                 return None
             if free_at > at:
-                at, last = free_at, name
+                at, last = free_at, meter.name
         nodes_at = self._nodes_from(zone)
         if nodes_at is None:
             return None
@@ -94,7 +97,7 @@ class Forecast:
         if self.request.not_before > at:
             at, last = self.request.not_before, ""
         start = max(at, now + 1)  # a start "now" is one a moment later: it was tried now, and nodes were busy
-        ends = {b.window.end for name in loads for key, b in ledger.meters[name].bookings.items() if key != self.ignore}
+        ends = {b.window.end for meter, *_ in spread for key, b in meter.bookings.items() if key != self.ignore}
         if not ends:
             return Start(start, self._placer.placement_in(zone), last)
         return self._around_bookings(zone, start, sorted(end for end in ends if start < end < FOREVER), last)
@@ -108,14 +111,14 @@ class Forecast:
                 return Start(instant, placement, last)
         return None
 
-    def _free_from(self, name: str, est_w: int, burst_w: int) -> int | None:
+    def _free_from(self, meter: Meter, est_w: int, burst_w: int) -> int | None:
         """When one element can carry the request's load; of feeds, which many zones share, it is remembered."""
         group, now = self.request.group, self.ledger.now
-        if name in self.ledger.nodes:
-            return self.ledger.meters[name].free_from(est_w, burst_w, group, self.request.headroom_w, now)
-        asked = (name, est_w, burst_w)
+        if meter.name in self.ledger.nodes:
+            return meter.free_from(est_w, burst_w, group, self.request.headroom_w, now)
+        asked = (meter.name, est_w, burst_w)
         if asked not in self._of_feed:
-            self._of_feed[asked] = self.ledger.meters[name].free_from(est_w, burst_w, group, 0, now)
+            self._of_feed[asked] = meter.free_from(est_w, burst_w, group, 0, now)
         return self._of_feed[asked]
 
     def _nodes_from(self, zone: str) -> int | None:
@@ -136,16 +139,11 @@ class Forecast:
 def _ending(ledger: Ledger, element: str, at: int) -> str:
     """The claim on an element that ends last by `at`; empty if too many would have to be searched."""
     zones = [element] if element in ledger.nodes else ledger.topology.zones_under[element]
-    best = (0, "")
-    seen = 0
-    for zone in zones:
-        for claim in ledger.claims_in(zone):
-            seen += 1
-            if seen > _SEARCHED_CLAIMS:
-                return ""
-            if claim.window.end <= at:
-                best = max(best, (claim.window.end, claim.id))
-    return best[1]
+    ids = list(islice(chain.from_iterable(map(ledger.ids_in, zones)), _SEARCHED_CLAIMS + 1))
+    if len(ids) > _SEARCHED_CLAIMS:
+        return ""
+    ended = [(end, name) for name in ids if (end := ledger.claims[name].window.end) <= at]
+    return max(ended, default=(0, ""))[1]
 
 
 def _reason(placer: Placer, zone: str) -> Reason:
@@ -168,11 +166,13 @@ def _reason(placer: Placer, zone: str) -> Reason:
 def _ahead(placer: Placer, zone: str) -> str | None:
     """The job for which the zone is kept, if but for bookings the request fitted; None if it would not."""
     ledger, request = placer.ledger, placer.request
-    spread = ledger.loads(placer.charges_in(zone))
-    booked = {key for name in spread for key in ledger.meters[name].bookings} - {placer.ignore}
-    fits = all(ledger.meters[n].fits(load.est_w, load.burst_w, request.group) for n, load in spread.items())
+    spread = ledger.spread(placer.charges_in(zone)[0])
+    booked = {key for meter, *_ in spread for key in meter.bookings} - {placer.ignore}
+    if not booked:
+        return None
+    fits = all(meter.fits(est_w, burst_w, request.group) for meter, est_w, burst_w in spread)
     free = ledger.nodes[zone].could_start(request.ask, ledger.promised_milli(zone))
-    if not booked or not fits or free < request.ask.total:
+    if not fits or free < request.ask.total:
         return None
     return min(str(key) for key in booked).removeprefix("shadow:")
 
@@ -196,34 +196,38 @@ _CODES = {
 
 def _fewer_watts(placer: Placer, zones: list[str]) -> Iterable[Help]:
     """The zone that could take most of the request now, if that is at least half of it."""
-    request = placer.request
+    request, ledger = placer.request, placer.ledger
     best: tuple[int, str] | None = None
     for zone in zones:
-        est_w = min(placer.ledger.room_w(zone), request.est_w - 1)
-        # Bursts and wide feeds narrow the room further; a few steps down find what really fits.
-        for _ in range(4):
-            if est_w * 2 < request.est_w or est_w < 1:
+        est_w = min(ledger.reach_w(zone, request.est_w, request.max_w), request.est_w - 1)
+        # That is a little too much where rounding or the job's own group make the burst larger.
+        for _ in range(_SMALLER_TRIES):
+            if est_w < 1 or est_w * 2 < request.est_w or (best is not None and est_w <= best[0]):
                 break
             smaller = replace(request, est_w=est_w, max_w=est_w * request.max_w // request.est_w)
-            obstacle = Placer(smaller, placer.ledger, placer.window, placer.ignore).obstacle(zone)
+            obstacle = Placer(smaller, ledger, placer.window, placer.ignore).obstacle(zone)
             if obstacle is None:
-                best = max(best, (est_w, zone)) if best else (est_w, zone)
+                best = (est_w, zone)
                 break
             if not isinstance(obstacle, Shortfall):
                 break
-            est_w -= max(est_w // 10, obstacle.asked_w - obstacle.free_w if obstacle.burst else 1)
+            est_w -= max(obstacle.asked_w - obstacle.free_w, 1)
     return [Help(Cure.FEWER_WATTS, zone=best[1], watts=best[0])] if best else []
 
 
 def tiers_that_fit(request: Request, ledger: Ledger, others: Iterable[Tier]) -> tuple[Help, ...]:
-    """Other tiers, as which the request would fit now: their lanes differ."""
+    """Other tiers, as which a request that does not fit as it is would fit now: only another lane can help."""
     helps = []
+    tried = [frozenset(request.lanes)]
     for tier in others:
         other = request.with_tier(tier)
-        if other.lanes == request.lanes:
+        lanes = frozenset(other.lanes)
+        if any(lanes <= known for known in tried):
             continue
         placement = Placer(other, ledger, other.window(ledger.now)).place()
-        if placement is not None:
+        if placement is None:
+            tried.append(lanes)
+        else:
             helps.append(Help(Cure.OTHER_TIER, zone=placement.charges[0].zone, tier=tier.name))
     return tuple(helps)
 

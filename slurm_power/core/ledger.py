@@ -15,7 +15,7 @@ from slurm_power.core.nodes import CLOSED, FreeClass, ZoneNodes, all_free, class
 from slurm_power.core.policy import BurstRule
 from slurm_power.core.topology import Topology
 from slurm_power.core.window import FOREVER, Window
-from slurm_power.core.wiring import Loads, Wiring, through
+from slurm_power.core.wiring import Loads, Wiring
 
 _LOT = 10_000
 """How many claims are put on the meters at a time when many are loaded."""
@@ -72,13 +72,17 @@ class Ledger:
         """What these charges put on each zone and feed. Raises KeyError for a zone that there is not."""
         return self._wiring.loads(charges, share_milli)
 
+    def spread(self, charge: Charge) -> list[tuple[Meter, int, int]]:
+        """(meter, est W, burst W) for the zone of a charge and each of its feeds."""
+        return self._wiring.spread(charge)
+
     def room_w(self, zone: str) -> int:
         """The most est that one more claim without burst could have in the zone, its narrow feeds counted, in W."""
         return self._rooms[0].room_w(zone)
 
     def rooms_for(self, est_w: int, max_w: int) -> Rooms:
         """The rooms for claims as bursty as this; made when they are first asked for."""
-        burst = (max_w - est_w + 1) * 1_000  # rounding may have taken a watt
+        burst = (max_w - est_w) * 1_000
         milli = next(milli for milli in BURSTS_MILLI if burst >= milli * est_w)
         rooms = self._rooms.get(milli)
         if rooms is None:
@@ -114,20 +118,6 @@ class Ledger:
                 return short
         return None
 
-    def wide_shortfall(
-        self, bay: int, charge: Charge, group: str, window: Window, *, beside: Loads | None, ignore: str | None
-    ) -> Shortfall | None:
-        """The first wide feed above a bay that could not carry a charge there; None when all can."""
-        for tap in self.plan.bays[bay]:
-            est_w, burst_w = through(tap, charge.est_w, charge.max_w)
-            more = beside.get(tap.feed) if beside else None
-            if more is not None:
-                est_w, burst_w = est_w + more.est_w, burst_w + more.burst_w
-            short = self._short(self.meters[tap.feed], est_w, burst_w, group, window, ignore)
-            if short is not None:
-                return short
-        return None
-
     def shortfall_instead(self, old: str | None, new: Claim, *, ignore: str | None = None) -> Shortfall | None:
         """Like `shortfall` for a claim that takes the place of `old`.
 
@@ -152,6 +142,18 @@ class Ledger:
             return None
         finally:
             self._count(before, live=live)
+
+    def reach_w(self, zone: str, est_w: int, max_w: int) -> int:
+        """About the most est that a claim of this burstiness could have in the zone now, all feeds counted, in W."""
+        burst_milli = (max_w - est_w) * 1_000 // est_w
+        reach_w = self.meters[zone].room_for(burst_milli)
+        for tap in self.topology.taps[zone]:
+            reach_w = min(reach_w, self.meters[tap.feed].room_for(burst_milli) * tap.denominator // tap.numerator)
+        return reach_w
+
+    def ids_in(self, zone: str) -> Iterable[str]:
+        """The ids of the live claims that charge a zone."""
+        return self._in_zone[zone]
 
     def claims_in(self, zone: str) -> Iterator[Claim]:
         """The live claims that charge a zone, in order of id."""

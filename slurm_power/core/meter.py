@@ -18,8 +18,6 @@ from slurm_power.core.topology import usable_w
 from slurm_power.core.window import FOREVER, Window
 
 _GRAIN_S = 60
-_SLACK_W = 4
-"""By how much rounding may make a room for bursting claims look smaller than it is."""
 
 
 Part = tuple[int, int, int, str, int]
@@ -192,7 +190,7 @@ class Meter:
                 ratio = burst_milli / 1_000
                 bend = 1 - z_squared * ratio * ratio
                 most = max(most, int(left / (free + sqrt(max(free * free - bend * left, 0.0)))))
-        return min(room_w, most + _SLACK_W)
+        return min(room_w, most + 1)  # a root in floating point may be a little short
 
     def add(self, parts: Iterable[Part]) -> None:
         """Count the parts of live claims. A start with 100,000 claims spends its time here, so it goes by the lot."""
@@ -324,10 +322,10 @@ class Meter:
 
         None where what never ends, or the element itself, stands against it.
         """
-        level = Level(self)
         highest = self.usable_w - max(est_w, floor_w)
-        if level.committed_w <= highest and self._lack_at(level, est_w, burst_w, group) is None:
+        if self.committed_w <= highest and self.fits(est_w, burst_w, group):
             return now
+        level = Level(self)
         for end, ending in self._ends_in_order():
             level.release(ending)
             if level.committed_w <= highest and self._lack_at(level, est_w, burst_w, group) is None:

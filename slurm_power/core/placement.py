@@ -70,6 +70,8 @@ class Placer:
         self._rooms = ledger.rooms_for(request.est_w, request.max_w)
         self._later = window.start > ledger.now
         self._equals = 0 if any_will_do else _EQUALS
+        self._open_bays: dict[int, list[int]] = {}
+        """For so many nodes, the bays whose wide feeds can carry them; filled once a wide feed turned out full."""
 
     def place(self) -> Placement | None:
         """The place, or None where there is none in this window."""
@@ -104,7 +106,7 @@ class Placer:
         short = self._short(self._charge(zone, nodes), parts)
         if short is not None:
             return short
-        return "nodes" if self.free_nodes(zone) < (self.request.ask.total if nodes is None else nodes) else None
+        return None if self._has_nodes(zone, nodes) else "nodes"
 
     def headroom_w(self, zone: str) -> int:
         """The zone's headroom when the window begins, in W."""
@@ -145,6 +147,9 @@ class Placer:
     def search(self, lanes: tuple[Lane, ...], free: FreeClass) -> Search:
         """A search through the request's whole pool."""
         return Search((Section(self.request.pool),), lanes, free)
+
+    def _has_nodes(self, zone: str, nodes: int | None) -> bool:
+        return self.free_nodes(zone) >= (self.request.ask.total if nodes is None else nodes)
 
     def _one_zone(self, lanes: tuple[Lane, ...]) -> tuple[Charge, ...]:
         zone = self._best(lanes, self.request.ask.total, None)
@@ -203,22 +208,27 @@ class Placer:
 
     def _largest_part(self, lanes: tuple[Lane, ...], most: int, parts: _Parts) -> tuple[str, int] | None:
         """The zone that takes most nodes beside the parts, up to `most`, and how many: what fits, fits with fewer."""
-        low, high, found = 1, most, None
-        count = most
+        beside = parts if parts.nodes else None
+        low, high, count, found = 1, most, most, None
         while low <= high:
-            zone = self._best(lanes, count, parts)
-            if zone is None:
-                high = count - 1
-            else:
+            zone = self._best(lanes, count, beside)
+            if zone is not None:
                 found, low = (zone, count), count + 1
-            count = (low + high + 1) // 2
+            elif count == 1:
+                return None
+            else:
+                high = count - 1
+            count = 1 if found is None else (low + high + 1) // 2  # where not even one fits, two questions tell
         return found
 
     def _best(self, lanes: tuple[Lane, ...], nodes: int, parts: _Parts | None) -> str | None:
         """The zone that fits `nodes` of the request's nodes best, beside the parts that are placed already."""
         search = self.search(lanes, class_for(self.request.ask, nodes))
-        zone, wide = self._scan(search, nodes, parts)
-        if wide and zone is None:
+        if parts is None and nodes in self._open_bays:
+            zone, wide = None, True
+        else:
+            zone, wide = self._scan(search, nodes, parts)
+        if wide:
             zone, _ = self._scan(self._in_open_bays(search, nodes, parts), nodes, parts, bays=True)
         return zone
 
@@ -232,14 +242,14 @@ class Placer:
         for seen, (zone, room_w) in enumerate(self.candidates(search, need_w, roomy=self.request.bursty)):
             if best is not None and (room_w != best_room_w or seen >= self._equals):
                 break
-            if parts is not None and zone in parts.nodes:
+            if (parts is not None and zone in parts.nodes) or not self._has_nodes(zone, nodes):
                 continue
             obstacle = self.obstacle(zone, nodes, parts)
             if obstacle is None:
                 rank = (self._rank(zone, parts), zone)
                 if best is None or rank < best:
                     best, best_room_w = rank, room_w
-            elif not bays and isinstance(obstacle, Shortfall) and obstacle.element in self.ledger.plan.wide:
+            elif not bays and isinstance(obstacle, Shortfall) and obstacle.element in self.ledger.plan.wide_feeds:
                 return None, True
         return (best[1] if best is not None else None), False
 
@@ -251,15 +261,39 @@ class Placer:
 
     def _in_open_bays(self, search: Search, nodes: int, parts: _Parts | None) -> Search:
         """The same search in those bays only whose wide feeds can carry the charge."""
-        request, ledger = self.request, self.ledger
-        loads = parts.loads if parts is not None else None
+        bays = self._open_bays.get(nodes) if parts is None else None
+        if bays is None:
+            bays = self._find_open_bays(nodes, parts)
+            if parts is None:
+                self._open_bays[nodes] = bays
+        return Search([Section(self.request.pool, bay) for bay in bays], search.lanes, search.free)
+
+    def _find_open_bays(self, nodes: int, parts: _Parts | None) -> list[int]:
+        plan = self.ledger.plan
         charge = self._charge("", nodes)
-        sections = [
-            Section(request.pool, bay)
-            for bay in ledger.plan.bays_of.get(request.pool, ())
-            if ledger.wide_shortfall(bay, charge, request.group, self.window, beside=loads, ignore=self.ignore) is None
-        ]
-        return Search(sections, search.lanes, search.free)
+        carries: list[bool | None] = [None] * len(plan.wide)
+        found = []
+        for bay in plan.bays_of.get(self.request.pool, ()):
+            for place in plan.bays[bay]:
+                if carries[place] is None:
+                    carries[place] = self._carries(plan.wide[place], charge, parts)
+                if not carries[place]:
+                    break
+            else:
+                found.append(bay)
+        return found
+
+    def _carries(self, tap: Tap, charge: Charge, parts: _Parts | None) -> bool:
+        """Whether a feed can carry its share of a charge beside the parts."""
+        ledger, request = self.ledger, self.request
+        est_w, burst_w = through(tap, charge.est_w, charge.max_w)
+        more = parts.loads.get(tap.feed) if parts is not None else None
+        if more is not None:
+            est_w, burst_w = est_w + more.est_w, burst_w + more.burst_w
+        meter = ledger.meters[tap.feed]
+        if not self._later and not meter.bookings:
+            return meter.fits(est_w, burst_w, request.group)
+        return meter.lack(est_w, burst_w, request.group, self.window, ledger.now, self.ignore) is None
 
     def _unlike(self, zone: str) -> int:
         """How far the burstiness of a zone's jobs is from the request's, in thousandths of max ÷ est."""

@@ -14,6 +14,9 @@ from typing import NamedTuple
 from slurm_power.core.nodes import FreeClass
 from slurm_power.core.topology import Lane
 
+_UNOPENED = -(1 << 100)
+"""Less than any key: in a heap, a drawer whose zones of largest room have not been looked up yet."""
+
 
 class Section(NamedTuple):
     """A set of zones to choose from: a partition's, or with `bay` those of them under the same wide feeds."""
@@ -100,17 +103,24 @@ class RoomIndex:
     def roomiest_first(self, search: Search, need_w: int) -> Iterator[tuple[str, int]]:
         """(zone, room) with room ≥ `need_w`, the largest room first, equal rooms by name."""
         least = need_w * self._base
-        heap = [self._level(keys, len(keys)) for keys in self._open(search) if keys and keys[-1] >= least]
+        heap = [
+            (-(keys[-1] // self._base), _UNOPENED, -1, 0, len(keys), keys)
+            for keys in self._open(search)
+            if keys and keys[-1] >= least
+        ]
         heapify(heap)
         while heap:
             negative_room, key, at, low, high, keys = heap[0]
             if -negative_room < need_w:
                 return
+            if at < 0:
+                heapreplace(heap, self._level(keys, high))
+                continue
             yield self._name(key)
             if at + 1 < high:
                 heapreplace(heap, (negative_room, keys[at + 1], at + 1, low, high, keys))
             elif low:
-                heapreplace(heap, self._level(keys, low))
+                heapreplace(heap, (-(keys[low - 1] // self._base), _UNOPENED, -1, 0, low, keys))
             else:
                 heappop(heap)
 

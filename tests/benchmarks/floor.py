@@ -53,34 +53,44 @@ def topology(zones: int = 10_000, feeds: int = 2_000) -> Topology:
     )
 
 
-def loaded(zones: int = 10_000, feeds: int = 2_000, claims: int = 100_000, seed: int = 1) -> Ledger:
-    """The ledger of such a floor with this many live claims, spread at random within the budgets' reach."""
+def claims(topo: Topology, count: int = 100_000, seed: int = 1) -> list[Claim]:
+    """Claims of mixed size and end, in rounds over the zones, each within its zone's and feeds' reach."""
     chance = random.Random(seed)
-    ledger = Ledger(topology(zones, feeds), now=NOW)
-    names = sorted(ledger.topology.zones)
-    for i in range(claims):
-        zone = names[i % zones]
-        est_w = chance.choice((700, 1_400, 2_800, 5_600, 10_200))
+    names = sorted(topo.zones)
+    room_w = 110_500 * len(names) * 7 // (10 * count)
+    made = []
+    for i in range(count):
+        est_w = chance.choice((2, 4, 8, 12, 24)) * room_w // 10
         max_w = est_w * chance.choice((105, 115, 130, 150)) // 100
-        claim = Claim(
-            id=str(i),
-            charges=(Charge(zone, 1, est_w, max_w),),
-            window=Window(NOW - 60, NOW + chance.randrange(60, 86_400)),
-            group=f"{chance.randrange(500)}/{chance.randrange(20)}",
-            tier=chance.choice(TIERS).name,
-            share_milli=WHOLE_NODE // 4,
-            placed=True,
+        made.append(
+            Claim(
+                id=str(i),
+                charges=(Charge(names[i % len(names)], 1, est_w, max_w),),
+                window=Window(NOW - 60, NOW + chance.randrange(60, 86_400)),
+                group=f"{chance.randrange(500)}/{chance.randrange(20)}",
+                tier=chance.choice(TIERS).name,
+                share_milli=WHOLE_NODE // 2,
+                placed=True,
+            )
         )
-        if ledger.shortfall(claim.charges, claim.group, claim.window) is None:
-            ledger.add(claim)
-        else:
-            small = Claim(claim.id, (Charge(zone, 1, 100, 110),), claim.window, claim.group, claim.tier, placed=True)
-            ledger.add(small)
-    for zone in names:
+    return made
+
+
+def loaded(zones: int = 10_000, feeds: int = 2_000, count: int = 100_000, seed: int = 1) -> Ledger:
+    """The ledger of such a floor with this many live claims, about seven tenths full, with nodes of all kinds free."""
+    ledger = Ledger(topology(zones, feeds), now=NOW)
+    ledger.load(claims(ledger.topology, count, seed))
+    some_nodes(ledger, seed)
+    return ledger
+
+
+def some_nodes(ledger: Ledger, seed: int = 1) -> None:
+    """Whole nodes idle in most zones, parts of nodes in many."""
+    chance = random.Random(seed)
+    for zone in sorted(ledger.topology.zones):
         idle = chance.choice((0, 0, 1, 2, 4))
         partly = (NodeFree(CPUS // 2, GPUS // 2),) * chance.choice((0, 1, 2))
         ledger.set_nodes(zone, ZoneNodes(NODES, idle, CPUS, GPUS, partly))
-    return ledger
 
 
 def request(chance: random.Random, number: int) -> Request:
@@ -92,7 +102,7 @@ def request(chance: random.Random, number: int) -> Request:
         id=f"r{number}",
         tier=chance.choice(TIERS),
         est_w=est_w,
-        max_w=est_w * chance.choice((105, 115, 130, 150)) // 100,
+        max_w=-(-est_w * chance.choice((105, 115, 130, 150)) // 100),
         group=f"{chance.randrange(500)}/{chance.randrange(20)}",
         ask=NodeAsk(nodes=nodes, cpus=gpus * CPUS // GPUS, gpus=gpus, exclusive=gpus == GPUS),
         time_limit_s=chance.randrange(600, 86_400),

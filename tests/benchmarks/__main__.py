@@ -1,0 +1,69 @@
+"""Run benchmarks: `python -m tests.benchmarks core packing --json FILE [--quick]`.
+
+Each module of this package with a function `run(quick: bool) -> dict` is one; without names the list is printed.
+"""
+
+import argparse
+import importlib
+import importlib.util
+import json
+import os
+import pkgutil
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import tests.benchmarks
+
+
+def machine() -> dict[str, object]:
+    """What the figures were taken on, and how busy it was with other things."""
+    model = ""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = [line.partition(":") for line in cpuinfo.read_text().splitlines()]
+        model = next((value.strip() for key, _, value in lines if key.strip() == "model name"), "")
+    return {
+        "cpu": model or platform.processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+        "load_average": round(os.getloadavg()[0], 2),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def names() -> list[str]:
+    """The benchmarks that there are."""
+    found = []
+    for module in pkgutil.iter_modules(tests.benchmarks.__path__):
+        spec = importlib.util.find_spec(f"tests.benchmarks.{module.name}")
+        source = Path(spec.origin).read_text() if spec is not None and spec.origin else ""
+        if "\ndef run(quick: bool)" in source:
+            found.append(module.name)
+    return sorted(found)
+
+
+def main(argv: list[str]) -> int:
+    """Run the named benchmarks one after another; print what they found, and write it if a file is given."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("name", nargs="*", choices=[*names(), []], help=", ".join(names()))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument("--quick", action="store_true", help="small sizes: to see that it runs")
+    options = parser.parse_args(argv)
+    if not options.name:
+        parser.print_usage()
+        return 2
+    figures: dict[str, object] = {"machine": machine(), "quick": options.quick}
+    for name in options.name:
+        figures[name] = importlib.import_module(f"tests.benchmarks.{name}").run(options.quick)
+    text = json.dumps(figures, indent=2)
+    print(text)
+    if options.json is not None:
+        options.json.write_text(text + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
