@@ -11,6 +11,7 @@ There is one segment; where text of others brings a second, in front or behind, 
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import quote, unquote
 
 from slurm_power.core.claim import Charge
 
@@ -49,6 +50,8 @@ class AdmissionRecord:
     """Slurm's restart count for which it holds: a requeued job does not start on its old record."""
     any_nodes: bool = False
     """In one zone: its watts are those of the whole job, so that it may start on more nodes than it was charged for."""
+    own_excluded: str | None = None
+    """What its user excluded, where it is bound by excluding other nodes too: the list to go back to."""
 
     def encode(self) -> str:
         """The segment as text. ValueError for a word or number that would not read back as itself."""
@@ -65,6 +68,8 @@ class AdmissionRecord:
             parts.append(f"r={self.restarts}")
         if self.any_nodes:
             parts.append("n=any")
+        if self.own_excluded is not None:
+            parts.append(f"x={quote(self.own_excluded, safe='[]')}")
         if shares:
             parts.append(f"zones={'+'.join(shares)}")
         return "power:" + ",".join(parts)
@@ -87,8 +92,16 @@ def find_record(admin_comment: str) -> AdmissionRecord | None:
         restarts = int(fields.get("r", "0"))
     except ValueError:
         return None
-    words = fields.get("tier", ""), charges, fields.get("hold", ""), restarts, fields.get("n") == "any"
-    return AdmissionRecord(fields["id"], standing, *words)
+    return AdmissionRecord(
+        fields["id"],
+        standing,
+        fields.get("tier", ""),
+        charges,
+        fields.get("hold", ""),
+        restarts,
+        any_nodes=fields.get("n") == "any",
+        own_excluded=unquote(fields["x"]) if "x" in fields else None,
+    )
 
 
 def put_record(admin_comment: str, record: AdmissionRecord | None) -> str:

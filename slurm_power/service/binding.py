@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from slurm_power.core.binding import LicensePlan, bind_features, feature_of, licence_plan, licence_request
 from slurm_power.core.claim import Charge
 from slurm_power.core.reasons import Code, Reason
-from slurm_power.core.record import AdmissionRecord, Standing, put_record
+from slurm_power.core.record import AdmissionRecord, Standing, find_record, put_record
 from slurm_power.core.topology import Topology
 from slurm_power.service.asking import Ask
-from slurm_power.service.world import expand, fold
+from slurm_power.service.world import fold
 
+_LONGEST_LIST = 64_000
+"""Characters of excluded nodes; an update is one argument of a command, and those are bounded."""
 
 @dataclass(frozen=True, slots=True)
 class Binding:
@@ -44,6 +46,7 @@ class Binder:
         self._names = {licence.element: licence.name for licence in known}
         taps = {zone: tuple(tap for tap in of_zone if tap.feed in elements) for zone, of_zone in plan.taps.items()}
         self._plan = LicensePlan(known, taps)
+        self._others: dict[str, str] = {}
 
     def bind(
         self,
@@ -64,12 +67,16 @@ class Binder:
         features = bind_features(ask.features, charges)
         if any(feature_of(charge.zone) not in self._features for charge in charges):
             features = None
-        excluded = None
+        own, before = ask.facts.excluded_nodes, find_record(ask.facts.admin_comment)
+        excluded = own if before is not None and before.own_excluded is not None else None
+        by_nodes = features is None
         if features is None:
             if len(charges) > 1:
                 return Reason(Code.BINDING, detail=f"--constraint={ask.features} cannot be combined with several zones")
             features = ask.features
-            excluded = self._all_but(charges[0].zone, ask.facts.excluded_nodes)
+            excluded = ",".join(filter(None, (own, self._all_but(charges[0].zone))))
+            if len(excluded) > _LONGEST_LIST:
+                return Reason(Code.BINDING, detail="the list of nodes that it may not use would be too long for Slurm")
         fixed = len(charges) > 1 or (ask.scales and not ask.facts.nodes_fixed)
         record = AdmissionRecord(
             token,
@@ -78,6 +85,7 @@ class Binder:
             tuple(charges),
             restarts=restarts,
             any_nodes=not (fixed or ask.scales or ask.facts.nodes_fixed),
+            own_excluded=own if by_nodes else None,
         )
         return Binding(
             licenses=licenses,
@@ -91,6 +99,9 @@ class Binder:
         """The name of the licence that counts a zone or feed; None where there is none."""
         return self._names.get(element)
 
-    def _all_but(self, zone: str, already: str) -> str:
-        others = (node for name, z in self._topology.zones.items() if name != zone for node in z.nodes)
-        return fold([*expand(already), *others])
+    def _all_but(self, zone: str) -> str:
+        """The nodes of all other zones, folded once."""
+        if zone not in self._others:
+            others = (node for name, z in self._topology.zones.items() if name != zone for node in z.nodes)
+            self._others[zone] = fold(others)
+        return self._others[zone]

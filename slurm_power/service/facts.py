@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from slurm_power.core.binding import foreign_licences, strip_ours
 from slurm_power.core.nodes import NodeAsk
+from slurm_power.core.record import find_record
 from slurm_power.ports import JobRecord
 
 _INFINITE = 4_294_967_295
@@ -139,8 +140,10 @@ def from_hook(job: Mapping[str, object]) -> JobFacts:
 
 
 def from_record(record: JobRecord) -> JobFacts:
-    """The facts in Slurm's own record of a job. Licences, features and excluded nodes may contain our binding."""
+    """The facts in Slurm's own record of a job. Licences and features may contain our binding."""
     waits = record.array_tasks != ""
+    found = find_record(record.admin_comment)
+    excluded = found.own_excluded if found is not None else None
     return JobFacts(
         uid=record.uid,
         user=record.user,
@@ -160,7 +163,7 @@ def from_record(record: JobRecord) -> JobFacts:
         features=record.features,
         licenses=record.licenses,
         required_nodes=record.required_nodes,
-        excluded_nodes=record.excluded_nodes,
+        excluded_nodes=record.excluded_nodes if excluded is None else excluded,
         reservation=record.reservation,
         comment=record.comment,
         admin_comment=record.admin_comment,

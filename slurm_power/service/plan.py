@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from slurm_power.core.binding import foreign_licences, strip_ours
-from slurm_power.core.record import AdmissionRecord, put_record
+from slurm_power.core.record import AdmissionRecord, find_record, put_record
 from slurm_power.ports import Chain, JobRecord
 from slurm_power.service.book import Entry
 
@@ -24,11 +24,15 @@ class Plan:
 def unbinding(entry: Entry, record: JobRecord, kept: AdmissionRecord) -> dict[str, str]:
     """The fields that take our binding off a job and leave this record on it."""
     ask = entry.ask
-    return {
+    bound = find_record(record.admin_comment)
+    fields = {
         "AdminComment": put_record(record.admin_comment, kept),
         "Licenses": ask.licenses if ask is not None else foreign_licences(record.licenses),
         "Features": ask.features if ask is not None else strip_ours(record.features),
     }
+    if bound is not None and bound.own_excluded is not None:
+        fields["ExcNodeList"] = bound.own_excluded
+    return fields
 
 
 def whole(record: JobRecord) -> str:

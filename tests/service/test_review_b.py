@@ -11,19 +11,22 @@ import pytest
 from slurm_power.adapters.lines import encode_result
 from slurm_power.adapters.lines_server import Peer
 from slurm_power.adapters.store import StoreWriter
+from slurm_power.core.claim import Charge
 from slurm_power.core.lifecycle import State
 from slurm_power.core.record import find_record
 from slurm_power.daemon.control import ControlHandler
 from slurm_power.daemon.rounds import Rounds
 from slurm_power.ports import Decision, Hold, HoldKind, Intent, JobRecord, JobState, Update
+from slurm_power.service.binding import Binding
 from slurm_power.service.book import Entry
+from slurm_power.service.facts import from_record
 from slurm_power.service.launch import launch
 from slurm_power.service.modify import modify
 from slurm_power.service.plan import Plan
 from slurm_power.service.release import run_pass
 from slurm_power.service.submit import submit
 from tests.fakes.store import MemoryStore
-from tests.service.support import SITE, Lab, fake_slurm, job, site_of
+from tests.service.support import SITE, Lab, fake_slurm, floor_nodes, job, site_of
 
 
 @pytest.fixture
@@ -297,7 +300,9 @@ class TestLongAnswers:
         async def ask() -> None:
             answer = asyncio.create_task(self.control(lab, store, writer)(Peer(0, 0, 1), {"op": "report"}))
             await asyncio.to_thread(begun.wait, 10)
-            await asyncio.wrap_future(writer.submit_and_wait(lambda s: s.open_intents([Intent("1", "bind", 0)])))
+            await asyncio.wrap_future(
+                writer.submit_and_wait(lambda s: s.open_intents([Intent("1", "bind", 0)]))
+            )
             go_on.set()
             await answer
 
@@ -313,3 +318,63 @@ class TestLongAnswers:
         assert encode_result(result) == whole
         with pytest.raises(ValueError, match="JSON"):
             encode_result({"rows": [float("nan")]})
+
+
+class TestBindingByExcludedNodes:
+    """Where the zone's feature is missing, all other nodes are excluded; what the user excluded is kept apart."""
+
+    @staticmethod
+    def bare(lab: Lab) -> None:
+        lab.survey([replace(node, features=("fast",)) for node in floor_nodes(lab.site)])
+
+    @pytest.mark.parametrize("own", ["", "n08", "n[08,12-13]", "odd{name}", "n[1-"])
+    def test_the_users_list_comes_back(self, lab: Lab, own: str) -> None:
+        self.bare(lab)
+        reply = submit(lab.desk, job("power:est=5kW,zones=rack03", exc_nodes=own))
+        assert reply.verdict == "admit"
+        bound = str(reply.fields["exc_nodes"])
+        assert bound == ",".join(filter(None, (own, "n[01-06]")))
+        record = JobRecord(
+            1,
+            JobState.PENDING,
+            1001,
+            partition="main",
+            comment="power:est=5kW,zones=rack03",
+            priority=9,
+            excluded_nodes=bound,
+            admin_comment=str(reply.fields["admin_comment"]),
+            reason="Resources",
+        )
+        assert from_record(record).excluded_nodes == own
+        lab.observe(record)
+        lab.wait(301)
+        lab.observe(record)
+        [plan] = plans(lab)
+        update = plan.chain[1]
+        assert isinstance(update, Update)
+        assert update.fields["ExcNodeList"] == own
+        assert "x=" not in update.fields["AdminComment"]
+
+    def test_a_feature_that_is_there_again_takes_its_place(self, lab: Lab) -> None:
+        lab.observe(
+            JobRecord(
+                1,
+                JobState.PENDING,
+                1001,
+                partition="main",
+                comment="power:est=5kW,zones=rack03",
+                admin_comment="power:id=t1,v=admit,x=n08,zones=rack01/1/1/1",
+                excluded_nodes="n[04-09]",
+            )
+        )
+        entry = entry_of(lab, 1)
+        assert entry.ask is not None
+        binding = lab.desk.binder.bind(entry.ask, "t1", [Charge("rack03", 1, 5_000, 6_500)])
+        assert isinstance(binding, Binding)
+        assert (binding.features, binding.excluded_nodes) == ("pw_rack03", "n08")
+
+    def test_a_list_too_long_holds(self, lab: Lab) -> None:
+        self.bare(lab)
+        reply = submit(lab.desk, job("power:est=5kW,zones=rack03", exc_nodes="a" * 64_000))
+        assert reply.verdict == "hold"
+        assert "too long" in reply.message
