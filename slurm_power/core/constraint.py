@@ -1,6 +1,7 @@
 """Slurm's feature expressions (`--constraint`): could the nodes of a zone satisfy one?
 
-The answer errs towards yes: counts are taken as "at least one such node", and Slurm itself decides at last.
+The answer errs towards yes: counts are taken as "at least one such node", and Slurm itself decides at last. Slurm
+reads from left to right; `&` before `|`, as people mean it, says yes wherever Slurm does, and sometimes where it does not.
 """
 
 import re
@@ -14,11 +15,12 @@ _MOST_GROUPS = 64
 
 def could_satisfy(expression: str, nodes: Sequence[frozenset[str]]) -> bool:
     """Whether nodes with these features could run a job with this constraint; yes where it cannot be read."""
-    tokens = [match[1] for match in _TOKEN.finditer(expression) if not match[1].startswith("*")]
-    if not tokens or tokens.count("(") > _MOST_GROUPS:
+    found = [match[1] for match in _TOKEN.finditer(expression)]
+    tokens = [token for token in found if not token.startswith("*")]
+    if not tokens or not nodes or tokens.count("(") > _MOST_GROUPS:
         return True
-    if "[" in tokens:
-        # Within brackets each term is about a node of its own; outside them all terms are about every node.
+    if "[" in tokens or len(tokens) < len(found):
+        # Counted, or within brackets, each term is about nodes of its own; else all terms are about every node.
         return all(any(_holds([token], node) for node in nodes) for token in _needed_names(tokens))
     return any(_holds(tokens, node) for node in nodes)
 
@@ -31,7 +33,7 @@ def _needed_names(tokens: list[str]) -> Iterable[str]:
 
 
 def _holds(tokens: list[str], features: frozenset[str]) -> bool:
-    """Whether one node satisfies the tokens; `&` binds tighter than `|`, as in Slurm."""
+    """Whether one node satisfies the tokens; yes where they do not make an expression."""
     position = 0
 
     def term() -> bool:
@@ -42,7 +44,7 @@ def _holds(tokens: list[str], features: frozenset[str]) -> bool:
             value = either()
             position += 1
             return value
-        return token in features
+        return token in features or token in "&|,)"
 
     def both() -> bool:
         nonlocal position
@@ -60,4 +62,5 @@ def _holds(tokens: list[str], features: frozenset[str]) -> bool:
             value = both() or value
         return value
 
-    return either()
+    value = either()
+    return value or position < len(tokens)

@@ -1,9 +1,9 @@
 """How much of the watts that could be admitted our placement admits, seeing one job at a time.
 
-Each instance is a small floor and more jobs than it can carry, in the order in which they happen to arrive. Ours decides
-on each job as it comes and never moves one. The best is what a solver (CP-SAT) finds that knows all jobs beforehand and
-may refuse any; where it runs out of time its proven upper bound is taken. Both keep the same rules: packing, bursts,
-feeds under N and 2N, lanes, nodes, several zones for one job.
+Each instance is a small floor and more jobs than it can carry, in the order in which they happen to arrive. Ours
+decides on each job as it comes and never moves one. The best is what a solver (CP-SAT) finds that knows all jobs
+beforehand and may refuse any; where it runs out of time its proven upper bound is taken. Both keep the same rules:
+packing, bursts, feeds under N and 2N, lanes, nodes, several zones for one job.
 """
 
 import random
@@ -112,7 +112,7 @@ def _zone(chance: random.Random, number: int) -> Zone:
 def _share(chance: random.Random, zones: list[Zone], part: tuple[float, float]) -> int:
     """A rating for a feed of these zones: part of what they would charge it if all were full."""
     full_w = sum(zone.limit_w // (1 if zone.redundancy is Redundancy.TWO_N else 2) for zone in zones)
-    return max(round(full_w * chance.uniform(*part)), max(zone.limit_w for zone in zones))
+    return max(round(full_w * chance.uniform(*part)), *(zone.limit_w for zone in zones))
 
 
 def _job(chance: random.Random, number: int, bursty: float) -> Request:
