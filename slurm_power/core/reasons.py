@@ -37,6 +37,7 @@ class Code(StrEnum):
     UNREACHABLE = "unreachable"
     GATE = "gate"
     STARTING = "starting"
+    LARGE = "large"
 
 
 _TEXT: Mapping[Code, str] = {
@@ -67,6 +68,7 @@ _TEXT: Mapping[Code, str] = {
     Code.ARRAY: "the array's tasks do not fit one zone together; they are placed range by range",
     Code.UNREACHABLE: "slurm_power did not answer at submission; the job is placed as soon as it does",
     Code.GATE: "the nodes that Slurm chose could not carry the job: {detail}",
+    Code.LARGE: "a job of {detail} nodes is placed by the next admission pass, not while Slurm waits",
     Code.STARTING: "the job was placed but did not start in time: {detail}",
 }
 

@@ -18,6 +18,8 @@ from slurm_power.service.desk import Desk, Reply
 from slurm_power.service.facts import JobFacts, from_hook
 from slurm_power.service.wording import describe
 
+_MOST_WORK = 100_000
+"""Parts of a job × zones to choose from: about a tenth of a second."""
 _PASS = Reply("pass")
 _UNSETTLED = Reason(Code.NOT_ELIGIBLE, detail="the site's zones have just changed, and what runs is counted anew")
 
@@ -36,10 +38,20 @@ def submit(desk: Desk, job: Mapping[str, object]) -> Reply:
     if facts.cron:
         # Nobody can hold or update a scrontab job: the launch gate is where it meets the budget.
         return _free(desk, facts, token, hold=NEVER)
-    verdict = judge(desk, asked)
+    verdict = judge(desk, asked) if _quick(desk, asked.request) else _later(asked.request)
     if not desk.acts_on(asked):
         return _observed(desk, asked, verdict, now)
     return _enforced(desk, asked, verdict, now)
+
+
+def _quick(desk: Desk, request: Request) -> bool:
+    """Whether a place can be looked for while slurmctld waits: a job over many zones of a large floor takes long."""
+    parts = -(-request.ask.nodes // max(desk.ledger.most_nodes, 1))
+    return parts < 2 or parts * len(desk.ledger.nodes) <= _MOST_WORK
+
+
+def _later(request: Request) -> Hold:
+    return Hold((Reason(Code.LARGE, detail=str(request.ask.nodes)),))
 
 
 def judge(desk: Desk, ask: Ask) -> Verdict:

@@ -134,3 +134,11 @@ def test_our_names_are_not_given_to_jobs_that_are_none_of_our_business(
 def test_an_expansion_is_refused_however_it_is_written() -> None:
     lab = Lab()
     assert submit(lab.desk, job(dependency="EXPAND:12")).verdict == "reject"
+
+
+def test_a_job_over_many_zones_of_a_large_floor_is_held_for_the_next_pass() -> None:
+    lab = Lab()
+    many = 3 * (100_000 // 3 + 1)  # nodes: in three zones of three nodes each, more than there are
+    reply = submit(lab.desk, job("power:est=5kW", min_nodes=many))
+    assert reply.verdict == "hold"
+    assert f"a job of {many} nodes is placed by the next admission pass" in reply.message
