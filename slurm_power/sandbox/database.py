@@ -3,9 +3,11 @@
 import os
 import pwd
 import secrets
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from slurm_power.sandbox.failure import SandboxError
 from slurm_power.sandbox.layout import Layout, write_file
 from slurm_power.sandbox.parts import Part
 from slurm_power.sandbox.tools import Tools, program, run
@@ -31,14 +33,18 @@ class Database:
         # root's own account works through the unix socket alone; the grant tables hold no other
         # and --force: it would not go on where the machine's own name does not resolve
         install = ("--no-defaults", *own, "--force", "--auth-root-authentication-method=socket")
-        run(
-            (program("mariadb-install-db"), *install, f"--auth-root-socket-user={owner}", "--skip-test-db"),
-            self.env,
-        )
+        argv = (program("mariadb-install-db"), *install, f"--auth-root-socket-user={owner}", "--skip-test-db")
+        try:
+            run(argv, self.env)
+        except SandboxError:
+            # seen once on a busy machine: "Unknown table 'mysql.tmp_user_sys'"; the second try starts from nothing
+            shutil.rmtree(layout.data)
+            layout.data.mkdir(mode=0o700)
+            run(argv, self.env)
         first = layout.munge_key.parent / "mariadb.sql"
         write_file(first, self._grants(), 0o600)
         log = str(layout.log / "mariadbd.log")
-        argv = (
+        serve = (
             program("mariadbd"),
             "--no-defaults",
             *own,
@@ -53,7 +59,7 @@ class Database:
             "--innodb-flush-log-at-trx-commit=0",  # the tables do not outlive the sandbox
             "--performance-schema=OFF",
         )
-        return Part("mariadbd", argv, log, log, self.env, str(layout.run), port=self.sql_port)
+        return Part("mariadbd", serve, log, log, self.env, str(layout.run), port=self.sql_port)
 
     def slurmdbd(self, tools: Tools) -> Part:
         """Write slurmdbd.conf, and say how slurmdbd is started."""
