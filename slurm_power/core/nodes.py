@@ -53,14 +53,6 @@ class ZoneNodes:
     partly: tuple[NodeFree, ...] = ()
 
     @property
-    def largest_free(self) -> tuple[int, int]:
-        """The most GPUs and the most CPUs that are free on some node (not always the same one)."""
-        gpus, cpus = (self.gpus, self.cpus) if self.idle else (0, 0)
-        for free in self.partly:
-            gpus, cpus = max(gpus, free.gpus), max(cpus, free.cpus)
-        return gpus, cpus
-
-    @property
     def free_milli(self) -> int:
         """Thousandths of nodes that are free, at most: of a node partly used, what it has more of."""
         free = self.idle * WHOLE_NODE
@@ -81,9 +73,9 @@ class ZoneNodes:
         """How many nodes (or parts) of a job's shape could start now, beside claims promised but not yet on nodes."""
         if ask.cpus > self.cpus or ask.gpus > self.gpus:
             return 0
-        share = self.share_milli(ask)
-        if share == WHOLE_NODE:
+        if ask.exclusive:
             return max(0, self.idle - -(-promised_milli // WHOLE_NODE))
+        share = self.share_milli(ask)
         fitting = self.idle + sum(free.cpus >= ask.cpus and free.gpus >= ask.gpus for free in self.partly)
         parts = self.idle * (WHOLE_NODE // share) + sum(self._parts(free, ask) for free in self.partly)
         free = max(0, parts - -(-promised_milli // share))
@@ -123,10 +115,12 @@ def class_of(nodes: ZoneNodes, promised_milli: int) -> FreeClass:
     """The class of a zone, beside claims that are promised but not yet on nodes."""
     if promised_milli >= nodes.free_milli:
         return FULL
-    gpus, cpus = nodes.largest_free
     idle = nodes.idle - -(-promised_milli // WHOLE_NODE)
-    if idle <= 0:  # whatever takes a whole node cannot start
-        gpus, cpus = min(gpus, max(nodes.gpus - 1, 0)), min(cpus, max(nodes.cpus - 1, 0))
+    gpus = max((free.gpus for free in nodes.partly), default=0)
+    cpus = max((free.cpus for free in nodes.partly), default=0)
+    if nodes.idle:
+        taken = int(idle <= 0)  # of each idle node something is promised
+        gpus, cpus = max(gpus, nodes.gpus - taken), max(cpus, nodes.cpus - taken)
     return FreeClass(min(max(idle, 0), _MOST_IDLE), gpus, cpus.bit_length())
 
 
