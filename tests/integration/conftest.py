@@ -122,3 +122,13 @@ def sandbox() -> Iterator[Cluster]:
         yield Cluster(state.root)
     finally:
         cluster.down(state.root)
+
+
+@pytest.fixture(scope="session")
+def racks() -> Iterator[Cluster]:
+    """One cluster of `racks.yaml` with the daemon, for all tests that leave it as they found it."""
+    state = build.up(build.Options(new_root(), site=Path(__file__).with_name("racks.yaml")))
+    try:
+        yield Cluster(state.root)
+    finally:
+        cluster.down(state.root)

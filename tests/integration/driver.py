@@ -22,31 +22,6 @@ from ClusterShell.NodeSet import NodeSet
 from slurm_power.adapters.lines_client import ask
 from tests.integration.conftest import Cluster
 
-SITE = """\
-defaults: {margin: 10%, max_factor: 1}
-feeds:
-  f-a: {side: A, limit: 30kW}
-  f-b: {side: B, limit: 30kW}
-  g-a: {side: A, limit: 30kW}
-  g-b: {side: B, limit: 30kW}
-zones:
-  a: {nodes: "a[1-2]", feeds: [f-a, f-b], redundancy: 2N, limit: 20kW, baseline: 1kW}
-  b: {nodes: "b[1-2]", feeds: [f-a, f-b], redundancy: 2N, limit: 20kW, baseline: 1kW}
-  c: {nodes: "c[1-2]", feeds: [g-a, g-b], redundancy: N, limit: 20kW, baseline: 1kW}
-  lab: {nodes: l1, feeds: [], redundancy: N, limit: 20kW, baseline: 1kW}
-partitions:
-  main: {zones: "a,b,c", node_watts: 8kW}
-  closed: {zones: "a,b,c", node_watts: 8kW}
-  lab: {zones: lab}
-classes:
-  training: {tier: silver, max_delay: 12h, max: 8kW}
-hook: {gate_wait: 8s, token_ttl: 3s, rumour_cap: 12kW}
-"""
-"""Three racks with room for 17 kW each, two of them on a 2N pair with room for 28 kW; and a node for `give_up_zone`.
-
-`closed` is for jobs that are to be admitted and yet not start: a test sets it DOWN in Slurm.
-"""
-
 _ON_NODES = frozenset({"RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING"})
 _EST = re.compile(r"power:\S*?\best=([0-9.]+)(kW|W)?(/node)?")
 Job = Mapping[str, Any]
@@ -112,6 +87,15 @@ class Driver:
     def of(cls, cluster: Cluster) -> "Driver":
         return cls(cluster, Floor.read(cluster.layout.site_file))
 
+    @classmethod
+    def of_racks(cls, cluster: Cluster) -> "Driver":
+        """Of the cluster that the fixture `racks` starts; made ready for whichever module comes first."""
+        driver = cls.of(cluster)
+        if "lab" in driver.floor.room:
+            driver.give_up_zone("lab")
+            cluster.run("scontrol", "update", "partition=closed", "state=down")
+        return driver
+
     # -- the daemon ---------------------------------------------------------------------------------------------
 
     def ask(self, op: str, **more: object) -> Mapping[str, Any]:
@@ -129,7 +113,13 @@ class Driver:
     def settle(self, rounds: int = 2) -> None:
         """Wait until the daemon has looked at everything anew, so many times from the beginning."""
         begun = self.ask("health")["rounds"]
-        self.cluster.wait(lambda: self.ask("health")["rounds"], lambda now: now > begun + rounds, "the daemon's rounds")
+
+        def done() -> int:
+            if self.ask("mode")["mode"] == "enforce":
+                self.ask("mode", mode="enforce")  # it is that already; the daemon looks at once, though
+            return int(self.ask("health")["rounds"])
+
+        self.cluster.wait(done, lambda now: now > begun + rounds, "the daemon's rounds")
 
     def change_site(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Rewrite the site file and have the daemon read it."""

@@ -5,26 +5,20 @@ import os
 import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from slurm_power.core.errors import PowerError
-from slurm_power.sandbox import build
-from tests.integration.conftest import Starter, new_root
-from tests.integration.driver import SITE, Driver
+from tests.integration.conftest import Cluster
+from tests.integration.driver import Driver
 
 pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture(scope="module")
-def site(start_cluster: Starter, tmp_path_factory: pytest.TempPathFactory) -> Driver:
-    path: Path = tmp_path_factory.mktemp("site") / "site.yaml"
-    path.write_text(SITE)
-    driver = Driver.of(start_cluster(build.Options(new_root(), site=path)))
-    driver.give_up_zone("lab")
-    return driver
+def site(racks: Cluster) -> Driver:
+    return Driver.of_racks(racks)
 
 
 @pytest.fixture
