@@ -57,7 +57,7 @@ class HookHandler:
     def _launch(self, env: Mapping[str, str]) -> str | Awaitable[str]:
         job_id = job_of(env)
         entry = entry_of(self._desk, env)
-        if job_id is not None and (entry is None or entry.record is None):
+        if job_id is not None and (entry is None or entry.record is None or entry.dirty):
             return self._look_first(job_id, env)
         reply = launch(self._desk, env, final=False)
         return self._look_first(None, env) if reply.verdict == "look" else self._answer(reply)

@@ -104,12 +104,13 @@ def claim_on(desk: Desk, entry: Entry, counts: Mapping[str, int], now: int, end_
 
 def ask_of(desk: Desk, entry: Entry, now: int) -> Ask | str:
     """What the entry asks for; read from Slurm's record where the submission was never seen."""
-    if entry.ask is not None:
+    if entry.ask is not None and not entry.dirty:
         return entry.ask
     if entry.record is None:
         return "slurm_power has not seen this job"
     facts = replace(from_record(entry.record), user_hold=False, dependency="", begin=0)
     found = interpret(facts, desk.world, entry.key, now, entry.record.submit_time)
+    entry.dirty = False
     if isinstance(found, Ask):
         entry.ask = found
         return found

@@ -124,10 +124,13 @@ class FakeSlurm(Engine):
     ) -> JobRecord:
         """A job as it stands after its submission. `array="1-6%2"` makes an array; the rest are JobRecord's fields.
 
+        cron: it comes from scrontab.
         runs_s: how long it runs; None: until `finish`, or its time limit. begin: not before this instant.
         """
         array = str(fields.pop("array", ""))
         job_id = self._take_id()
+        if fields.pop("cron", False):
+            self._cron.add(job_id)
         default = next(p.name for p in self._partitions.values() if p.default)
         job = JobRecord(
             job_id=job_id,
@@ -182,6 +185,10 @@ class FakeSlurm(Engine):
         """The owner's release, for one record."""
         if job.reason != "JobHeldAdmin":
             self._apply_to(job, Release(job.target))
+
+    def admin_releases(self, job: JobRecord) -> None:
+        """root's `scontrol release`, past the modify hook."""
+        self._apply_to(job, Release(job.target))
 
     def user_requeue(self, job_id: int) -> None:
         """The owner's `scontrol requeue`. Raises Refusal."""

@@ -83,6 +83,8 @@ class Engine:
         self._runs_s: dict[int, int | None] = {}
         self._begin: dict[int, int] = {}
         self._endings: dict[int, Ending] = {}
+        self._cron: set[int] = set()
+        """Jobs of scrontab, which nobody may update, hold or release."""
         self._next_id = 1
 
     def schedule(self) -> None:
@@ -142,6 +144,8 @@ class Engine:
 
     def _apply_to(self, job: JobRecord, command: Command) -> None:
         """Carry a command out on one record."""
+        if job.job_id in self._cron:
+            raise Refusal(f"Unable to modify a scrontab job for job {command.target}")
         if job.state is JobState.ENDED and not isinstance(command, Update):
             raise Refusal(f"Job/step already completing or completed for job {command.target}")
         match command:

@@ -57,6 +57,7 @@ class Spec:
     requeue: bool = True
     runs_s: int = 600
     partition: str = "main"
+    cron: bool = False
 
     def described(self, now: int) -> dict[str, object]:
         """As the hook describes it."""
@@ -80,6 +81,7 @@ class Spec:
             "batch": self.batch,
             "requeue": int(self.requeue),
         }
+        given |= {"cron_job": True, "het_job_offset": 0} if self.cron else {}
         given |= {"shared": 0} if self.exclusive else {}
         given |= {"priority": 0} if self.hold else {}
         given |= {"begin_time": now + self.begin_s} if self.begin_s else {}
@@ -231,7 +233,7 @@ class Cluster:
         assert desk is not None
         assert observer is not None
         entry = entry_of(desk, env)
-        if entry is None or entry.record is None:
+        if entry is None or entry.record is None or entry.dirty:
             observer.observe([self.slurm.job(job.job_id)], self.clock.monotonic(), whole=False)
         reply = launch(desk, env, final=False)
         if reply.verdict == "look":
@@ -291,6 +293,8 @@ class Cluster:
         described = spec.described(self.slurm.now)
         if offset is not None:
             described["het_job_offset"] = offset
+        if self.desk is None and spec.cron:
+            return None
         if self.desk is None:
             self._lua += 1
             hold = "both" if spec.hold else "power"
@@ -298,6 +302,7 @@ class Cluster:
         reply = submit(self.desk, described)
         if reply.verdict == "reject":
             return None
+        fields["cron"] = spec.cron
         names = {"exc_nodes": "excluded_nodes", "min_nodes": "node_count"}
         for name, value in reply.fields.items():
             if name not in ("priority", "max_nodes"):
@@ -381,6 +386,9 @@ class Cluster:
         for part in self.components(job_id):
             if part.state is JobState.PENDING or part.state is JobState.RUNNING:
                 self.slurm.cancel(part.job_id)
+
+    def held_by_its_user(self, job: JobRecord) -> bool:
+        return self.identity(job) in self.held_by_user
 
     def components(self, job_id: int) -> list[JobRecord]:
         """The job, or all components of its het job."""

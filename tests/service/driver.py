@@ -81,6 +81,11 @@ def components(rng: random.Random) -> list[Spec]:
     return parts
 
 
+def cron(rng: random.Random) -> Spec:
+    """A job of scrontab."""
+    return replace(spec(rng), cron=True, hold=False, begin_s=0, batch=True, requeue=True, licenses="")
+
+
 def rubbish(rng: random.Random) -> Spec:
     """What has to be refused, or at least not to be let in unbound."""
     comment = rng.choice(
@@ -102,7 +107,9 @@ class Driver:
             "submit": (10, lambda: self._submit(spec(self.rng))),
             "submit array": (3, lambda: self._submit(array(self.rng))),
             "submit het": (2, lambda: self._submit(*components(self.rng))),
+            "submit scrontab": (2, lambda: self._submit(cron(self.rng))),
             "rubbish": (1, self._rubbish),
+            "root releases": (2, self._root),
             "release": (4, lambda: self._command(self.cluster.user_release)),
             "stranger releases": (1, self._stranger),
             "hold": (3, lambda: self._command(self.cluster.user_hold)),
@@ -135,7 +142,7 @@ class Driver:
             act(self.rng.choice(jobs).job_id)
 
     def _command(self, act: Callable[[str], None]) -> None:
-        jobs = self._pending()
+        jobs = [job for job in self._pending() if not self.cluster.spec_of(job).cron]
         if jobs:
             act(self.cluster.named(self.rng.choice(jobs)))
 
@@ -144,13 +151,14 @@ class Driver:
 
     def _plain(self) -> list[JobRecord]:
         """Neither part of an array nor of a het job."""
-        return [job for job in self._pending() if job.array_job_id is None and job.het_job_id is None]
+        whole = [job for job in self._pending() if job.array_job_id is None and job.het_job_id is None]
+        return [job for job in whole if not self.cluster.spec_of(job).cron]
 
     def _running(self) -> list[JobRecord]:
         return [job for job in self.cluster.slurm.all_jobs() if job.state is JobState.RUNNING]
 
     def _submit(self, *specs: Spec) -> None:
-        if self.cluster.accepted and self.rng.random() < 0.1:
+        if self.cluster.accepted and not specs[0].cron and self.rng.random() < 0.1:
             after = self.rng.choice(self.cluster.accepted)
             specs = tuple(replace(found, after=after) for found in specs)
         self.cluster.submit(*specs)
@@ -164,6 +172,12 @@ class Driver:
         if jobs:
             job = self.rng.choice(jobs)
             self.cluster.asks(job, 4711, priority=4_294_967_295)
+
+    def _root(self) -> None:
+        """An administrator lets a job go that waits for power: no hook is asked, but the gate is."""
+        jobs = [job for job in self._plain() if job.priority == 0 and not self.cluster.held_by_its_user(job)]
+        if jobs:
+            self.cluster.slurm.admin_releases(self.rng.choice(jobs))
 
     def _comment(self, job_id: int) -> None:
         self.cluster.user_comments(
@@ -183,7 +197,7 @@ class Driver:
     def _statistics(self, job_id: int) -> None:
         """Another tool writes the admin comment of a running job: behind ours, as it should."""
         job = self.cluster.slurm.job(job_id)
-        if find_record(job.admin_comment) is not None:
+        if find_record(job.admin_comment) is not None and not self.cluster.spec_of(job).cron:
             self.cluster.slurm.user_update(job.target, AdminComment=f"{job.admin_comment};stats=1")
 
     def _step(self) -> None:

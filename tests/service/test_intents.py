@@ -46,7 +46,10 @@ class Site:
 
     def submit(self) -> None:
         self.slurm.submit(
-            held=True, comment="power:est=5kW", admin_comment="power:id=t1,v=hold,hold=power", time_limit_s=600,
+            held=True,
+            comment="power:est=5kW",
+            admin_comment="power:id=t1,v=hold,hold=power",
+            time_limit_s=600,
             partition="main",
         )
 

@@ -27,11 +27,11 @@ class Histories(RuleBasedStateMachine):
         self.driver.rng = rng
         self.driver.do(name)
 
-    @_one_of("submit", "submit array", "submit het", "rubbish")
+    @_one_of("submit", "submit array", "submit het", "submit scrontab", "rubbish")
     def submit(self, name: str, rng: random.Random) -> None:
         self._act(name, rng)
 
-    @_one_of("release", "stranger releases", "hold", "cancel", "requeue", "comment", "limit")
+    @_one_of("release", "stranger releases", "hold", "cancel", "requeue", "comment", "limit", "root releases")
     def user(self, name: str, rng: random.Random) -> None:
         self._act(name, rng)
 

@@ -211,7 +211,8 @@ class TestHeld:
         assert entry(lab).state is State.WAITING
 
     @pytest.mark.parametrize(
-        "dependency", ["afterok:7(failed)", "singleton", "after:7+5(unfulfilled)", "afterok:8(unfulfilled)?afterok:7"]
+        "dependency",
+        ["afterok:7(failed)", "singleton", "after:7+5(unfulfilled)", "afterok:8(unfulfilled)?afterok:7"],
     )
     def test_a_dependency_that_only_slurm_can_judge(self, lab: Lab, dependency: str) -> None:
         reply = submit(lab.desk, job(dependency="afterok:7"))
