@@ -1,7 +1,7 @@
 """Slurm's feature expressions (`--constraint`): could the nodes of a zone satisfy one?
 
 The answer errs towards yes: counts are taken as "at least one such node", and Slurm itself decides at last. Slurm
-reads from left to right; `&` before `|`, as people mean it, says yes wherever Slurm does, and sometimes where it does not.
+reads from left to right; `&` before `|`, as people mean it, says yes wherever Slurm does, and sometimes more often.
 """
 
 import re

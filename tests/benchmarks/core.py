@@ -16,7 +16,18 @@ from slurm_power.core.admission import Admit, decide
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.nodes import NodeFree, ZoneNodes
 from slurm_power.core.queue import shadow
-from tests.benchmarks.floor import CPUS, GPUS, NODES, NOW, TIERS, claims, loaded, request, some_nodes, topology
+from tests.benchmarks.floor import (
+    CPUS,
+    GPUS,
+    NODES,
+    NOW,
+    TIERS,
+    claims,
+    loaded,
+    request,
+    some_nodes,
+    topology,
+)
 from tests.benchmarks.statistics import spread
 
 _MICROSECONDS = 1e6

@@ -28,7 +28,9 @@ def share_of(topology: Topology, zone: str, element: str) -> Fraction:
         return Fraction(1)
     shares = []
     for kind in FeedKind:
-        leaves = [topology.feeds[name] for name in topology.zones[zone].feeds if topology.feeds[name].kind is kind]
+        leaves = [
+            topology.feeds[name] for name in topology.zones[zone].feeds if topology.feeds[name].kind is kind
+        ]
         sides = {leaf.side for leaf in leaves}
         whole_each = topology.zones[zone].redundancy is Redundancy.TWO_N and len(sides) > 1
         by_side = []
@@ -81,8 +83,12 @@ def excess(
     found = []
     for element in elements:
         limit = limits[element]
-        margin = topology.zones[element].margin if element in topology.zones else topology.feeds[element].margin
-        baseline = sum(ceil(z.baseline_w * share_of(topology, z.name, element)) for z in topology.zones.values())
+        margin = (
+            topology.zones[element].margin if element in topology.zones else topology.feeds[element].margin
+        )
+        baseline = sum(
+            ceil(z.baseline_w * share_of(topology, z.name, element)) for z in topology.zones.values()
+        )
         for instant in instants:
             committed, groups = baseline, dict[str, int]()
             for claim in every:

@@ -1,4 +1,4 @@
-"""The decision and its explanation: not now against never, reasons with numbers, the earliest start, what would help."""
+"""The decision and its explanation: not now against never, reasons, the earliest start, what would help."""
 
 from dataclasses import replace
 
@@ -74,7 +74,9 @@ class TestAdmit:
             assert isinstance(third, expected)
             if isinstance(third, Hold):
                 assert third.reasons == (Reason(Code.FEED_POWER, "a", 5_000, 500),)
-                assert third.reasons[0].text == "feed a is short of power: asked 5kW, free 500W, short by 4.5kW"
+                assert (
+                    third.reasons[0].text == "feed a is short of power: asked 5kW, free 500W, short by 4.5kW"
+                )
 
 
 class TestNever:
@@ -178,7 +180,9 @@ class TestReasons:
     def test_a_closed_zone_says_why(self) -> None:
         one = racks(1)
         one.close("rack1", "thermal state critical")
-        assert held(one, request()).reasons == (Reason(Code.CLOSED, "rack1", detail="thermal state critical"),)
+        assert held(one, request()).reasons == (
+            Reason(Code.CLOSED, "rack1", detail="thermal state critical"),
+        )
 
     def test_a_job_ahead_is_named(self) -> None:
         one = racks(1)
@@ -196,11 +200,13 @@ class TestReasons:
 class TestHelps:
     def test_later_and_after_which_job(self) -> None:
         one = racks(1)
-        one.load([
-            claim("812", "rack1", 50_000, hours=2),
-            claim("813", "rack1", 30_000, hours=1),
-            claim("9", "rack1", 10_000, hours=9),
-        ])
+        one.load(
+            [
+                claim("812", "rack1", 50_000, hours=2),
+                claim("813", "rack1", 30_000, hours=1),
+                claim("9", "rack1", 10_000, hours=9),
+            ]
+        )
         verdict = held(one, request(60_000))
         assert verdict.earliest == NOW + 2 * HOUR
         (found,) = helps(verdict, Cure.LATER)
@@ -244,7 +250,8 @@ class TestHelps:
         assert held(one, request(60_000)).earliest == NOW + 1
 
     @pytest.mark.parametrize(
-        ("est_w", "max_w", "fewer_w"), [(60_000, 60_000, 40_000), (80_000, 80_000, 40_000), (80_001, 80_001, None)]
+        ("est_w", "max_w", "fewer_w"),
+        [(60_000, 60_000, 40_000), (80_000, 80_000, 40_000), (80_001, 80_001, None)],
     )
     def test_fewer_watts_if_at_least_half(self, est_w: int, max_w: int, fewer_w: int | None) -> None:
         one = racks(2)

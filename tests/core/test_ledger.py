@@ -69,14 +69,20 @@ class TestFeeds:
         assert short(one, claim("j", "rack1", 36_001)) == Shortfall("pdu", 36_001, 36_000, burst=False)
 
     def test_a_cooling_loop_is_a_tree_of_its_own(self) -> None:
-        feeds = [feed("a", 90_000, Side.A), feed("b", 90_000, Side.B), feed("cdu", 30_000, kind=FeedKind.COOLING)]
+        feeds = [
+            feed("a", 90_000, Side.A),
+            feed("b", 90_000, Side.B),
+            feed("cdu", 30_000, kind=FeedKind.COOLING),
+        ]
         one = ledger([zone("rack1", feeds=("a", "b", "cdu"), redundancy=N)], feeds)
         one.add(claim("j1", "rack1", 20_000))
         assert committed(one) == {"rack1": 20_000, "a": 10_000, "b": 10_000, "cdu": 20_000}
         assert short(one, claim("j2", "rack1", 11_000)) == Shortfall("cdu", 11_000, 10_000, burst=False)
 
     def test_baselines_of_all_zones_weigh_on_their_feeds(self) -> None:
-        zones = [zone(name, baseline_w=2_000, feeds=("a", "b"), redundancy=TWO_N) for name in ("rack1", "rack2")]
+        zones = [
+            zone(name, baseline_w=2_000, feeds=("a", "b"), redundancy=TWO_N) for name in ("rack1", "rack2")
+        ]
         one = ledger(zones, [feed("a", 34_500, Side.A), feed("b", 34_500, Side.B)])
         assert committed(one) == {"rack1": 2_000, "rack2": 2_000, "a": 4_000, "b": 4_000}
 
@@ -158,12 +164,17 @@ class TestChanges:
 
     def test_a_large_load_is_the_same_as_one_by_one(self) -> None:
         zones = [zone(f"rack{k}", feeds=("a",)) for k in range(3)]
-        many = [claim(f"j{k}", f"rack{k % 3}", 100 + k, 150 + k, hours=1 + k % 5, placed=k % 2 > 0) for k in range(60)]
+        many = [
+            claim(f"j{k}", f"rack{k % 3}", 100 + k, 150 + k, hours=1 + k % 5, placed=k % 2 > 0)
+            for k in range(60)
+        ]
         slow, fast = ledger(zones, [feed("a", 10**6)]), ledger(zones, [feed("a", 10**6)])
         for one in many:
             slow.add(one)
         fast.load(iter(many))
-        assert {n: m.account() for n, m in fast.meters.items()} == {n: m.account() for n, m in slow.meters.items()}
+        assert {n: m.account() for n, m in fast.meters.items()} == {
+            n: m.account() for n, m in slow.meters.items()
+        }
         assert fast.validate() == slow.validate() == []
 
     def test_validate_finds_what_does_not_add_up(self, one: Ledger) -> None:
@@ -197,7 +208,10 @@ class TestInstead:
         ("new", "passes"),
         [
             (claim("j", "rack1", 20_000, 25_000, hours=4, group="j"), True),
-            (claim("j", "rack1", 30_000, 35_000, hours=9, group="j"), True),  # longer, and nobody else is booked
+            (
+                claim("j", "rack1", 30_000, 35_000, hours=9, group="j"),
+                True,
+            ),  # longer, and nobody else is booked
             (claim("j", "rack1", 30_001, 35_000, hours=4, group="j"), False),
             (claim("j", "rack1", 29_000, 35_000, hours=4, group="j"), False),  # less est, but more burst
             (claim("j", "rack1", 20_000, 25_000, hours=4, group="k"), False),  # bursts with others now

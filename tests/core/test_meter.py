@@ -21,11 +21,15 @@ def meter(limit_w: int = 100_000, *, margin: str = "0", baseline_w: int = 0, rul
     return Meter("rack", limit_w, Fraction(margin), baseline_w, rule)
 
 
-def live(one: Meter, est_w: int, burst_w: int = 0, group: str = "", end: int = FOREVER, milli: int = 0) -> None:
+def live(
+    one: Meter, est_w: int, burst_w: int = 0, group: str = "", end: int = FOREVER, milli: int = 0
+) -> None:
     one.add([(est_w, burst_w, milli, group, end)])
 
 
-def book(one: Meter, name: str, start_h: int, end_h: int, est_w: int, burst_w: int = 0, group: str = "") -> None:
+def book(
+    one: Meter, name: str, start_h: int, end_h: int, est_w: int, burst_w: int = 0, group: str = ""
+) -> None:
     window = Window(NOW + start_h * HOUR, NOW + end_h * HOUR)
     one.book(name, Booking(window, group or name, Load(est_w, burst_w, 1_000)))
 
@@ -80,7 +84,9 @@ class TestBurst:
             (dict.fromkeys("abcdefghi", 1_000), BurstRule(z_milli=1_500), 4_500),
         ],
     )
-    def test_root_of_squares_or_sum_over_groups(self, bursts: dict[str, int], rule: BurstRule, expected_w: int) -> None:
+    def test_root_of_squares_or_sum_over_groups(
+        self, bursts: dict[str, int], rule: BurstRule, expected_w: int
+    ) -> None:
         one = meter(rule=rule)
         for group, burst_w in bursts.items():
             live(one, 10, burst_w, group)
@@ -149,7 +155,9 @@ class TestBurst:
 class TestLater:
     """What is there at later instants: claims end, bookings come and go."""
 
-    def lacks(self, one: Meter, est_w: int, window: Window, burst_w: int = 0, ignore: str | None = None) -> int:
+    def lacks(
+        self, one: Meter, est_w: int, window: Window, burst_w: int = 0, ignore: str | None = None
+    ) -> int:
         lack = one.lack(est_w, burst_w, "new", window, NOW, ignore)
         return 0 if lack is None else lack[0] - lack[1]
 
@@ -247,7 +255,9 @@ class TestLater:
         assert one.nodes_from(400, NOW) is None
 
     @given(
-        ends=st.lists(st.tuples(st.integers(1, 30), st.integers(0, 40_000), st.sampled_from("ab")), max_size=6),
+        ends=st.lists(
+            st.tuples(st.integers(1, 30), st.integers(0, 40_000), st.sampled_from("ab")), max_size=6
+        ),
         est_w=st.integers(1, 100_000),
     )
     def test_bursts_ahead_are_never_taken_for_less_than_they_will_be(

@@ -52,7 +52,9 @@ class TestLanes:
         assert where(one, request(tier=tier)) == ""
 
     def test_a_lane_goes_before_the_number_of_zones_and_that_before_fit(self) -> None:
-        one = ledger([zone("hot1", nodes=2, lane=HOT), zone("hot2", nodes=2, lane=HOT), zone("mixed", nodes=4)])
+        one = ledger(
+            [zone("hot1", nodes=2, lane=HOT), zone("hot2", nodes=2, lane=HOT), zone("mixed", nodes=4)]
+        )
         job = request(4_000, tier=GOLD, nodes=4, exclusive=True)
         assert zones_of(one, job) == {"hot1": 2, "hot2": 2}
         assert zones_of(one, request(4_000, nodes=4, exclusive=True)) == {"mixed": 4}
@@ -81,16 +83,19 @@ class TestFit:
     @pytest.mark.parametrize(("max_w", "chosen"), [(1_000, "rack1"), (1_240, "rack3"), (1_100, "rack2")])
     def test_equals_are_told_apart_by_how_their_jobs_burst(self, max_w: int, chosen: str) -> None:
         one = ledger([zone(f"rack{k}", margin=Fraction(15, 100)) for k in (1, 2, 3)])
-        one.load([
-            claim("flat", "rack1", 30_000),
-            claim("wavy", "rack2", 30_000, 33_000),
-            claim("spiky", "rack3", 30_000, 37_500),
-        ])
+        one.load(
+            [
+                claim("flat", "rack1", 30_000),
+                claim("wavy", "rack2", 30_000, 33_000),
+                claim("spiky", "rack3", 30_000, 37_500),
+            ]
+        )
         assert where(one, request(1_000, max_w)) == chosen
 
     def test_a_full_feed_makes_a_zone_tight_and_the_fuller_zone_below_it_goes_first(self) -> None:
         one = ledger(
-            [zone("rack1", feeds=("pdu",)), zone("rack2", feeds=("pdu",)), zone("rack3")], [feed("pdu", 60_000)]
+            [zone("rack1", feeds=("pdu",)), zone("rack2", feeds=("pdu",)), zone("rack3")],
+            [feed("pdu", 60_000)],
         )
         one.load([claim("a", "rack2", 20_000), claim("c", "rack3", 50_000)])
         assert where(one, request(10_000)) == "rack2"  # 40 kW left of the feed, 80 of the rack
@@ -133,7 +138,9 @@ class TestWishes:
             (request(pool="a partition that is gone"), ""),
         ],
     )
-    def test_zones_asked_for_and_excluded_and_the_partition(self, one: Ledger, job: Request, chosen: str) -> None:
+    def test_zones_asked_for_and_excluded_and_the_partition(
+        self, one: Ledger, job: Request, chosen: str
+    ) -> None:
         assert where(one, job) == chosen
 
     def test_a_closed_zone_admits_nothing(self, one: Ledger) -> None:
@@ -167,11 +174,13 @@ class TestSeveralZones:
         assert where(filled(rack1=60_000, rack2=60_000), request(60_000)) == ""
 
     def test_among_equals_a_switch_in_use_goes_first(self) -> None:
-        one = ledger([
-            zone("rack1", nodes=2, switch="leaf1"),
-            zone("rack2", nodes=2, switch="leaf2"),
-            zone("rack3", nodes=2, switch="leaf1"),
-        ])
+        one = ledger(
+            [
+                zone("rack1", nodes=2, switch="leaf1"),
+                zone("rack2", nodes=2, switch="leaf2"),
+                zone("rack3", nodes=2, switch="leaf1"),
+            ]
+        )
         assert zones_of(one, request(4_000, nodes=4, exclusive=True)) == {"rack1": 2, "rack3": 2}
 
     def test_parts_share_the_feed_above_them(self) -> None:
@@ -242,7 +251,11 @@ class TestNodes:
     def test_the_share_of_a_node_goes_with_the_placement(self) -> None:
         one = ledger([zone("rack1")])
         one.set_nodes("rack1", ZoneNodes(up=8, idle=8, cpus=64, gpus=8))
-        for job, share in ((request(gpus=2), 250), (request(cpus=32, gpus=2), 500), (request(exclusive=True), 1_000)):
+        for job, share in (
+            (request(gpus=2), 250),
+            (request(cpus=32, gpus=2), 500),
+            (request(exclusive=True), 1_000),
+        ):
             placement = place(one, job)
             assert placement is not None
             assert placement.share_milli == share
@@ -270,13 +283,18 @@ class TestAhead:
     def test_claims_that_will_have_ended_do_not_count(self) -> None:
         one = ledger([zone("rack1")])
         one.set_nodes("rack1", ZoneNodes(up=2, idle=0, cpus=64, gpus=8))
-        one.load([
-            claim("a", "rack1", 60_000, hours=1, share_milli=1_000),
-            claim("b", "rack1", 30_000, hours=3, share_milli=1_000),
-        ])
+        one.load(
+            [
+                claim("a", "rack1", 60_000, hours=1, share_milli=1_000),
+                claim("b", "rack1", 30_000, hours=3, share_milli=1_000),
+            ]
+        )
         job = request(60_000, exclusive=True)
         assert [place(one, job, h) is not None for h in (0, 0.9, 1, 2)] == [False, False, True, True]
-        assert [place(one, request(60_000, nodes=2, exclusive=True), h) is not None for h in (2, 3)] == [False, True]
+        assert [place(one, request(60_000, nodes=2, exclusive=True), h) is not None for h in (2, 3)] == [
+            False,
+            True,
+        ]
 
     def test_a_headroom_floor_is_that_of_the_start(self) -> None:
         one = ledger([zone("rack1")])
@@ -294,7 +312,11 @@ class TestAhead:
 
     def test_bookings_of_nodes_too(self) -> None:
         one = ledger([zone("rack1", nodes=2)])
-        one.add(claim("shadow:head", "rack1", 1_000, start_h=1, hours=1, nodes=2, share_milli=1_000, tentative=True))
+        one.add(
+            claim(
+                "shadow:head", "rack1", 1_000, start_h=1, hours=1, nodes=2, share_milli=1_000, tentative=True
+            )
+        )
         assert place(one, request(hours=2, exclusive=True)) is None
         assert place(one, request(hours=1, exclusive=True)) is not None
         assert place(one, request(hours=2, exclusive=True), 2) is not None

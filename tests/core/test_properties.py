@@ -38,7 +38,11 @@ def topologies(draw: st.DrawFn) -> Topology:
     for name, side in (("ups-a", Side.A), ("ups-b", Side.B)):
         parent = draw(st.sampled_from([None, "utility"]))
         feeds.append(Feed(name, draw(limits), side, parent, margin=draw(MARGINS)))
-    for name, side, parent in (("pdu-a", Side.A, "ups-a"), ("pdu-b", Side.B, "ups-b"), ("pdu-a2", Side.A, "ups-a")):
+    for name, side, parent in (
+        ("pdu-a", Side.A, "ups-a"),
+        ("pdu-b", Side.B, "ups-b"),
+        ("pdu-a2", Side.A, "ups-a"),
+    ):
         feeds.append(Feed(name, draw(limits), side, draw(st.sampled_from([None, parent]))))
     feeds.append(Feed("loop", draw(limits), kind=FeedKind.COOLING))
     chosen = st.sets(st.sampled_from([feed.name for feed in feeds[1:]]), max_size=4)
@@ -113,9 +117,9 @@ def fitting_zones(request: Request, ledger: Ledger) -> list[str]:
         named = request.zones is None or name in request.zones
         free = ledger.nodes[name].could_start(request.ask, ledger.promised_milli(name))
         charges = (Charge(name, request.ask.total, request.est_w, request.max_w),)
-        if allowed and named and free >= request.ask.total and headroom_w >= request.headroom_w:
-            if fits(ledger, charges, request):
-                found.append(name)
+        roomy = free >= request.ask.total and headroom_w >= request.headroom_w
+        if allowed and named and roomy and fits(ledger, charges, request):
+            found.append(name)
     return found
 
 
@@ -125,7 +129,8 @@ def some_split_fits(request: Request, floor: Ledger) -> bool:
     zones = [
         name
         for name, zone in floor.topology.zones.items()
-        if zone.lane in request.lanes and (request.zones is None or name in request.zones)
+        if zone.lane in request.lanes
+        and (request.zones is None or name in request.zones)
         and floor.meters[name].headroom_w >= request.headroom_w
     ]
     most = [min(ask.nodes, floor.nodes[name].could_start(ask, 0)) for name in zones]
@@ -246,7 +251,9 @@ class History(RuleBasedStateMachine):
         for licence in plan.licences:
             est_w, _ = charged(topology, claim.charges, licence.element)
             load = ledger.loads(claim.charges).get(licence.element)
-            assert counts.get(licence_of(licence.element), 0) == est_w == (load.est_w if load is not None else 0)
+            assert (
+                counts.get(licence_of(licence.element), 0) == est_w == (load.est_w if load is not None else 0)
+            )
 
     @rule(data=st.data(), est_w=WATTS, burst_w=st.integers(0, 9_000), group=GROUPS, placed=st.booleans())
     def fact(self, data: st.DataObject, est_w: int, burst_w: int, group: str, placed: bool) -> None:
@@ -294,7 +301,9 @@ class History(RuleBasedStateMachine):
     @rule(data=st.data(), part=st.sampled_from([0, 30, 60, 100, 120]))
     def cut(self, data: st.DataObject, part: int) -> None:
         element = data.draw(st.sampled_from([*self.names, *sorted(self.topology.feeds)]))
-        declared = self.topology.zones[element] if element in self.topology.zones else self.topology.feeds[element]
+        declared = (
+            self.topology.zones[element] if element in self.topology.zones else self.topology.feeds[element]
+        )
         self.do(lambda ledger, floor: ledger.set_limit(element, declared.limit_w * part // 100))
 
     @rule(data=st.data())

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -40,8 +41,18 @@ class TestOrder:
             (waiting("a", job_id=1), waiting("b", job_id=1)),
         ],
         ids=[
-            "tier", "tier again", "slack to the deadline", "slack counts the run time", "the tighter of both",
-            "tolerated delay runs from submission", "no deadline last", "fair share", "accuracy", "age", "job id", "id",
+            "tier",
+            "tier again",
+            "slack to the deadline",
+            "slack counts the run time",
+            "the tighter of both",
+            "tolerated delay runs from submission",
+            "no deadline last",
+            "fair share",
+            "accuracy",
+            "age",
+            "job id",
+            "id",
         ],
     )
     def test_who_goes_first(self, first: Waiting, second: Waiting) -> None:
@@ -86,10 +97,12 @@ class TestShadow:
         one = ledger([zone("rack1", nodes=2), zone("rack2", nodes=2)])
         for name in ("rack1", "rack2"):
             one.set_nodes(name, ZoneNodes(2, 0, 64, 8))
-        one.load([
-            claim("a", "rack1", 90_000, hours=1, nodes=2, share_milli=1_000),
-            claim("b", "rack2", 90_000, hours=3, nodes=2, share_milli=1_000),
-        ])
+        one.load(
+            [
+                claim("a", "rack1", 90_000, hours=1, nodes=2, share_milli=1_000),
+                claim("b", "rack2", 90_000, hours=3, nodes=2, share_milli=1_000),
+            ]
+        )
         made = shadow(request(40_000, nodes=4, exclusive=True, hours=1), one)
         assert made is not None
         assert made.window == Window(NOW + 3 * HOUR, NOW + 4 * HOUR)
@@ -163,13 +176,15 @@ class TestOvertaking:
         else:
             pytest.fail("the large job never started")
         assert one.now <= told[0] + 600
-        assert all(later <= sooner for sooner, later in zip(told, told[1:], strict=False))
+        assert all(later <= sooner for sooner, later in pairwise(told))
         assert one.validate() == []
 
 
 def stream_job(chance: random.Random, name: str) -> Request:
     est_w = chance.randrange(2_000, 20_000)
-    return request(est_w, est_w * chance.choice((10, 12, 15)) // 10, id=name, hours=chance.choice((0.5, 1, 2, 5)))
+    return request(
+        est_w, est_w * chance.choice((10, 12, 15)) // 10, id=name, hours=chance.choice((0.5, 1, 2, 5))
+    )
 
 
 def cast(one: Ledger, head: Request, told: list[int]) -> None:
