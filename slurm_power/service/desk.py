@@ -166,6 +166,7 @@ class Desk:
         else:
             self.world = world
             self.binder = Binder(self.site.topology, world.licenses, world.features())
+            self.book.look_again()
         for zone in self.site.topology.zones:
             self.ledger.set_nodes(zone, world.zone_nodes(zone))
             self.floor.set_nodes(zone, world.all_nodes(zone))
