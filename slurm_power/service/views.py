@@ -1,5 +1,6 @@
 """What the daemon shows: zones and feeds, jobs, one job explained. JSON-ready, in the shapes of docs/json."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from slurm_power.service.submit import judge
 from slurm_power.service.wording import named, renamed
 
 SCHEMA = 1
+_NAME = re.compile(r"(?P<job>\d{1,18})(?:_(?:(?P<task>\d{1,18})|\[[^]]*\])|\+(?P<offset>\d{1,9}))?", re.ASCII)
 Row = dict[str, object]
 
 
@@ -245,23 +247,20 @@ class Tally:
 
 
 def find(desk: Desk, name: str) -> Entry | None:
-    """The entry of a job as people name it: id, `812_3`, `812+1` or token; of an array, the part that waits."""
-    if name.isdigit():
-        entry = desk.book.of_job(int(name))
-        if entry is not None:
-            return entry
-    by_token = desk.book.get(name)
-    if by_token is not None:
-        return by_token
-    named = [e for e in desk.book.entries.values() if e.name == name or _array_or_het(e) == name]
-    return min(named, key=lambda e: (e.state is not State.WAITING, e.key), default=None)
-
-
-def _array_or_het(entry: Entry) -> str:
-    record = entry.record
-    if record is None:
-        return ""
-    return str(record.array_job_id or record.het_job_id or "")
+    """The entry of a job as people name it: id, `812_3`, `812_[3-9]`, `812+1` or token; of several, one that waits."""
+    book = desk.book
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return book.get(name)
+    job_id = int(match["job"])
+    if match["task"] is not None:
+        return book.of_task(job_id, int(match["task"]))
+    parts = book.parts_of(job_id)
+    if match["offset"] is not None:
+        parts = [part for part in parts if part.record is not None and part.record.het_offset == int(match["offset"])]
+    elif (entry := book.of_job(job_id)) is not None:
+        return entry
+    return min(parts, key=lambda part: (part.state is not State.WAITING, part.key), default=None)
 
 
 def _verdict(desk: Desk, entry: Entry) -> Verdict | None:
