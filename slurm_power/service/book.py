@@ -189,6 +189,11 @@ class Book:
         parts = [self.entries[key] for key in self.components[record.het_job_id]]
         return sorted(parts, key=lambda part: (part.record.het_offset or 0) if part.record else 0)
 
+    def parts_of(self, job_id: int) -> list[Entry]:
+        """The tasks of an array, or the components of a heterogeneous job, that have entries of their own."""
+        keys = [*self.arrays.get(job_id, {}).values(), *self.components.get(job_id, ())]
+        return [self.entries[key] for key in keys if key in self.entries]
+
     def look_again(self) -> None:
         """The site or the mode has changed: the next snapshot judges every job anew."""
         for entry in self.entries.values():

@@ -108,9 +108,13 @@ def test_names_of_tasks_components_and_tokens(lab: Lab) -> None:
         replace(runs, job_id=20, het_job_id=20, het_offset=0),
         replace(runs, job_id=21, het_job_id=20, het_offset=1),
     )
-    for name in ("9_3", "20+1", "10", "job10"):
+    shown = {"9_3": 10, "9": 10, "20": 20, "20+1": 21, "10": 10, "job10": 10}
+    for name, job_id in shown.items():
         found: Any = views.explain(lab.desk, name)
         assert found is not None, name
+        assert found["job_id"] == job_id
+    for name in ("9_4", "20+2", "4711", "9_x", "", "x_[1-2]"):
+        assert views.explain(lab.desk, name) is None, name
     assert views.explain(lab.desk, "4711") is None
 
 
