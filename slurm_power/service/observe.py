@@ -53,7 +53,7 @@ class Observer:
                 if not self._settled(key, record, begun):
                     news.append(record)
         if whole:
-            yield from self._gone(present, begun)
+            yield from self._gone(present, begun, rests=False)
         # What runs is a fact and is counted first; what was admitted but has not started must fit beside it.
         for number, record in enumerate(sorted(news, key=_seniority)):
             if number % _AT_ONCE == 0:
@@ -62,6 +62,7 @@ class Observer:
             if not self._settled(key, record, begun):
                 self._take_in_apart(key, record)
         if whole:
+            yield from self._gone(present, begun, rests=True)
             self.desk.seen = begun
             self.desk.faults.keep(self.desk.book.entries)
             self._pending.forget_stored()
@@ -127,9 +128,11 @@ class Observer:
         entry = desk.book.get(key) or desk.book.of_job(record.job_id)
         former = None
         if entry is not None and entry.key != key:
-            # The same job under another token: its pending rest was split, or it was bound anew.
-            former = entry
-            desk.book.drop(entry)
+            # The same job under another token: its pending rest was split, or it was bound anew. The last task to
+            # start takes the job id of its array; what that has claimed is still to be handed over, task by task.
+            if entry.key != key.rpartition(".")[0]:
+                former = entry
+                desk.book.drop(entry)
             entry = None
         if entry is None:
             token = key.rpartition(".")[0] if record.array_task_id is not None and "." in key else key
@@ -147,8 +150,12 @@ class Observer:
 
     # -- gone ---------------------------------------------------------------------------------------------------
 
-    def _gone(self, present: set[str], begun: float) -> Iterator[None]:
-        """Drop what Slurm no longer has. A submission that it has never shown is given its time."""
+    def _gone(self, present: set[str], begun: float, *, rests: bool) -> Iterator[None]:
+        """Drop what Slurm no longer has. A submission that it has never shown is given its time.
+
+        The pending rest of an array (`rests`) goes after its tasks have taken their copies of its claim, so that
+        nobody else gets hold of those watts in between.
+        """
         desk = self.desk
         now = desk.now()
         for number, key in enumerate(list(desk.book.entries)):
@@ -156,6 +163,8 @@ class Observer:
                 yield
             entry = desk.book.get(key)
             if entry is None or key in present or entry.touched > begun:
+                continue
+            if rests != (entry.record is not None and entry.record.array_tasks != ""):
                 continue
             if entry.seen or now - entry.created >= desk.site.policy.token_ttl_s:
                 desk.book.drop(entry)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from slurm_power.core.claim import WHOLE_NODE, Claim, split_over
-from slurm_power.core.lifecycle import Event, State
+from slurm_power.core.lifecycle import CLAIMING, Event, State
 from slurm_power.core.nodes import NodeAsk
 from slurm_power.core.record import find_record
 from slurm_power.core.request import Request
@@ -27,6 +27,9 @@ def on_nodes(desk: Desk, entry: Entry, record: JobRecord, counts: dict[str, int]
     start = record.start_time if record.start_time is not None else desk.now()
     made = claim_on(desk, entry, counts, min(start, desk.now()), record.end_time)
     claim = _by_record(desk, entry, record, counts, start) if isinstance(made, str) else made
+    rest = desk.book.get(entry.token)
+    if entry.state not in CLAIMING and rest is not None and rest is not entry:
+        desk.book.take_copy(rest)
     if entry.gate != (record.job_id, record.restarts):
         _ungated(desk, entry, record, claim)
     desk.book.move(entry, Event.LAUNCH, replace(claim, placed=True))
