@@ -111,10 +111,18 @@ class TestBurst:
         assert one.fits(40_000, 0, "b")
         assert not one.fits(40_001, 0, "b")
 
+    def test_a_claim_bursts_together_with_its_group(self) -> None:
+        one = meter()
+        for k in range(9):
+            live(one, 1_000, 9_000, f"u/{k}")
+        # free are 91 kW: alone 2·√(9·9² + 27²) = 76.4 kW come on top, with u/0 2·√(8·9² + 36²) = 88.2 kW
+        assert one.fits(10_000, 27_000, "new")
+        assert not one.fits(10_000, 27_000, "u/0")
+
     @given(
-        bursts=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 20_000)), max_size=6),
+        bursts=st.lists(st.tuples(st.sampled_from("aabcdefghijkl"), st.integers(0, 20_000)), max_size=20),
         est_w=st.integers(0, 60_000),
-        burst_w=st.integers(0, 60_000),
+        burst_w=st.integers(0, 30_000),
         rule=st.sampled_from([RSS, SUM, BurstRule(z_milli=1_234)]),
     )
     def test_fits_is_the_rule_in_exact_numbers(

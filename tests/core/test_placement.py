@@ -4,8 +4,12 @@ from fractions import Fraction
 from unittest.mock import patch
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from slurm_power.core import capacity
+from slurm_power.core.admission import Hold, Reject, decide
+from slurm_power.core.claim import Charge
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.nodes import NodeFree, ZoneNodes
 from slurm_power.core.placement import Placement, Placer
@@ -100,6 +104,12 @@ class TestFit:
         one.load([claim("a", "rack2", 20_000), claim("c", "rack3", 50_000)])
         assert where(one, request(10_000)) == "rack2"  # 40 kW left of the feed, 80 of the rack
         assert where(one, request(45_000)) == "rack3"
+
+    def test_a_bursty_job_prefers_the_emptier_zone_below_a_full_feed(self) -> None:
+        one = ledger([zone("rack1", feeds=("pdu",)), zone("rack2", feeds=("pdu",))], [feed("pdu", 60_000)])
+        one.add(claim("a", "rack1", 20_000))
+        assert where(one, request(10_000, 14_000)) == "rack2"
+        assert where(one, request(10_000, 13_000)) == "rack1"
 
     def test_the_last_tie_falls_by_name(self) -> None:
         assert where(ledger([zone("rack2"), zone("rack10"), zone("rack1")]), request()) == "rack1"
@@ -329,6 +339,41 @@ def test_the_first_place_will_do_where_only_the_answer_counts() -> None:
     assert Placer(request(200_000), one, Window(NOW), any_will_do=True).place() is None
 
 
+@given(
+    before=st.lists(st.tuples(st.integers(0, 9_000), st.integers(0, 9_000)), max_size=5),
+    est_w=st.integers(1, 60_000),
+    part=st.sampled_from([0, 1, 3, 10]),
+    sides=st.integers(1, 3),
+)
+def test_a_zone_that_could_carry_a_job_is_never_left_out_for_lack_of_room(
+    before: list[tuple[int, int]], est_w: int, part: int, sides: int
+) -> None:
+    """Rooms are a bound from above, to the watt, also where a feed carries a third of a load and both are rounded."""
+    names = [f"f{k}" for k in range(sides)]
+    one = ledger([zone("rack1", feeds=names)], [feed(name, 20_011) for name in names])
+    one.load([claim(f"j{k}", "rack1", e, e + b) for k, (e, b) in enumerate(before)])
+    job = request(est_w, est_w + est_w * part // 10)
+    new = (Charge("rack1", 1, job.est_w, job.max_w),)
+    if one.shortfall(new, "new", Window(NOW)) is None:
+        assert one.rooms_for(job.est_w, job.max_w).room_w("rack1") >= est_w
+        assert where(one, job) == "rack1"
+    else:
+        assert where(one, job) == ""
+
+
+@pytest.mark.parametrize("sides", [1, 2, 3])
+def test_rounding_of_split_loads_costs_no_room(sides: int) -> None:
+    names = [f"f{k}" for k in range(sides)]
+    for limit_w in range(1_000, 1_080):
+        one = ledger([zone("rack1", feeds=names)], [feed(name, limit_w) for name in names])
+        one.load([claim(f"j{k}", "rack1", 37, 37 + 10 * k) for k in range(9)])
+        for est_w in range(400 * sides, 1_000 * sides):
+            charge = Charge("rack1", 1, est_w, est_w + -(-est_w * 3 // 10))
+            if one.shortfall((charge,), "new", Window(NOW)) is not None:
+                break
+            assert one.rooms_for(charge.est_w, charge.max_w).room_w("rack1") >= est_w
+
+
 def test_a_split_that_no_zone_nor_feed_rules_out_may_exist() -> None:
     """Taking the largest parts first fails here: the middle rack hangs on both feeds."""
     feeds = [feed("f1", 20_000, Side.A), feed("f2", 20_000, Side.B)]
@@ -340,4 +385,6 @@ def test_a_split_that_no_zone_nor_feed_rules_out_may_exist() -> None:
     one = ledger(zones, feeds)
     for watts, may in ((40_000, True), (44_000, False)):
         job = request(watts, nodes=4, exclusive=True)
+        assert Placer(job, one, Window(NOW)).place() is None
         assert Placer(job, one, Window(NOW)).may_spread() is may
+        assert isinstance(decide(job, one, one.empty()), Hold if may else Reject)

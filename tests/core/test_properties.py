@@ -27,7 +27,8 @@ from tests.core.oracle import charged, excess, touched
 RULES = st.sampled_from([BurstRule(), BurstRule(rss=False), BurstRule(z_milli=1_000)])
 MARGINS = st.sampled_from([Fraction(0), Fraction(15, 100), Fraction(1, 3)])
 WATTS = st.integers(1, 6_000)
-GROUPS = st.sampled_from(["u/a", "u/b", "v/a"])
+GROUPS = st.sampled_from(["u/a", *(f"v/{k}" for k in range(9))])
+"""Enough of them that the root of squares is less than the sum."""
 
 
 @st.composite
