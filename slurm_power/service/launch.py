@@ -48,8 +48,10 @@ def launch(desk: Desk, env: Mapping[str, str], *, final: bool = True) -> Reply:
     counts = desk.world.zones_of(nodes_of(env.get("SLURM_JOB_NODELIST", "")))
     if desk.mode is not Mode.ENFORCE or not counts:
         return Reply("allow")
-    if entry is None or job_id is None:
+    if job_id is None or (entry is None and final):
         return Reply("deny", "slurm_power does not know this job")
+    if entry is None:
+        return Reply("look")  # its release was still on its way when Slurm was read for it
     start = (job_id, _restarts(env))
     if entry.gate == start and entry.state is State.RUNNING:
         return Reply("allow")
