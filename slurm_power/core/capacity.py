@@ -63,6 +63,8 @@ class Rooms:
         # Of a split load, est and max are rounded up apart, so that up to (1 + r) W of burst get lost.
         self._rounding_w = -(-max(z_milli, 1_000) * (1_000 + burst_milli) // 1_000_000) if burst_milli else 0
         self._feed_rooms = {feed: meters[feed].room_for(burst_milli) for feed in plan.narrow}
+        self._most = dict.fromkeys(plan.narrow, 0)
+        """The most room that a zone below a feed has ever had by itself: a feed with as much room limits none."""
         self._rooms: dict[str, int] = {}
         for zone in plan.lanes:
             self._measure(zone)
@@ -85,8 +87,9 @@ class Rooms:
         return fresh._rooms
 
     def _measure(self, zone: str) -> None:
-        room_w = self._meters[zone].room_for(self.burst_milli)
+        room_w = own_w = self._meters[zone].room_for(self.burst_milli)
         for tap in self._plan.narrow_taps[zone]:
+            self._most[tap.feed] = max(self._most[tap.feed], own_w)
             room_w = min(room_w, self._through(tap, self._feed_rooms[tap.feed]))
         self._rooms[zone] = room_w
         self.index.put(zone, room_w, self._classes[zone])
@@ -99,6 +102,8 @@ class Rooms:
             return
         self._feed_rooms[feed] = after
         least = min(before, after)
+        if least >= self._most[feed]:
+            return
         for zone, tap in self._plan.narrow[feed]:
             if self._through(tap, least) <= self._rooms[zone]:
                 yield zone
