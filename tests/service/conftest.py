@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, settings
 LONG = bool(os.environ.get("SLURM_POWER_LONG_TESTS"))
 
 HISTORIES = settings(
-    max_examples=400 if LONG else 15,
-    stateful_step_count=120 if LONG else 40,
+    max_examples=120 if LONG else 15,
+    stateful_step_count=80 if LONG else 40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )

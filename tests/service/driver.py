@@ -82,8 +82,11 @@ def components(rng: random.Random) -> list[Spec]:
 
 
 def cron(rng: random.Random) -> Spec:
-    """A job of scrontab."""
-    return replace(spec(rng), cron=True, hold=False, begin_s=0, batch=True, requeue=True, licenses="")
+    """A job of scrontab. Slurm chooses its nodes, and nobody can bind it elsewhere: small enough to fit on any."""
+    found = replace(
+        spec(rng), cron=True, hold=False, begin_s=0, batch=True, requeue=True, licenses="", nodes=1
+    )
+    return replace(found, comment="power:est=3kW", est_w=3_000, max_w=3_900, cpus=min(found.cpus, 32))
 
 
 def rubbish(rng: random.Random) -> Spec:

@@ -20,7 +20,9 @@ REST = JobRecord(
     comment="power:est=5kW",
     admin_comment="power:id=tok,v=admit,tier=bronze,zones=rack03/1/5000/6500",
 )
-LAST = replace(REST, array_tasks="", array_task_id=1, state=JobState.CONFIGURING, node_list="n07", start_time=START)
+LAST = replace(
+    REST, array_tasks="", array_task_id=1, state=JobState.CONFIGURING, node_list="n07", start_time=START
+)
 """The task that starts last has the job id of its array."""
 OTHER = replace(LAST, job_id=2, array_task_id=0)
 
@@ -62,7 +64,12 @@ def test_a_copy_that_nobody_took_goes_with_the_rest(lab: Lab) -> None:
 def test_a_task_whose_release_is_still_being_written_is_looked_for_again() -> None:
     """Slurm can start a job before we know that its release was carried out; a snapshot begun earlier is not taken."""
     lab = Lab()
-    env = {"SLURM_JOB_ID": "1", "SLURM_JOB_NODELIST": "n07", "SLURM_ARRAY_JOB_ID": "1", "SLURM_ARRAY_TASK_ID": "1"}
+    env = {
+        "SLURM_JOB_ID": "1",
+        "SLURM_JOB_NODELIST": "n07",
+        "SLURM_ARRAY_JOB_ID": "1",
+        "SLURM_ARRAY_TASK_ID": "1",
+    }
     begun = lab.clock.monotonic()
     lab.observe(REST)
     rest = lab.desk.book.of_job(1)
