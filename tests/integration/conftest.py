@@ -16,7 +16,7 @@ from slurm_power.sandbox import build, cluster
 from slurm_power.sandbox.layout import Layout
 from slurm_power.sandbox.wrappers import variables
 
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 T = TypeVar("T")
 
 
