@@ -75,7 +75,9 @@ class Placer:
 
     def place(self) -> Placement | None:
         """The place, or None where there is none in this window."""
-        lanes = self.request.lanes
+        lanes, ask = self.request.lanes, self.request.ask
+        if ask.nodes > 1 and ask.copies == 1 and self._best(lanes, 1, None) is None:
+            return None  # where not one of its nodes fits, there is no need to try them all, lane by lane
         for count, lane in enumerate(lanes, start=1):
             charges = self._one_zone((lane,)) or self._several(lanes[:count])
             if charges:
