@@ -117,8 +117,7 @@ def test_slurmctld_killed_right_after_submissions(unwatched: Driver) -> None:
     for user in ("alice", "bob", "carol"):
         home.submit(est_w=2_000, user=user)
     faults.revive(home.cluster, faults.CONTROLLER)
-    loads = home.agree()
-    assert loads["left"] in (3_000, 5_000, 7_000, 9_000)
+    home.agree()
     after = home.submit(est_w=1_000)
     home.running(after)
     home.agree()
@@ -130,7 +129,7 @@ def test_slurmctld_killed_while_the_daemon_binds(unwatched: Driver) -> None:
     home.running(blocks)
     waits = home.submit(est_w=17_000, more=",zones=a")
     home.held(waits)
-    time.sleep(6)  # slurmctld saves its state every five seconds at most; what it has lost is not at issue here
+    time.sleep(6)  # slurmctld saves its state every five seconds; what it has lost is not at issue here
     with faults.fatal_scontrol(home, "release", after=True, victim=faults.CONTROLLER) as happened:
         home.cluster.run("scancel", str(blocks))
         wait_for(happened, "slurmctld to be killed")
