@@ -21,7 +21,7 @@ from slurm_power.sandbox.wrappers import variables
 from tests.benchmarks.loaded_daemon import LOAD
 
 REAL_ZONES = 4
-NODES = 4
+NODES = 5
 CPUS = 64
 PATIENCE_S = 60.0
 

@@ -9,7 +9,7 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.benchmarks.rig import Rig, rig, wait
+from tests.benchmarks.rig import NODES, Rig, rig, wait
 from tests.benchmarks.statistics import ratio_interval, spread
 
 SUBMITTERS = 4
@@ -100,7 +100,7 @@ def gate(bench: Rig, launches: int) -> dict[str, object]:
     wait(lambda: len(_known(bench, "admitted")) >= launches, "the daemon to know the jobs")
     took = []
     for job in _known(bench, "admitted")[:launches]:
-        node = f"gpu{int(str(job['zones'][0]).removeprefix('rack')) * 4 + 1:06d}"  # type: ignore[index]
+        node = f"gpu{int(str(job['zones'][0]).removeprefix('rack')) * NODES + 1:06d}"  # type: ignore[index]
         env = {
             "SLURM_JOB_ID": str(job["job_id"]),
             "SLURM_JOB_NODELIST": node,
