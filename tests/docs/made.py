@@ -1,6 +1,7 @@
 """Files that are made from code. To mend them all: python -m tests.docs.made"""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from shlex import join
 
@@ -33,7 +34,7 @@ def made() -> Mapping[Path, str]:
 
 def _fragment() -> str:
     """What `spower render slurm etc/slurm_power.yaml` prints."""
-    return slurm_fragment(load_site(EXAMPLE)).replace(f"{ROOT}/", "")
+    return slurm_fragment(replace(load_site(EXAMPLE), path=EXAMPLE.relative_to(ROOT)))
 
 
 if __name__ == "__main__":

@@ -95,5 +95,6 @@ def test_counts_agree_after_everything_that_ends_a_job(home: Driver) -> None:
     loads = home.agree()
     assert loads["w1"] + loads["w2"] in (10_001, 10_002)  # shared out over two racks, each part rounded up
     home.cluster.run("scancel", str(stays))
+    home.cluster.wait_job(stays, "CANCELLED")  # until then it is completing, and counts
     loads = home.agree()
     assert loads["s1"] + loads["s2"] == 0
