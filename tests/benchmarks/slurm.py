@@ -1,13 +1,14 @@
 """What the product costs a real slurmctld: submissions with and without the hook, releases, the launch gate.
 
-Submissions go to a partition that is down, so that only submitting is measured. The two kinds of a pair (without and
-with the job_submit plugin) follow each other at once, in turns A B B A, so that a slow spell hits both.
+Submissions go to a partition that is down, so that only submitting is measured. The two kinds of a pair (with the
+job_submit plugin and the daemon; with neither) follow each other at once, in turns A B B A, so that a slow spell hits both.
 """
 
 import re
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 from tests.benchmarks.rig import NODES, Rig, rig, wait
 from tests.benchmarks.statistics import ratio_interval, spread
@@ -44,7 +45,7 @@ def run(quick: bool) -> dict[str, object]:
 
 
 def submission(bench: Rig, pairs: int, jobs: int) -> dict[str, object]:
-    """Throughput with the plugin ÷ without, and what the hook took by slurmctld's own log."""
+    """Throughput with the plugin and the daemon ÷ with neither, and what the hook took by slurmctld's own log."""
     script = bench.layout.etc / "job_submit.lua"
     plain = script.read_text()
     rates: dict[bool, list[float]] = {False: [], True: []}
@@ -53,7 +54,8 @@ def submission(bench: Rig, pairs: int, jobs: int) -> dict[str, object]:
     for number in range(pairs):
         for present in (False, True) if number % 2 == 0 else (True, False):
             _plugin(bench, present=present)
-            rates[present].append(jobs / _submit(bench, jobs))
+            with nullcontext() if present else bench.without_daemon():
+                rates[present].append(jobs / _submit(bench, jobs))
             bench.cancel_all()
     _plugin(bench, present=True)
     script.write_text(plain.rsplit("return slurm.SUCCESS", 1)[0] + _TIMED_HOOK)

@@ -1,7 +1,8 @@
 """A thread between the daemon and its database: who decides never waits for a disk.
 
-What is put is kept in order. Saves of jobs and audit lines between two other operations are folded into one batch: of
-several saves of one job only the last is written. A database that fails is tried again and again, at growing
+What is put is kept in order. Saves of jobs and audit lines between two other operations are gathered for a moment and
+folded into one batch, since a commit costs more than the decision that it keeps: of several saves of one job only the
+last is written. Operations and `flush` wait for nothing but what was put before them. A database that fails is tried again and again, at growing
 intervals; meanwhile at most `limit` rows wait, and past that the oldest are given up and counted (Slurm's own
 admission records can rebuild the claims).
 """
@@ -69,19 +70,28 @@ class StoreWriter:
     """Writes to `store` from a thread of its own, which starts at once. The store stays the caller's to close.
 
     `limit`: rows and operations that may wait. `retry_s`: pause after a failure, doubled up to `retry_max_s`.
+    `gather_s`: how long rows are gathered for one commit; a crash of the machine or of the daemon loses that much.
     """
 
     def __init__(
-        self, store: Store, *, limit: int = 100_000, retry_s: float = 0.25, retry_max_s: float = 15.0
+        self,
+        store: Store,
+        *,
+        limit: int = 100_000,
+        retry_s: float = 0.25,
+        retry_max_s: float = 15.0,
+        gather_s: float = 0.1,
     ) -> None:
         self._store = store
         self._limit = limit
+        self._gather_s = gather_s
         self._retry_s = retry_s
         self._retry_max_s = retry_max_s
         self._changed = threading.Condition()
         self._queue: deque[_Batch | _Call] = deque()
         self._waiting = 0
         self._accepted = 0
+        self._flushing = 0
         self._current: _Batch | _Call | None = None
         self._failures = 0
         self._given_up = 0
@@ -138,7 +148,12 @@ class StoreWriter:
         """Wait until all that was put before is written (or given up); False if that took longer than `timeout_s`."""
         with self._changed:
             target = self._accepted
-            return self._changed.wait_for(lambda: self._oldest() > target, timeout_s)
+            self._flushing += 1
+            self._changed.notify_all()
+            try:
+                return self._changed.wait_for(lambda: self._oldest() > target, timeout_s)
+            finally:
+                self._flushing -= 1
 
     def health(self) -> WriterHealth:
         """How the writer is doing."""
@@ -193,12 +208,12 @@ class StoreWriter:
         return True
 
     def _open_batch(self) -> _Batch:
-        """The batch at the queue's end, which the thread has not taken yet."""
+        """The batch at the queue's end, which the thread has not taken yet. Only a new one wakes the thread."""
         tail = self._queue[-1] if self._queue else None
         if not isinstance(tail, _Batch):
             tail = _Batch(self._accepted)
             self._queue.append(tail)
-        self._changed.notify_all()
+            self._changed.notify_all()
         return tail
 
     def _trim(self) -> None:
@@ -224,6 +239,7 @@ class StoreWriter:
                 self._changed.wait_for(lambda: self._queue or self._closing)
                 if not self._queue:
                     return
+                self._changed.wait_for(self._wanted_now, self._gather_s)
                 self._current = self._queue.popleft()
             error = self._write(self._current)
             with self._changed:
@@ -240,6 +256,10 @@ class StoreWriter:
                         return
                     self._changed.wait_for(lambda: self._closing, pause)
                     pause = min(2 * pause, self._retry_max_s)
+
+    def _wanted_now(self) -> bool:
+        """Whether somebody waits for what is in the queue, or might."""
+        return self._closing or self._flushing > 0 or isinstance(self._queue[-1], _Call) or len(self._queue) > 1
 
     def _write(self, item: _Batch | _Call) -> StoreError | None:
         """Write one item; returns the error if it has to be tried again, and then `item` holds what is left of it."""
