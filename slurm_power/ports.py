@@ -293,12 +293,27 @@ class Store(Protocol):
         """All that is stored, by token."""
 
     def record(self, decisions: Sequence[Decision]) -> None:
-        """Append to the audit log; never changed afterwards."""
+        """Append to the audit log; never changed afterwards, and gone only when `prune` finds it too old."""
 
     def decisions(
-        self, *, job: str | None = None, since: int = 0, until: int | None = None, limit: int = 1_000
+        self,
+        *,
+        job: str | None = None,
+        uid: int | None = None,
+        since: int = 0,
+        until: int | None = None,
+        limit: int = 1_000,
     ) -> Sequence[Decision]:
         """The newest `limit` lines that match, oldest first."""
+
+    def names(self, tokens: Sequence[str]) -> Mapping[str, str]:
+        """Token → how some line of the audit log names its job; tokens of which none does are left out."""
+
+    def prune(self, *, decisions: int, intents: int, limit: int) -> int:
+        """Delete decisions, and intents that are closed, from before these instants: the oldest `limit` of each.
+
+        Returns the larger of the two numbers deleted: below `limit`, nothing is left to delete.
+        """
 
     def open_intents(self, intents: Sequence[Intent]) -> Sequence[Intent]:
         """Make them durable; returns them with ids."""

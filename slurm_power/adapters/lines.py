@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ from slurm_power.core.errors import PowerError
 
 LIMIT_BYTES = 1 << 20
 """The longest request line that a server reads unless told otherwise."""
+_UNCHANGED = " !\"#$'()*+,/:;<=>?@[\\]^`{|}"
+"""Besides letters and digits: all that is printable but for `%` and `&`."""
+_PLAIN = re.compile(r"[ -$'-~]*")
+"""The same, at the speed of a regular expression: most replies are all plain."""
 
 
 def encode_reply(
@@ -38,12 +43,14 @@ def encode_reply(
 
 
 def _quote(text: str) -> str:
-    """Percent-encoded UTF-8; bytes of a request that were not UTF-8 go back as they came."""
+    """UTF-8, percent-encoded where it is not plain text; bytes of a request that were not UTF-8 go back as they came."""
+    if text.isascii() and _PLAIN.fullmatch(text):
+        return text
     try:
         data = text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         data = text.encode("utf-8", "replace")
-    return quote_from_bytes(data, safe="")
+    return quote_from_bytes(data, safe=_UNCHANGED)
 
 
 def encode_result(result: Mapping[str, object]) -> str:

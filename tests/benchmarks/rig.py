@@ -60,6 +60,11 @@ class Rig:
         except DaemonUnreachable:
             return False
 
+    def controller(self) -> list[int]:
+        """What runs on a controller: slurmctld, slurmdbd, its database, munge and our daemon."""
+        pids = cluster.status(self.layout.root)["pids"]
+        return [self.daemon, *(pid for name, pid in pids.items() if name != "slurmd" and pid)]
+
     @contextmanager
     def without_daemon(self) -> Iterator[None]:
         """Stand the daemon still meanwhile, so that it takes nothing from what is measured."""

@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
+from tests.benchmarks.cores import apart
 from tests.benchmarks.rig import NODES, Rig, rig, wait
 from tests.benchmarks.statistics import ratio_interval, spread
 
@@ -46,11 +47,23 @@ def run(quick: bool) -> dict[str, object]:
 
 def submission(bench: Rig, pairs: int, jobs: int) -> dict[str, object]:
     """Throughput with the plugin and the daemon ÷ with neither, and what the hook took by slurmctld's own log."""
-    script = bench.layout.etc / "job_submit.lua"
-    plain = script.read_text()
-    rates: dict[bool, list[float]] = {False: [], True: []}
     _plugin(bench, present=True)
     _submit(bench, 8)
+    with apart(bench.controller()) as cores:
+        alone = _throughput(bench, pairs, jobs)
+        hook = {f"{submitters} at once": _hook_time(bench, jobs * 4, submitters) for submitters in (1, SUBMITTERS)}
+    return {
+        "submitters": SUBMITTERS,
+        "jobs_per_arm": jobs,
+        "cores": cores,
+        **alone,
+        "all_on_the_same_cores": _throughput(bench, pairs, jobs),
+        "hook_ms": hook,
+    }
+
+
+def _throughput(bench: Rig, pairs: int, jobs: int) -> dict[str, object]:
+    rates: dict[bool, list[float]] = {False: [], True: []}
     for number in range(pairs):
         for present in (False, True) if number % 2 == 0 else (True, False):
             _plugin(bench, present=present)
@@ -58,25 +71,29 @@ def submission(bench: Rig, pairs: int, jobs: int) -> dict[str, object]:
                 rates[present].append(jobs / _submit(bench, jobs))
             bench.cancel_all()
     _plugin(bench, present=True)
+    return {
+        "without_per_s": spread(rates[False], digits=1),
+        "with_per_s": spread(rates[True], digits=1),
+        "ratio": ratio_interval(rates[True], rates[False]),
+    }
+
+
+def _hook_time(bench: Rig, jobs: int, submitters: int) -> dict[str, float]:
+    """Milliseconds from the hook's start to its end, in slurmctld's log."""
+    script = bench.layout.etc / "job_submit.lua"
+    plain = script.read_text()
     script.write_text(plain.rsplit("return slurm.SUCCESS", 1)[0] + _TIMED_HOOK)
     bench.run("scontrol", "reconfigure")
     log = bench.layout.log / "slurmctld.log"
     before = log.stat().st_size
-    _submit(bench, max(jobs * 4, 100))
+    _submit(bench, jobs, submitters)
     with log.open(errors="replace") as text:
         text.seek(before)
         took = [float(found) for found in _HOOK_TIME.findall(text.read())]
     script.write_text(plain)
     bench.run("scontrol", "reconfigure")
     bench.cancel_all()
-    return {
-        "submitters": SUBMITTERS,
-        "jobs_per_arm": jobs,
-        "without_per_s": spread(rates[False], digits=1),
-        "with_per_s": spread(rates[True], digits=1),
-        "ratio": ratio_interval(rates[True], rates[False]),
-        "hook_ms": {**spread(took, 1e3), "calls": len(took)},
-    }
+    return {**spread(took, 1e3), "calls": len(took)}
 
 
 def release(bench: Rig, jobs: int, runs: int) -> dict[str, object]:
@@ -126,17 +143,17 @@ def _plugin(bench: Rig, *, present: bool) -> None:
     time.sleep(0.3)
 
 
-def _submit(bench: Rig, jobs: int, *more: str) -> float:
+def _submit(bench: Rig, jobs: int, submitters: int = SUBMITTERS) -> float:
     """Seconds that several submitters took for so many jobs."""
-    argv = ("sbatch", "-n1", "-t5", "-o", "/dev/null", "--comment=power:est=10W", *more, "--wrap", "true")
+    argv = ("sbatch", "-n1", "-t5", "-o", "/dev/null", "--comment=power:est=10W", "--wrap", "true")
 
     def some(count: int) -> None:
         for _ in range(count):
             bench.run(*argv)
 
     began = time.perf_counter()
-    with ThreadPoolExecutor(SUBMITTERS) as pool:
-        list(pool.map(some, [jobs // SUBMITTERS] * SUBMITTERS))
+    with ThreadPoolExecutor(submitters) as pool:
+        list(pool.map(some, [jobs // submitters] * submitters))
     return time.perf_counter() - began
 
 

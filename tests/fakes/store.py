@@ -1,7 +1,7 @@
 """A store in memory, which passes the same contract suite as the real ones."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,7 @@ class MemoryStore:
         self._decisions: list[Decision] = []
         self._intents: dict[int, Intent] = {}
         self._results: dict[int, str] = {}
+        self._opened = 0
         self._settings: dict[str, str] = {}
         self.closed = False
 
@@ -42,18 +43,41 @@ class MemoryStore:
         ]
 
     def decisions(
-        self, *, job: str | None = None, since: int = 0, until: int | None = None, limit: int = 1_000
+        self,
+        *,
+        job: str | None = None,
+        uid: int | None = None,
+        since: int = 0,
+        until: int | None = None,
+        limit: int = 1_000,
     ) -> Sequence[Decision]:
         found = [
             line
             for line in self._decisions
-            if line.at >= since and (until is None or line.at < until) and job in (None, line.job)
+            if line.at >= since
+            and (until is None or line.at < until)
+            and job in (None, line.job)
+            and uid in (None, line.uid)
         ]
         found.sort(key=lambda line: line.at)
         return found[max(0, len(found) - limit) :]
 
+    def names(self, tokens: Sequence[str]) -> Mapping[str, str]:
+        found = [line for line in self._decisions if line.token in tokens and line.job != line.token]
+        return {line.token: line.job for line in sorted(found, key=lambda line: line.job, reverse=True)}
+
+    def prune(self, *, decisions: int, intents: int, limit: int) -> int:
+        lines = sorted((line for line in self._decisions if line.at < decisions), key=lambda line: line.at)[:limit]
+        closed = [key for key, each in self._intents.items() if key in self._results and each.at < intents][:limit]
+        gone = {id(line) for line in lines}
+        self._decisions = [line for line in self._decisions if id(line) not in gone]
+        for key in closed:
+            del self._intents[key]
+        return max(len(lines), len(closed))
+
     def open_intents(self, intents: Sequence[Intent]) -> Sequence[Intent]:
-        first = len(self._intents) + 1
+        first = self._opened + 1
+        self._opened += len(intents)
         opened = [
             replace(intent, detail=_through_json(intent.detail), id=first + index)
             for index, intent in enumerate(intents)

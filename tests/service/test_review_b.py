@@ -288,7 +288,13 @@ class TestLongAnswers:
 
         class Slow(MemoryStore):
             def decisions(
-                self, *, job: str | None = None, since: int = 0, until: int | None = None, limit: int = 1_000
+                self,
+                *,
+                job: str | None = None,
+                uid: int | None = None,
+                since: int = 0,
+                until: int | None = None,
+                limit: int = 1_000,
             ) -> Sequence[Decision]:
                 begun.set()
                 assert go_on.wait(10)

@@ -116,6 +116,8 @@ decisions = Table(
     Column("reasons", AnyJson, nullable=False),
     Index("ix_decisions_at", "at"),
     Index("ix_decisions_job", "job", "at"),
+    Index("ix_decisions_uid", "uid", "at"),
+    Index("ix_decisions_token", "token"),
 )
 
 intents = Table(
@@ -129,6 +131,7 @@ intents = Table(
     Column("pending", Boolean, nullable=False),
     Column("result", AnyText()),
     Index("ix_intents_pending", "pending"),
+    Index("ix_intents_age", "pending", "at"),
 )
 
 settings = Table(

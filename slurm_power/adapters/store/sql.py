@@ -4,7 +4,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Insert, RowMapping, Table, and_, delete, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Insert,
+    RowMapping,
+    Table,
+    and_,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from slurm_power.adapters.store import schema
@@ -76,7 +89,13 @@ class SqlStore:
                 connection.execute(insert(schema.decisions), rows)
 
     def decisions(
-        self, *, job: str | None = None, since: int = 0, until: int | None = None, limit: int = 1_000
+        self,
+        *,
+        job: str | None = None,
+        uid: int | None = None,
+        since: int = 0,
+        until: int | None = None,
+        limit: int = 1_000,
     ) -> Sequence[Decision]:
         """The newest `limit` lines with `since` ≤ at < `until`, oldest first; at one instant as they were written."""
         table = schema.decisions
@@ -85,10 +104,32 @@ class SqlStore:
             wanted.append(table.c.at < until)
         if job is not None:
             wanted.append(table.c.job == job)
+        if uid is not None:
+            wanted.append(table.c.uid == uid)
         query = select(table).where(and_(*wanted)).order_by(table.c.at.desc(), table.c.id.desc()).limit(limit)
         with self._read("cannot read the audit log") as connection:
             found = [_to_decision(row) for row in connection.execute(query).mappings()]
         return found[::-1]
+
+    def names(self, tokens: Sequence[str]) -> Mapping[str, str]:
+        """Token → how some line names its job: one of the names, where the tasks of an array have several."""
+        table = schema.decisions
+        found: dict[str, str] = {}
+        with self._read("cannot read the audit log") as connection:
+            for chunk in _chunks(tokens):
+                which = and_(table.c.token.in_(chunk), table.c.job != table.c.token)
+                query = select(table.c.token, func.min(table.c.job)).where(which).group_by(table.c.token)
+                found.update((token, job) for token, job in connection.execute(query))
+        return found
+
+    def prune(self, *, decisions: int, intents: int, limit: int) -> int:
+        """Delete the oldest `limit` decisions, and closed intents, from before these instants; the larger number."""
+        log, acts = schema.decisions, schema.intents
+        with self._write("cannot delete what is old") as connection:
+            return max(
+                _delete_oldest(connection, log, log.c.at < decisions, limit),
+                _delete_oldest(connection, acts, and_(acts.c.at < intents, acts.c.pending.is_(False)), limit),
+            )
 
     def open_intents(self, intents: Sequence[Intent]) -> Sequence[Intent]:
         """Make them durable, all or none; returns them with ids, in the same order."""
@@ -152,6 +193,14 @@ class SqlStore:
     def _write(self, doing: str) -> Iterator[Connection]:
         with told(self._place, doing), self._writers.begin() as connection:
             yield connection
+
+
+def _delete_oldest(connection: Connection, table: Table, which: ColumnElement[bool], limit: int) -> int:
+    """Delete so many of the oldest rows that match. By their ids: not every database can delete up to a limit."""
+    ids = connection.execute(select(table.c.id).where(which).order_by(table.c.at).limit(limit)).scalars().all()
+    for chunk in _chunks(ids):
+        connection.execute(delete(table).where(table.c.id.in_(chunk)))
+    return len(ids)
 
 
 def _upsert(table: Table, dialect: str) -> Insert:

@@ -19,8 +19,8 @@ def test_a_reply_to_the_hook() -> None:
         "c0ffee", "admit", "2 zones\nrack=1 & more", {"licenses": "rack01_w:18500", "priority": 0, "features": ""}
     )
     assert reply == (
-        "key=c0ffee&verdict=admit&message=2%20zones%0Arack%3D1%20%26%20more"
-        "&set.licenses=rack01_w%3A18500&n.priority=0&set.features="
+        "key=c0ffee&verdict=admit&message=2 zones%0Arack=1 %26 more"
+        "&set.licenses=rack01_w:18500&n.priority=0&set.features="
     )
 
 

@@ -81,11 +81,59 @@ class StoreContract:
             ({"limit": 2}, [30, 40]),
             ({"limit": 0}, []),
             ({"job": "812", "until": 40, "limit": 1}, [30]),
+            ({"uid": 1_000}, [10, 20, 30]),
+            ({"uid": 1_000, "limit": 1}, [30]),
+            ({"uid": 4_294_967_294, "since": 20}, [40]),
+            ({"uid": 0}, []),
         ],
     )
     def test_lines_are_found(self, store: Store, query: dict[str, object], expected: list[int]) -> None:
-        store.record([line(10), line(20, job_id="a-token"), line(30), line(40)])
+        others = replace(line(40), uid=4_294_967_294)
+        store.record([line(10), line(20, job_id="a-token"), line(30), others])
         assert [each.at for each in store.decisions(**query)] == expected  # type: ignore[arg-type]
+
+    def test_names_of_tokens(self, store: Store) -> None:
+        store.record(
+            [
+                replace(line(10, job_id="early"), token="early"),
+                replace(line(20, job_id="812"), token="early"),
+                replace(line(20, job_id="813_2"), token="array"),
+                replace(line(30, job_id="813_2"), token="array"),
+                replace(line(10, job_id="never"), token="never"),
+                replace(line(10, job_id="814"), token="EARLY"),
+                replace(line(10, job_id="odd \udcff"), token="back\\slash"),
+            ]
+        )
+        asked = ["early", "array", "never", "unheard", "EARLY", "back\\slash"]
+        names = {"early": "812", "array": "813_2", "EARLY": "814", "back\\slash": "odd \udcff"}
+        assert store.names(asked) == names
+        assert store.names([]) == {}
+        assert store.names([f"t{number}" for number in range(1_200)] + ["early"]) == {"early": "812"}
+
+    def test_what_is_old_is_deleted_in_pieces(self, store: Store) -> None:
+        store.record([line(at) for at in (40, 10, 30, 20, 20, 50)])
+        assert store.prune(decisions=40, intents=0, limit=3) == 3
+        assert [each.at for each in store.decisions()] == [30, 40, 50]
+        assert store.prune(decisions=40, intents=0, limit=3) == 1
+        assert store.prune(decisions=40, intents=0, limit=3) == 0
+        assert [each.at for each in store.decisions()] == [40, 50]
+
+    def test_open_intents_are_never_too_old(self, store: Store) -> None:
+        opened = store.open_intents([replace(intent(str(at)), at=at) for at in (10, 20, 30, 40)])
+        store.close_intents([each.id or 0 for each in opened if each.at != 20], "done")
+        assert store.prune(decisions=100, intents=40, limit=500) == 2
+        assert list(store.pending_intents()) == [opened[1]]
+        store.close_intents([opened[1].id or 0], "late")
+        assert store.prune(decisions=100, intents=40, limit=500) == 1
+        assert store.prune(decisions=100, intents=100, limit=500) == 1
+        again = store.open_intents([intent("new")])
+        assert list(store.pending_intents()) == list(again)
+
+    def test_many_are_deleted(self, store: Store) -> None:
+        store.record([line(at) for at in range(1_300)])
+        assert store.prune(decisions=1_250, intents=0, limit=1_200) == 1_200
+        assert store.prune(decisions=1_250, intents=0, limit=1_200) == 50
+        assert [each.at for each in store.decisions()] == list(range(1_250, 1_300))
 
     def test_intents_stay_open_until_closed(self, store: Store) -> None:
         intents = [intent("812"), intent("813", "hold"), intent("812_[3-9]")]
