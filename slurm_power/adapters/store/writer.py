@@ -2,9 +2,9 @@
 
 What is put is kept in order. Saves of jobs and audit lines between two other operations are gathered for a moment and
 folded into one batch, since a commit costs more than the decision that it keeps: of several saves of one job only the
-last is written. Operations and `flush` wait for nothing but what was put before them. A database that fails is tried again and again, at growing
-intervals; meanwhile at most `limit` rows wait, and past that the oldest are given up and counted (Slurm's own
-admission records can rebuild the claims).
+last is written. Operations and `flush` wait for nothing but what was put before them. A database that fails is tried
+again and again, at growing intervals; meanwhile at most `limit` rows wait, and past that the oldest are given up and
+counted (Slurm's own admission records can rebuild the claims).
 """
 
 import logging

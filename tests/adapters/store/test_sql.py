@@ -156,6 +156,17 @@ def test_upgrade_twice_changes_nothing(url: str) -> None:
     engine.dispose()
 
 
+def test_a_database_of_the_first_schema_is_brought_up_with_what_is_in_it(url: str) -> None:
+    engine = make_engine(url, busy_s=5)
+    upgrade(engine, url, "0001")
+    old = SqlStore(engine, url)
+    old.record([line(1)])
+    old.close()
+    store = open_store(url)
+    assert list(store.decisions()) == [line(1)]
+    store.close()
+
+
 def test_a_closed_intent_keeps_its_first_result(url: str) -> None:
     store = open_store(url)
     opened = [each.id for each in store.open_intents([intent("1"), intent("2")])]
