@@ -47,7 +47,7 @@ def effective(site: Site) -> Data:
             "token_ttl_s": policy.token_ttl_s,
             "rumour_cap_w": policy.rumour_cap_w,
         },
-        "state": {"url": place_of(site.state_url)},
+        "state": {"url": place_of(site.state_url), "keep_s": site.keep_s},
     }
 
 

@@ -133,6 +133,13 @@ def _positive_seconds(text: str) -> int:
     return seconds
 
 
+def _kept_for(text: str) -> int:
+    seconds = parse_duration_s(text)
+    if seconds < 86_400:
+        raise _BadValueError(f"'{text}' is less than a day")
+    return seconds
+
+
 def _notice(text: str) -> int | None:
     return None if text.strip() == "never" else parse_duration_s(text)
 
@@ -245,6 +252,7 @@ Factor = Annotated[int, _field(Kind("number", "a number from 0.001 to 1000 such 
 Phases = Annotated[int, _field(Kind("`1` or `3`", "1 or 3"), _phases), Kind("`1` or `3`", "1 or 3")]
 Count = Annotated[int, _field(COUNT, _count), COUNT]
 Seconds = Annotated[int, _field(DURATION, _positive_seconds), DURATION]
+KeptFor = Annotated[int, _field(Kind("duration", "a duration from 1d on such as 400d"), _kept_for), DURATION]
 SecondsOrNone = Annotated[int, _field(DURATION, parse_duration_s), DURATION]
 HookTimeout = Annotated[int, _field(Kind("duration", "1ms to 2s, such as 100ms"), _hook_timeout), DURATION]
 Notice = Annotated[int | None, _field(NOTICE, _notice), NOTICE]

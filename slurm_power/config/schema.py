@@ -18,6 +18,7 @@ from slurm_power.config.fields import (
     Factor,
     HookTimeout,
     Hostlist,
+    KeptFor,
     Margin,
     Milli,
     Name,
@@ -160,6 +161,7 @@ class State(Section):
     url: DatabaseUrl = key(
         "sqlite:////var/lib/slurm_power/state.db", "SQLite, PostgreSQL or MariaDB, as SQLAlchemy writes it"
     )
+    keep: KeptFor = key("400d", "how long decisions are kept, a day at least; closed intents a week at most")
 
 
 class SiteFile(BaseModel):

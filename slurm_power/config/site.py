@@ -42,6 +42,8 @@ class Site:
     policy: Policy
     hook: HookSettings
     state_url: str
+    keep_s: int
+    """How long decisions are kept, in seconds."""
     timezone: tzinfo
     warnings: tuple[str, ...] = ()
     reservations: Reservations | None = None
@@ -73,6 +75,7 @@ def load_site(path: Path | None = None, *, text: str | None = None) -> Site:
         policy=_policy(file),
         hook=_hook(file.hook),
         state_url=file.state.url,
+        keep_s=file.state.keep,
         timezone=zone,
         warnings=tuple(problems.warnings),
         reservations=file.reservations,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.core.errors import PowerError, SlurmError, StoreError
 from slurm_power.core.policy import Mode, Native
+from slurm_power.daemon.pruning import Pruning
 from slurm_power.ports import Clock, Intent, JobRecord, LicenseRecord, NodeRecord, Outcome, PartitionRecord, Slurm
 from slurm_power.service.desk import Desk
 from slurm_power.service.observe import Observer
@@ -65,6 +66,7 @@ class Rounds:
         self._observer = observer
         self._clock = clock
         self._pace = pace or Pace()
+        self._pruning = Pruning(writer)
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
         self._partitions: Sequence[PartitionRecord] = ()
@@ -108,6 +110,7 @@ class Rounds:
             self.health.rounds += 1
             self.health.jobs = len(jobs)
             self.health.last_good = self._clock.now()
+            self._pruning.step(self.health.last_good, self._desk.site.keep_s)
             self._took_s = self._clock.monotonic() - begun
 
     async def look(self) -> None:

@@ -85,6 +85,7 @@ def test_the_whole_file() -> None:
     )
     assert loaded.topology.feeds["pdu-a1"].side is Side.A
     assert loaded.state_url == "sqlite:////var/lib/slurm_power/state.db"
+    assert loaded.keep_s == 400 * 86_400
     assert (loaded.hook.socket, loaded.hook.control, loaded.hook.timeout_ms) == (
         Path("/run/slurm_power/hook.sock"),
         Path("/run/slurm_power/control.sock"),

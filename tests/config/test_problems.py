@@ -384,3 +384,10 @@ _TREES = st.recursive(
 def test_any_shape_is_read_or_refused_with_a_line(pairs: list[tuple[str, str]]) -> None:
     text = ZONE + "".join(f"{key}: {value}\n" for key, value in pairs)
     assert all(found.line is not None and found.key for found in refused(text))
+
+
+@pytest.mark.parametrize("text", ["23h", "0", "-1d", "soon", "[]"])
+def test_decisions_are_kept_a_day_at_least(text: str) -> None:
+    (message,) = problems(f"{ZONE}state: {{keep: {text}}}\n")
+    assert message.startswith("s.yaml:2: state.keep: ")
+    assert message.endswith("; expected a duration from 1d on such as 400d")

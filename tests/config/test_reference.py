@@ -40,7 +40,9 @@ def test_the_defaults_in_the_reference_are_those_that_hold() -> None:
         load_site(text=yaml.safe_dump(data)),
         load_site(text="zones: {z: {nodes: n1, limit: 10kW}}"),
     )
-    assert (spelt.policy, spelt.hook, spelt.state_url) == (silent.policy, silent.hook, silent.state_url)
+    assert (spelt.policy, spelt.hook, spelt.state_url, spelt.keep_s) == (
+        silent.policy, silent.hook, silent.state_url, silent.keep_s,
+    )
 
 
 def test_keys_at_a_place() -> None:

@@ -72,7 +72,7 @@ class MemoryStore:
         gone = {id(line) for line in lines}
         self._decisions = [line for line in self._decisions if id(line) not in gone]
         for key in closed:
-            del self._intents[key]
+            del self._intents[key], self._results[key]
         return max(len(lines), len(closed))
 
     def open_intents(self, intents: Sequence[Intent]) -> Sequence[Intent]:
