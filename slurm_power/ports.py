@@ -259,6 +259,8 @@ class HoldKind(StrEnum):
     POWER = "power"
     USER = "user"
     BOTH = "both"
+    ADMIN = "admin"
+    """An administrator, whoever else: only he lets it go."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ class Code(StrEnum):
     HOURS = "hours"
     NOT_ELIGIBLE = "not_eligible"
     USER_HOLD = "user_hold"
+    ADMIN_HOLD = "admin_hold"
     NO_ZONE = "no_zone"
     RUMOURS = "rumours"
     BINDING = "binding"
@@ -56,6 +57,7 @@ _TEXT: Mapping[Code, str] = {
     Code.HOURS: "class {subject} may start only during {detail}",
     Code.NOT_ELIGIBLE: "the job is not eligible yet ({detail}); watts are claimed once it is",
     Code.USER_HOLD: "the job is held by its user",
+    Code.ADMIN_HOLD: "an administrator holds it; it is looked at again once he releases it",
     Code.NO_ZONE: "no zone matches what the job asks for: {detail}",
     Code.RUMOURS: "user {subject} has {free} left for submissions that Slurm has not shown yet; this one asks {asked}",
     Code.BINDING: "the job cannot be bound to its zone: {detail}",

@@ -140,7 +140,7 @@ def _priority(desk: Desk, entry: Entry, job: Mapping[str, object], *, owner: boo
     if not _releases(job):
         if entry.state is State.BINDING:
             return _deny("its release is on its way to Slurm and would lift this hold too; please hold it again")
-        if owner:
+        if owner and entry.hold is not HoldKind.ADMIN:
             entry.hold = HoldKind.USER if entry.hold in (None, HoldKind.USER) else HoldKind.BOTH
             entry.touched = desk.clock.monotonic()
             if entry.state is State.WAITING:
@@ -148,8 +148,8 @@ def _priority(desk: Desk, entry: Entry, job: Mapping[str, object], *, owner: boo
             else:
                 desk.book.save(entry)
         return None
-    if entry.hold is None:
-        return None
+    if entry.hold is None or entry.hold is HoldKind.ADMIN:
+        return None  # Slurm itself lets none but an operator lift an administrator's hold
     if entry.hold is HoldKind.POWER:
         return _deny("this job is held for power; it is released when its watts are free (spower explain)")
     if owner:

@@ -14,6 +14,7 @@ from slurm_power.service.asking import Ask, Free, interpret
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
 from slurm_power.service.facts import from_record, same_request
+from slurm_power.service.holds import take_admins
 
 _AFTER_END = re.compile(r"after(?:any|ok|notok):(\d+)(?:_(?:\d+|\*))?(?:\(unfulfilled\))?")
 _USERS = (HoldKind.USER, HoldKind.BOTH)
@@ -33,6 +34,7 @@ class Pending:
             entry.dirty = True
         if record.held and entry.hold is None:
             entry.hold = self._whose_hold(entry, found)
+        take_admins(self._desk.book, entry, record, before)
         free = found is not None and found.standing is Standing.FREE
         if self._desk.mode is not Mode.ENFORCE or (free and self._stays_free(entry, record, found)):
             self._leave(entry)

@@ -11,7 +11,7 @@ from slurm_power.core.lifecycle import Event, State
 from slurm_power.core.policy import Mode
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.record import AdmissionRecord, Standing
-from slurm_power.ports import Command, Hold, HoldKind, JobRecord, JobState, Outcome, Release, Update, UserHold
+from slurm_power.ports import Command, HoldKind, JobRecord, JobState, Outcome, Release, Update, UserHold
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
 from slurm_power.service.plan import Plan, unbinding, whole
@@ -175,4 +175,4 @@ def _held_by_us(entry: Entry) -> bool:
 def _holding(entry: Entry, record: JobRecord) -> Plan:
     kept = AdmissionRecord(entry.token, Standing.HOLD, hold=entry.hold or HoldKind.POWER)
     update = Update(record.target, unbinding(entry, record, kept))
-    return Plan("hold", record.target, (Hold(whole(record)), update), (entry.key,))
+    return Plan("hold", record.target, (UserHold(whole(record)), update), (entry.key,))

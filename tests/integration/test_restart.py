@@ -82,7 +82,7 @@ def test_killed_while_it_holds(home: Driver) -> None:
     home.running(blocks)
     waits = home.submit(est_w=17_000, more=",zones=a")
     home.held(waits)
-    with faults.fatal_scontrol(home, "hold", after=True) as happened:
+    with faults.fatal_scontrol(home, "uhold", after=True) as happened:
         home.cluster.run("scontrol", "update", f"jobid={waits}", "starttime=now+1hour")
         home.cluster.run("scontrol", "release", str(waits))
         wait_for(happened, "the daemon to be killed")

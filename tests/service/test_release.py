@@ -8,7 +8,6 @@ from slurm_power.core.lifecycle import State
 from slurm_power.core.policy import Mode
 from slurm_power.core.record import find_record
 from slurm_power.ports import (
-    Hold,
     HoldKind,
     JobRecord,
     JobState,
@@ -307,7 +306,7 @@ class TestComponents:
 class TestHeldAgain:
     def test_a_stray_is_held_first(self, lab: Lab) -> None:
         (plan,) = plans(lab, held(1, priority=1_000, admin_comment="", licenses="pw_rack03:1,matlab:1"))
-        assert plan.chain[0] == Hold("1")
+        assert plan.chain[0] == UserHold("1")
         second = plan.chain[1]
         assert isinstance(second, Update)
         record = "power:id=job1,v=hold,hold=power"
@@ -336,7 +335,7 @@ class TestHeldAgain:
         assert plans(lab) == []
         lab.wait(300)
         (plan,) = plans(lab, record)
-        assert plan.chain[0] == Hold("1")
+        assert plan.chain[0] == UserHold("1")
         assert lab.committed("rack03") == 5_000
         applied(lab.desk, plan, Outcome(2))
         after = replace(record, priority=0, admin_comment="power:id=t1,v=hold,hold=power")

@@ -16,7 +16,7 @@ from slurm_power.core.lifecycle import State
 from slurm_power.core.record import find_record
 from slurm_power.daemon.control import ControlHandler
 from slurm_power.daemon.rounds import Rounds
-from slurm_power.ports import Decision, Hold, HoldKind, Intent, JobRecord, JobState, Update
+from slurm_power.ports import Decision, HoldKind, Intent, JobRecord, JobState, Update, UserHold
 from slurm_power.service.binding import Binding
 from slurm_power.service.book import Entry
 from slurm_power.service.facts import from_record
@@ -77,7 +77,7 @@ class TestArraysThatDoNotStart:
         lab.observe(rest)
         [plan] = plans(lab)
         assert plan.action == "hold"
-        assert plan.chain[0] == Hold("1_[0-2]")
+        assert plan.chain[0] == UserHold("1_[0-2]")
         update = plan.chain[1]
         assert isinstance(update, Update)
         assert (update.fields["Licenses"], update.fields["Features"]) == ("", "")
