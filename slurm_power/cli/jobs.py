@@ -1,7 +1,6 @@
 """`spower jobs`: the jobs that the daemon knows, with their watts."""
 
 import os
-import pwd
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ from slurm_power.cli.link import Link, link_options
 from slurm_power.cli.options import output_options
 from slurm_power.cli.output import Output
 from slurm_power.cli.table import Answer, Columns, Table, count, text, watts, words
-from slurm_power.core.errors import UsageError
+from slurm_power.cli.users import uid_of
 from slurm_power.core.lifecycle import State
 
 COLUMNS = Columns(
@@ -61,16 +60,6 @@ def jobs(
     states_wanted = _states(states)
     zones_wanted = expand([hostlist]) if hostlist is not None else ()
     output.show(lambda: present(_select(link.ask("jobs", **wanted), states_wanted, zones_wanted)))
-
-
-def uid_of(user: str) -> int:
-    """The uid of a user given by name or number. Raises UsageError."""
-    if user.isdecimal():
-        return int(user)
-    try:
-        return pwd.getpwnam(user).pw_uid
-    except KeyError:
-        raise UsageError(f"there is no user '{user}' on this machine") from None
 
 
 def _states(names: str | None) -> frozenset[str]:

@@ -1,6 +1,5 @@
 """`spower report`: what was decided, how often and why; with --would, what was not done in other modes."""
 
-import pwd
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +11,7 @@ from slurm_power.cli.options import output_options
 from slurm_power.cli.output import Output
 from slurm_power.cli.table import Answer, Columns, Row, Table, count, text, words
 from slurm_power.cli.times import parse_past
+from slurm_power.cli.users import user_of
 
 COLUMNS = Columns(
     text("at"),
@@ -74,14 +74,7 @@ def present(found: Mapping[str, Any]) -> Answer:
 def _row(decision: Mapping[str, Any]) -> Row:
     return {
         **decision,
-        "user": _user(decision["uid"]),
+        "user": user_of(decision["uid"]),
         "reasons": [reason["code"] for reason in decision["reasons"]],
         "text": "; ".join(reason["text"] for reason in decision["reasons"]),
     }
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except (KeyError, OverflowError):
-        return str(uid)

@@ -91,14 +91,26 @@ class ControlHandler:
     async def _mode(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
         wanted = request.get("mode")
         if wanted is None:
-            return {"schema": views.SCHEMA, "mode": str(self._desk.mode), "released": 0}
+            return self._mode_now()
         if peer.uid not in self._masters:
             raise PowerError("only root and SlurmUser may change the mode")
         if wanted not in set(Mode):
             raise UsageError(f"no mode {wanted!r}; there are {', '.join(Mode)}")
-        released = await self._rounds.set_mode(Mode(wanted))
+        released = await self._rounds.set_mode(Mode(wanted), peer.uid)
         self._mode_changed()
-        return {"schema": views.SCHEMA, "mode": str(self._desk.mode), "released": released}
+        return self._mode_now(released)
+
+    def _mode_now(self, released: int = 0) -> dict[str, object]:
+        choice = self._rounds.choice
+        return {
+            "schema": views.SCHEMA,
+            "mode": str(self._desk.mode),
+            "released": released,
+            "file_mode": str(self._desk.site.policy.mode),
+            "source": "file" if choice is None else "command",
+            "set_uid": choice.uid if choice is not None else None,
+            "set_at": format_instant(choice.at) if choice is not None else None,
+        }
 
     async def _report(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
         most = _LINES_OF_MASTERS if peer.uid in self._masters else _LINES

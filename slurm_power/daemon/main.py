@@ -19,7 +19,6 @@ from slurm_power.adapters.slurm.inventory import read_slurm_user
 from slurm_power.adapters.store import SqlStore, StoreWriter, open_store
 from slurm_power.config import Site, load_site
 from slurm_power.core.errors import PowerError, SlurmError
-from slurm_power.core.policy import Mode
 from slurm_power.daemon.control import ControlHandler
 from slurm_power.daemon.hook import HookHandler
 from slurm_power.daemon.journal import StoreJournal, remembered
@@ -46,10 +45,10 @@ class Daemon:
         self._store = store
         self._writer = StoreWriter(store)
         self.desk = Desk(site, clock, StoreJournal(self._writer))
-        self.desk.mode = Mode(store.setting("mode") or site.policy.mode)
         self._left_open = [intent.id for intent in store.pending_intents() if intent.id is not None]
         observer = Observer(self.desk, remembered(store))
         self._rounds = Rounds(self.desk, SlurmCommands(runner), self._writer, observer, clock)
+        self._rounds.start_mode(store.setting("mode"))
         self._key: HookKey | None = None
         masters = frozenset({0, os.geteuid(), slurm_user[0]})
         self._hook = LineServer(
@@ -139,10 +138,7 @@ class Daemon:
             before.hook.socket, before.hook.control, before.state_url,
         ):
             _log.warning("sockets and database change only with a restart")
-        if site.policy.mode is not before.policy.mode:
-            # The file's newer word counts, after a restart too, and no longer what `spower mode` said before.
-            self._writer.put(lambda store: store.set_setting("mode", None))
-        self.desk.change_site(site)
+        self._rounds.change_site(site)
         self._tell_gate()
         self._rounds.soon()
         _log.info("the site file was read anew", extra={"warnings": site.warnings})

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from slurm_power.adapters.store import StoreWriter
+from slurm_power.config import Site
 from slurm_power.core.errors import PowerError, SlurmError, StoreError
 from slurm_power.core.policy import Mode, Native
+from slurm_power.daemon.mode import Choice, Settled, settle, settle_stored
 from slurm_power.daemon.pruning import Pruning
 from slurm_power.ports import Clock, Intent, JobRecord, LicenseRecord, NodeRecord, Outcome, PartitionRecord, Slurm
 from slurm_power.service.desk import Desk
@@ -60,6 +62,8 @@ class Rounds:
         self, desk: Desk, slurm: Slurm, writer: StoreWriter, observer: Observer, clock: Clock, pace: Pace | None = None
     ) -> None:
         self.health = Health()
+        self.choice: Choice | None = None
+        """The mode that `spower mode` has set and that holds still."""
         self._desk = desk
         self._slurm = slurm
         self._writer = writer
@@ -135,10 +139,30 @@ class Rounds:
             return {}
         return {record.name: record for record in found}
 
-    async def set_mode(self, mode: Mode) -> int:
+    def start_mode(self, stored: str | None) -> None:
+        """At a start: the mode that was stored, unless the site file's has changed since."""
+        self._hold(settle_stored(stored, self._desk.site.policy.mode))
+
+    def change_site(self, site: Site) -> None:
+        """Another site file. Where it has another mode, that holds and no longer what `spower mode` said before."""
+        self._desk.change_site(site)
+        self._hold(settle(self.choice, site.policy.mode))
+
+    def _hold(self, settled: Settled) -> None:
+        self.choice = settled.choice
+        self._desk.mode = settled.choice.mode if settled.choice is not None else self._desk.site.policy.mode
+        if settled.warning:
+            _log.warning("%s", settled.warning)
+            self._writer.put(lambda store: store.set_setting("mode", None))
+
+    async def set_mode(self, mode: Mode, uid: int) -> int:
         """Change the mode, durably first. Towards observe and advise every power hold is released; their number."""
-        await asyncio.wrap_future(self._writer.submit_and_wait(lambda store: store.set_setting("mode", mode)))
+        choice = Choice(mode, self._desk.site.policy.mode, uid, self._clock.now())
+        await asyncio.wrap_future(
+            self._writer.submit_and_wait(lambda store: store.set_setting("mode", choice.stored()))
+        )
         async with self._turn:
+            self.choice = choice
             self._desk.mode = mode
             if mode is Mode.ENFORCE:
                 self.soon()

@@ -1,6 +1,8 @@
 """spower mode and what follows from it; health of a daemon that is not well."""
 
+import getpass
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,17 @@ def spower(stage: Stage, *args: str) -> Result:
 
 def test_mode_alone_shows_the_mode(stage: Stage) -> None:
     result = spower(stage, "mode")
-    assert (result.exit_code, result.output) == (0, "enforce\n")
-    assert spower(stage, "mode", "-hP").output == "enforce|0\n"
+    assert (result.exit_code, result.output) == (0, "enforce\nIt is the site file's.\n")
+    assert spower(stage, "mode", "-h").output == "enforce\n"
+    assert spower(stage, "mode", "-hP").output == "enforce|0|enforce|file||\n"
+
+
+def test_mode_tells_who_set_it_and_what_the_site_file_says(stage: Stage) -> None:
+    spower(stage, "mode", "observe")
+    mode, source = spower(stage, "mode").output.splitlines()
+    assert mode == "observe"
+    assert source.startswith(f"Set by {getpass.getuser()} at 20")
+    assert source.endswith("Z, with `spower mode`; the site file says enforce.")
 
 
 def test_observe_is_the_panic_switch(stage: Stage) -> None:
@@ -37,7 +48,10 @@ def test_observe_is_the_panic_switch(stage: Stage) -> None:
 def test_enforce_and_advise(stage: Stage) -> None:
     assert spower(stage, "mode", "enforce").output == "The mode is now enforce.\n"
     told = json.loads(spower(stage, "mode", "advise", "--json").output)
-    assert told == {"schema": 1, "mode": "advise", "released": 0}
+    assert {**told, "set_at": None} == {
+        "schema": 1, "mode": "advise", "released": 0, "file_mode": "enforce", "source": "command",
+        "set_uid": os.geteuid(), "set_at": None,
+    }  # fmt: skip
 
 
 def test_what_would_have_been_done_is_reported(stage: Stage) -> None:
@@ -61,7 +75,7 @@ def test_the_mode_is_for_root_and_slurm_user() -> None:
             1,
             "spower: only root and SlurmUser may change the mode\n",
         )
-        assert spower(stage, "mode").output == "enforce\n"
+        assert spower(stage, "mode", "-h").output == "enforce\n"
 
 
 def test_a_zone_in_the_red_is_told_first(stage: Stage) -> None:
@@ -107,8 +121,8 @@ def test_a_daemon_that_cannot_read_slurm_is_not_well(stage: Stage, monkeypatch: 
 
 
 def test_the_socket_comes_from_the_site_file(stage: Stage) -> None:
-    assert run("mode", "--conf", str(stage.conf)).output == "enforce\n"
-    assert run("mode", env={"SLURM_POWER_CONF": str(stage.conf)}).output == "enforce\n"
+    assert run("mode", "-h", "--conf", str(stage.conf)).output == "enforce\n"
+    assert run("mode", "-h", env={"SLURM_POWER_CONF": str(stage.conf)}).output == "enforce\n"
 
 
 def test_a_site_file_with_problems_does_not_keep_anybody_from_the_panic_switch(stage: Stage) -> None:
