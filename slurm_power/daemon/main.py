@@ -69,6 +69,7 @@ class Daemon:
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises PowerError if another daemon has the sockets."""
+        sys.setswitchinterval(_TURN_S)
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -151,7 +152,6 @@ class Daemon:
 def command(conf: Path | None, log_level: str) -> None:
     """Decide, account and explain electrical power for Slurm."""
     set_up(log_level)
-    sys.setswitchinterval(_TURN_S)
     site = load_site(conf)
     for warning in site.warnings:
         _log.warning("%s", warning)
