@@ -277,6 +277,7 @@ def _fields(binding: Binding, ask: Ask) -> dict[str, str]:
     fields = {
         "Licenses": binding.licenses,
         "Features": binding.features,
+        "Prefer": "",  # Slurm would follow it past the zone; it may have come past the hook, or be of an older binding
         "AdminComment": binding.admin_comment,
     }
     if binding.excluded_nodes is not None:

@@ -124,13 +124,14 @@ class FakeSlurm(Engine):
     ) -> JobRecord:
         """A job as it stands after its submission. `array="1-6%2"` makes an array; the rest are JobRecord's fields.
 
-        cron: it comes from scrontab.
+        cron: it comes from scrontab. prefer: features, as given to `--prefer`.
         runs_s: how long it runs; None: until `finish`, or its time limit. begin: not before this instant.
         """
         array = str(fields.pop("array", ""))
         job_id = self._take_id()
         if fields.pop("cron", False):
             self._cron.add(job_id)
+        self._preferences[job_id] = fields.pop("prefer", "")
         default = next(p.name for p in self._partitions.values() if p.default)
         job = JobRecord(
             job_id=job_id,

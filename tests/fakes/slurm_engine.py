@@ -85,6 +85,8 @@ class Engine:
         self._endings: dict[int, Ending] = {}
         self._cron: set[int] = set()
         """Jobs of scrontab, which nobody may update, hold or release."""
+        self._preferences: dict[int, str] = {}
+        """By job id: features whose nodes are taken in place of those that the job's own features name."""
         self._next_id = 1
 
     def schedule(self) -> None:
@@ -176,6 +178,9 @@ class Engine:
             if any(count > self._totals.get(name, -1) for name, count in asked.items()):
                 raise Refusal(f"Invalid license specification for job {target}")
             return replace(job, licenses=value)
+        if key == "prefer":
+            self._preferences[job.job_id] = value
+            return job
         if key == "timelimit":
             return replace(job, time_limit_s=int(value) * 60)
         if key != "numnodes" and key not in _PENDING_FIELDS:
@@ -222,6 +227,7 @@ class Engine:
         job_id = self._take_id() if rest else whole.job_id
         part = replace(whole, job_id=job_id, array_task_id=task, array_tasks="")
         self._runs_s[job_id], self._begin[job_id] = self._runs_s[whole.job_id], self._begin[whole.job_id]
+        self._preferences[job_id] = self._preferences.get(whole.job_id, "")
         if rest:
             self._put(replace(whole, array_tasks=fold_tasks(rest)))
         self._put(part)
@@ -293,12 +299,21 @@ class Engine:
                 if used.get(name, 0) + count + self._reserved.get(name, 0) > self._totals.get(name, 0):
                     return "Licenses"
                 used[name] += count
-            chosen = placing.place(job, free, self._members[job.partition])
+            chosen = self._place_one(job, free)
             if chosen is None:
                 return "Resources"
             free.update({name: placing.take(free[name], placing.share_of(job)) for name in chosen})
             placed[job.job_id] = chosen
         return placed
+
+    def _place_one(self, job: JobRecord, free: Mapping[str, NodeRecord]) -> list[str] | None:
+        """Nodes that it prefers, else others, of those that it may have."""
+        preferred = self._preferences.get(job.job_id, "")
+        if preferred:
+            found = placing.place(replace(job, features=preferred), free, self._members[job.partition])
+            if found is not None:
+                return found
+        return placing.place(job, free, self._members[job.partition])
 
     def _start(self, placed: Sequence[tuple[JobRecord, list[str]]]) -> None:
         started = [
