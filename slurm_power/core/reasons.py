@@ -26,6 +26,7 @@ class Code(StrEnum):
     USER_HOLD = "user_hold"
     ADMIN_HOLD = "admin_hold"
     NO_ZONE = "no_zone"
+    NO_PARTITION = "no_partition"
     RUMOURS = "rumours"
     BINDING = "binding"
     ENVELOPE = "envelope"
@@ -59,6 +60,7 @@ _TEXT: Mapping[Code, str] = {
     Code.USER_HOLD: "the job is held by its user",
     Code.ADMIN_HOLD: "an administrator holds it; it is looked at again once he releases it",
     Code.NO_ZONE: "no zone matches what the job asks for: {detail}",
+    Code.NO_PARTITION: "slurm_power has not seen partition {detail} yet; it looks for it now",
     Code.RUMOURS: "user {subject} has {free} left for submissions that Slurm has not shown yet; this one asks {asked}",
     Code.BINDING: "the job cannot be bound to its zone: {detail}",
     Code.ENVELOPE: "{detail}",

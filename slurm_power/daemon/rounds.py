@@ -173,9 +173,11 @@ class Rounds:
 
     async def _read(self, begun: float) -> Sequence[JobRecord]:
         nodes = await asyncio.to_thread(self._slurm.nodes)
-        if begun - self._partitions_at >= self._pace.partitions_s:
+        if begun - self._partitions_at >= self._pace.partitions_s or self._desk.lost_partition:
+            self._desk.lost_partition = False
             self._partitions = await asyncio.to_thread(self._slurm.partitions)
             self._licenses = frozenset(await asyncio.to_thread(self._license_names))
+            self._desk.private_jobs = await self._jobs_are_private()
             self._partitions_at = begun
         if begun - self._shares_at >= self._pace.shares_s:
             self._desk.fair_shares = await self._fair_shares()

@@ -132,7 +132,7 @@ def _partitions(facts: JobFacts, world: World) -> list[Partition]:
     names = facts.partitions or (world.default_partition,)
     found = [world.partitions[name] for name in names if name in world.partitions]
     if not found:
-        raise _Refused(Code.NO_ZONE, f"Slurm has no partition {','.join(names) or '(none is the default)'}")
+        raise _Refused(Code.NO_PARTITION, ",".join(names) or "(none is the default)")
     return found
 
 

@@ -15,6 +15,7 @@ from slurm_power.ports import Clock, NodeRecord, PartitionRecord
 from slurm_power.service.asking import Ask
 from slurm_power.service.binding import Binder
 from slurm_power.service.book import Book, Journal
+from slurm_power.service.facts import JobFacts
 from slurm_power.service.faults import Faults
 from slurm_power.service.world import World
 
@@ -44,8 +45,11 @@ class Desk:
         self.faults = Faults()
         self._tokens = tokens if tokens is not None else _unguessable()
         self.version = version
+        self._private_jobs = False
         self._mode = site.policy.mode
         self.fair_shares: Mapping[tuple[str, str], float] = {}
+        self.lost_partition = False
+        """Whether a job named a partition that we do not know: it may be new, and Slurm is to be asked."""
         self.seen = 0.0
         """Monotonic time at which reading of the last whole snapshot began."""
         self._moved_at = 0.0
@@ -129,9 +133,13 @@ class Desk:
 
     def acts_on(self, ask: Ask) -> bool:
         """Whether the mode lets us hold, bind or refuse this job."""
+        return self.in_scope(ask.facts)
+
+    def in_scope(self, facts: JobFacts) -> bool:
+        """The same of a job of which it is not known what it asks for."""
         if self.mode is not Mode.ENFORCE:
             return False
-        return self.site.policy.scope is Scope.ALL or bool(ask.facts.reservation)
+        return self.site.policy.scope is Scope.ALL or bool(facts.reservation)
 
     def ignored_by(self, request: Request) -> str | None:
         """The shadow that does not stand in this request's way: one of a lower tier, or its own."""

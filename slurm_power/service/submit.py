@@ -34,6 +34,8 @@ def submit(desk: Desk, job: Mapping[str, object]) -> Reply:
     if isinstance(asked, Free):
         return _free(desk, facts, token)
     if isinstance(asked, Reject):
+        if asked.reasons[0].code is Code.NO_PARTITION:
+            return _unknown_partition(desk, facts, token, asked.reasons[0], now)
         return _rejected(desk, facts, token, asked, now)
     if facts.cron:
         # Nobody can hold or update a scrontab job: the launch gate is where it meets the budget.
@@ -125,18 +127,34 @@ def _preference(desk: Desk, prefer: str, charges: Sequence[Charge]) -> str:
 
 
 def _held(desk: Desk, ask: Ask, verdict: Hold, now: int) -> Reply:
-    users = ask.facts.user_hold
     state = State.PARKED if ask.waits is not None or ask.facts.het else State.WAITING
-    entry = _entry(desk, ask, state, verdict, now)
-    entry.hold = HoldKind.USER if users else HoldKind.POWER
+    return _kept(desk, _entry(desk, ask, state, verdict, now), ask.facts, verdict, now)
+
+
+def _unknown_partition(desk: Desk, facts: JobFacts, token: str, reason: Reason, now: int) -> Reply:
+    """Held until the next round, which reads the partitions anew. One that there is not is refused by Slurm itself."""
+    desk.lost_partition = True
+    if not desk.in_scope(facts):
+        return _PASS
+    if facts.cron:
+        return _free(desk, facts, token, hold=NEVER)
+    verdict = Hold((reason,))
+    entry = Entry(token, token, State.PARKED, now, desk.clock.monotonic(), facts.uid, verdict=verdict)
+    return _kept(desk, entry, facts, verdict, now)
+
+
+def _kept(desk: Desk, entry: Entry, facts: JobFacts, verdict: Hold, now: int) -> Reply:
+    """Into the book, and held in Slurm with a record that says by whom."""
+    ask = entry.ask
+    entry.hold = HoldKind.USER if facts.user_hold else HoldKind.POWER
     desk.book.add(entry)
     desk.book.decided(entry, "hold", now, desk.mode, [reason.as_json() for reason in verdict.reasons])
-    record = AdmissionRecord(entry.token, Standing.HOLD, ask.request.tier.name, hold=entry.hold)
-    fields: dict[str, str | int] = {"priority": 0, "admin_comment": put_record(ask.facts.admin_comment, record)}
-    if ask.qos:
+    record = AdmissionRecord(entry.token, Standing.HOLD, ask.request.tier.name if ask else "", hold=entry.hold)
+    fields: dict[str, str | int] = {"priority": 0, "admin_comment": put_record(facts.admin_comment, record)}
+    if ask is not None and ask.qos:
         fields["qos"] = ask.qos
     message = describe(verdict, desk.book, now, ask)
-    if ask.facts.prefer:
+    if facts.prefer:
         fields["prefer"] = ""  # it would lead past the zone that a later pass binds the job to
         message += "\nslurm_power: --prefer is left out, since the job has to wait"
     return Reply("hold", message, fields)

@@ -223,6 +223,11 @@ class FakeSlurm(Engine):
         """A node fails or is drained, or comes back. Jobs on it run on."""
         self._nodes[name] = replace(self._nodes[name], up=up)
 
+    def set_partition(self, record: PartitionRecord) -> None:
+        """`scontrol create partition`, or update of one."""
+        self._partitions[record.name] = record
+        self._members[record.name] = placing.expand(record.nodes)
+
     def down(self) -> list[str]:
         """The nodes that are not up, past all faults."""
         return sorted(node.name for node in self._nodes.values() if not node.up)
