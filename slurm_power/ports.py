@@ -221,6 +221,9 @@ class Slurm(Protocol):
     def qos(self) -> Sequence[QosRecord]:
         """All QOS, from the accounting database."""
 
+    def private_data(self) -> frozenset[str]:
+        """What PrivateData keeps from other users, in Slurm's words (`jobs`, `usage`, …); empty where it is not set."""
+
     def write(self, chains: Sequence[Chain]) -> Sequence[Outcome]:
         """Run the chains, many in one process; one outcome a chain, in the same order. Never raises for one job."""
 

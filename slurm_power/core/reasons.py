@@ -54,7 +54,7 @@ _TEXT: Mapping[Code, str] = {
     "short by {short}",
     Code.NODES: "zone {subject} has the watts, but not enough free nodes: {detail}",
     Code.CLOSED: "zone {subject} admits nothing now: {detail}",
-    Code.QUEUE: "zone {subject} is kept for job {detail}, which waits longer",
+    Code.QUEUE: "zone {subject} is kept for a job that waits longer: {detail}",
     Code.HOURS: "class {subject} may start only during {detail}",
     Code.NOT_ELIGIBLE: "the job is not eligible yet ({detail}); watts are claimed once it is",
     Code.USER_HOLD: "the job is held by its user",

@@ -70,14 +70,20 @@ class ControlHandler:
         feeds = await _in_turns(lambda name: views.feed_row(desk, name, counted), sorted(desk.site.topology.feeds))
         return views.zone_table(desk, zones, feeds)
 
-    async def _jobs(self, _: Peer, request: Mapping[str, Any]) -> dict[str, object]:
-        uid = request.get("uid")
-        entries = views.job_list(self._desk, uid if isinstance(uid, int) else None)
+    def _limited_to(self, peer: Peer) -> int | None:
+        """The uid of whose jobs alone the peer may learn; None: of all."""
+        return peer.uid if self._desk.private_jobs and peer.uid not in self._masters else None
+
+    async def _jobs(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
+        uid, viewer = request.get("uid"), self._limited_to(peer)
+        entries = views.job_list(self._desk, uid if isinstance(uid, int) else viewer)
+        if viewer is not None:
+            entries = [entry for entry in entries if entry.uid == viewer]
         return views.job_table(await _in_turns(lambda entry: views.job_row(self._desk, entry), entries))
 
-    async def _explain(self, _: Peer, request: Mapping[str, Any]) -> dict[str, object]:
+    async def _explain(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
         name = str(request.get("job", ""))
-        found = views.explain(self._desk, name)
+        found = views.explain(self._desk, name, self._limited_to(peer))
         if found is None:
             raise UsageError(f"no job {name or '(none given)'} is known; spower jobs lists those that are")
         return found
@@ -86,7 +92,9 @@ class ControlHandler:
         job = request.get("job")
         if not isinstance(job, dict):
             raise UsageError('a check describes the job: {"op":"check","job":{"comment":"power:est=5kW"}}')
-        return views.check(self._desk, from_hook({"user_id": peer.uid, **job}))
+        asker = {"user_id": peer.uid}
+        facts = from_hook({**asker, **job} if peer.uid in self._masters else {**job, **asker})
+        return views.check(self._desk, facts, self._limited_to(peer))
 
     async def _mode(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
         wanted = request.get("mode")
@@ -116,18 +124,21 @@ class ControlHandler:
         most = _LINES_OF_MASTERS if peer.uid in self._masters else _LINES
         since, limit = int(request.get("since", 0)), min(int(request.get("limit", _LINES)), most)
 
+        viewer = self._limited_to(peer)
+
         def read(store: Store) -> Sequence[Decision]:
-            return store.decisions(since=since, limit=limit)
+            return store.decisions(uid=viewer, since=since, limit=limit)
 
         # Not in the writer's thread, where intents would wait for it; and one at a time, for threads are few.
         async with self._reporting:
             await asyncio.wrap_future(self._writer.submit_and_wait(lambda _: None))
             found = await asyncio.to_thread(self._writer.read, read)
-        tally = views.Tally()
+        tally = views.Tally(viewer)
         return tally.report(await _in_turns(tally.row, views.reported(found, would=bool(request.get("would")))))
 
-    async def _health(self, _: Peer, __: Mapping[str, Any]) -> dict[str, object]:
+    async def _health(self, peer: Peer, __: Mapping[str, Any]) -> dict[str, object]:
         health, store = self._rounds.health, self._writer.health()
+        faulty = list(self._desk.faults.by_key.items()) if self._limited_to(peer) is None else []
         return {
             "schema": views.SCHEMA,
             "mode": str(self._desk.mode),
@@ -139,7 +150,7 @@ class ControlHandler:
             "claims": len(self._desk.ledger.claims),
             "writes": health.writes,
             "faults": self._desk.faults.count,
-            "faulty_jobs": dict(list(self._desk.faults.by_key.items())[:_FAULTS_SHOWN]),
+            "faulty_jobs": dict(faulty[:_FAULTS_SHOWN]),
             "store_waiting": store.waiting,
             "store_error": store.error,
         }

@@ -79,6 +79,7 @@ class Rounds:
         self._nodes: Sequence[NodeRecord] = ()
         self._licenses: frozenset[str] = frozenset()
         self._missing: tuple[str, ...] = ()
+        self._private = True
         self._took_s = 0.0
         self._unsure: list[int] = []
         """Intents of which it is not known what became of them: open until a whole snapshot shows it."""
@@ -187,6 +188,14 @@ class Rounds:
             self._desk.survey(nodes, self._partitions, self._licenses)
             self._warn_of_missing()
         return await asyncio.to_thread(self._slurm.jobs)
+
+    async def _jobs_are_private(self) -> bool:
+        """PrivateData=jobs; where it cannot be read, as it was last, and before that yes."""
+        try:
+            self._private = "jobs" in await asyncio.to_thread(self._slurm.private_data)
+        except SlurmError as error:
+            _log.warning("cannot read PrivateData: %s", error)
+        return self._private
 
     def _license_names(self) -> list[str]:
         """Names of Slurm's licences; those of the last reading where this one fails. Runs in another thread."""

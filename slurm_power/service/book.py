@@ -100,6 +100,8 @@ class Book:
     """Job id of a heterogeneous job → keys of its components."""
     rumours: Counter[int] = field(default_factory=Counter)
     """uid → watts of the user's admissions that Slurm has not shown yet."""
+    private: bool = False
+    """Whether users may learn of their own jobs only."""
     _states: dict[State, set[str]] = field(default_factory=lambda: {state: set() for state in State})
     _tokens: Counter[str] = field(default_factory=Counter)
 

@@ -66,7 +66,7 @@ class Desk:
         self.world = world
         self.floor = ledger.empty()
         self.binder = Binder(site.topology, world.licenses, world.features())
-        self.book = Book(ledger, self.journal)
+        self.book = Book(ledger, self.journal, private=self._private_jobs)
 
     @property
     def ledger(self) -> Ledger:
@@ -88,6 +88,15 @@ class Desk:
         if mode is not self._mode:
             self._mode = mode
             self.book.look_again()
+
+    @property
+    def private_jobs(self) -> bool:
+        """Whether Slurm keeps users' jobs from each other (PrivateData=jobs), and so do we."""
+        return self._private_jobs
+
+    @private_jobs.setter
+    def private_jobs(self, private: bool) -> None:
+        self._private_jobs = self.book.private = private
 
     def now(self) -> int:
         """The instant; the ledger is brought up to it."""

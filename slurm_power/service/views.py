@@ -19,7 +19,7 @@ from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
 from slurm_power.service.facts import JobFacts
 from slurm_power.service.submit import judge
-from slurm_power.service.wording import named, renamed
+from slurm_power.service.wording import named, renamed, retold
 
 SCHEMA = 1
 _NAME = re.compile(r"(?P<job>\d{1,18})(?:_(?:(?P<task>\d{1,18})|\[[^]]*\])|\+(?P<offset>\d{1,9}))?", re.ASCII)
@@ -136,22 +136,26 @@ def job_row(desk: Desk, entry: Entry) -> Row:
     }
 
 
-def explain(desk: Desk, name: str) -> dict[str, object] | None:
-    """`spower explain JOB`: the verdict with reasons, numbers, the earliest start and what would help."""
+def explain(desk: Desk, name: str, viewer: int | None = None) -> dict[str, object] | None:
+    """`spower explain JOB`: the verdict with reasons, numbers, the earliest start and what would help.
+
+    `viewer` is the uid of a user who may learn of his own jobs only; None may know of all. None: no such job, for him.
+    """
     entry = find(desk, name)
-    if entry is None:
+    if entry is None or viewer not in (None, entry.uid):
         return None
     desk.now()
     verdict = _verdict(desk, entry)
     shown = job_row(desk, entry)
-    reasons = list(verdict.reasons) if isinstance(verdict, (Hold, Reject)) else []
-    helps = [named(found, desk.book) for found in verdict.helps] if isinstance(verdict, (Hold, Reject)) else []
+    why = verdict if isinstance(verdict, (Hold, Reject)) else None
+    reasons = [renamed(reason, desk.book, viewer) for reason in why.reasons] if why else []
+    helps = [named(found, desk.book, viewer) for found in why.helps] if why else []
     start = verdict.earliest if isinstance(verdict, Hold) else None
     return {
         "schema": SCHEMA,
         **{key: shown[key] for key in ("job", "job_id", "state", "tier", "power_class", "zones", "est_w", "max_w")},
         "verdict": _word(entry, verdict),
-        "reasons": [renamed(reason, desk.book).as_json() for reason in reasons],
+        "reasons": [reason.as_json() for reason in reasons],
         "earliest_start": format_instant(start) if start is not None else None,
         "helps": [found.as_json() for found in helps],
         "note": entry.note,
@@ -159,8 +163,8 @@ def explain(desk: Desk, name: str) -> dict[str, object] | None:
     }
 
 
-def check(desk: Desk, facts: JobFacts) -> dict[str, object]:
-    """`spower check`: what would become of such a job; nothing is claimed."""
+def check(desk: Desk, facts: JobFacts, viewer: int | None = None) -> dict[str, object]:
+    """`spower check`: what would become of such a job; nothing is claimed. `viewer` as for `explain`."""
     now = desk.now()
     asked = interpret(facts, desk.world, "check", now)
     if isinstance(asked, Free):
@@ -174,8 +178,8 @@ def check(desk: Desk, facts: JobFacts) -> dict[str, object]:
         watts = f"{format_watts(claim.est_w)} (at most {format_watts(claim.max_w)})"
         sentence = f"Such a job fits now in {', '.join(zones)} with {watts}, on {verdict.power_class} power."
         return _checked("admit", request, sentence, remark) | {"zones": zones, "power_class": str(verdict.power_class)}
-    reasons = [renamed(reason, desk.book) for reason in verdict.reasons]
-    helps = [named(found, desk.book) for found in verdict.helps]
+    reasons = [renamed(reason, desk.book, viewer) for reason in verdict.reasons]
+    helps = [named(found, desk.book, viewer) for found in verdict.helps]
     start = verdict.earliest if isinstance(verdict, Hold) else None
     word = "could never run" if isinstance(verdict, Reject) else "would wait"
     sentence = _because(f"Such a job {word}", "; ".join(reason.text for reason in reasons), helps, start)
@@ -218,6 +222,8 @@ def reported(decisions: Sequence[Decision], *, would: bool) -> list[Decision]:
 class Tally:
     """Counts decisions while their lines are made, so that both can be done a few at a time."""
 
+    viewer: int | None = None
+    """The uid of a user who may learn of his own jobs only."""
     actions: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
 
@@ -233,7 +239,7 @@ class Tally:
             "action": decision.action,
             "mode": decision.mode,
             "zones": list(decision.zones),
-            "reasons": [dict(reason) for reason in decision.reasons],
+            "reasons": [dict(reason if self.viewer is None else retold(reason)) for reason in decision.reasons],
         }
 
     def report(self, rows: list[Row]) -> Row:
@@ -289,7 +295,7 @@ def _sentence(
         return f"Job {entry.name} is {entry.state} in {where} on {_power_class(desk, entry)} power."
     if entry.state is State.FREE:
         return f"Job {entry.name} is not ours to hold: it asks for no zone's nodes, or the mode does not act on it."
-    why = "; ".join(renamed(reason, desk.book).text for reason in reasons) or entry.note or "it waits for the next pass"
+    why = "; ".join(reason.text for reason in reasons) or entry.note or "it waits for the next pass"
     word = "can never run" if isinstance(verdict, Reject) else "waits"
     return _because(f"Job {entry.name} {word}", why, helps, start)
 

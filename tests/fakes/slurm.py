@@ -85,6 +85,7 @@ class FakeSlurm(Engine):
         self.completing_s, self.min_job_age_s = completing_s, min_job_age_s
         self.fair: dict[tuple[str, str], float] = {}
         self.written: list[Command] = []
+        self.private: frozenset[str] = frozenset()
         self._qos = tuple(qos)
         self._version = version
         self._random = random.Random(seed)
@@ -113,6 +114,9 @@ class FakeSlurm(Engine):
 
     def qos(self) -> Sequence[QosRecord]:
         return self._qos
+
+    def private_data(self) -> frozenset[str]:
+        return self.private
 
     def write(self, chains: Sequence[Chain]) -> Sequence[Outcome]:
         return [self._write(chain) for chain in chains]

@@ -63,6 +63,10 @@ class SlurmCommands:
         """All QOS; none where the cluster keeps no accounts."""
         return inventory.read_qos(self._commands)
 
+    def private_data(self) -> frozenset[str]:
+        """What PrivateData keeps from other users; empty where it is not set."""
+        return inventory.read_private_data(self._commands)
+
     def write(self, chains: Sequence[Chain]) -> Sequence[Outcome]:
         """Run the chains. Raises ReadOnlyError where nothing may be written; other faults are told in the outcomes."""
         return self._writer.write(chains)

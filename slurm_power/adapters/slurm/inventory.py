@@ -55,11 +55,22 @@ def read_licenses(commands: Commands) -> list[LicenseRecord]:
 
 def read_slurm_user(commands: Commands) -> int:
     """The uid of SlurmUser. Raises SlurmError, SlurmParseError."""
+    return int(_configured(commands, "SlurmUser", r"\S+\((\d+)\)"))
+
+
+def read_private_data(commands: Commands) -> frozenset[str]:
+    """What PrivateData keeps from other users; empty for none. Raises SlurmError, SlurmParseError."""
+    words = _configured(commands, "PrivateData", r"(\S+)")
+    return frozenset() if words == "none" else frozenset(words.split(","))
+
+
+def _configured(commands: Commands, name: str, value: str) -> str:
+    """One line of slurmctld's configuration."""
     shown = commands.run("scontrol", "show", "config").out
-    match = re.search(r"^SlurmUser\s*=\s*\S+\((\d+)\)", shown, re.MULTILINE)
+    match = re.search(rf"^{name}\s*= {value}\s*$", shown, re.MULTILINE)
     if match is None:
-        raise SlurmParseError("no SlurmUser in slurmctld's configuration", ("scontrol", "show", "config"), 0, shown)
-    return int(match[1])
+        raise SlurmParseError(f"no {name} in slurmctld's configuration", ("scontrol", "show", "config"), 0, shown)
+    return match[1]
 
 
 def read_qos(commands: Commands) -> list[QosRecord]:

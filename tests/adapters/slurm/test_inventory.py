@@ -171,3 +171,22 @@ def test_gpus_of_a_site_that_does_not_track_them() -> None:
     )
     (node,) = inventory.read_nodes(Answering(out))
     assert (node.gpus, node.gpus_alloc, node.features) == (8, 3, ())
+
+
+@pytest.mark.parametrize(
+    ("value", "private"),
+    [
+        ("none", set()),
+        ("jobs", {"jobs"}),
+        ("accounts,cloud,events,jobs,nodes", {"accounts", "cloud", "events", "jobs", "nodes"}),
+    ],
+)
+def test_private_data(value: str, private: set[str]) -> None:
+    shown = f"PriorityWeightTRES      = (null)\nPrivateData             = {value}\nProctrackType           = x\n"
+    assert inventory.read_private_data(Answering(shown)) == private
+
+
+@pytest.mark.parametrize("shown", ["", "PrivateDataX = jobs\n", "Comment = PrivateData = jobs\n"])
+def test_a_configuration_that_does_not_tell(shown: str) -> None:
+    with pytest.raises(SlurmParseError, match="no PrivateData"):
+        inventory.read_private_data(Answering(shown))
