@@ -6,72 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from slurm_power.adapters.store import StoreDataError, StoreWriter, open_store
+from slurm_power.adapters.store import StoreWriter, open_store
 from slurm_power.core.errors import StoreError
-from slurm_power.ports import Decision, Intent, StoredJob
+from slurm_power.ports import Decision
+from tests.adapters.store.faulty import LONG_S, Faulty, stall
 from tests.adapters.store.samples import intent, job, line
-from tests.fakes.store import MemoryStore
-
-_LONG_S = 20.0
-"""Longer than anything here takes; nothing waits that long unless the test fails."""
-
-
-class Faulty(MemoryStore):
-    """A store that notes its calls, can be made to fail, to refuse rows, and to stand still."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[str] = []
-        self.fail: StoreError | None = None
-        self.refused: set[str] = set()
-        self.bug: Exception | None = None
-        self.attempts = threading.Semaphore(0)
-        self.go = threading.Event()
-        self.go.set()
-        self.entered = threading.Event()
-
-    def _enter(self, what: str) -> None:
-        self.entered.set()
-        assert self.go.wait(_LONG_S)
-        fail = self.fail
-        self.attempts.release()
-        if fail is not None:
-            raise fail
-        if self.bug is not None:
-            raise self.bug
-        self.calls.append(what)
-
-    def _refuse(self, names: Sequence[str]) -> None:
-        if self.refused & set(names):
-            raise StoreDataError("cannot be stored")
-
-    def save_jobs(self, jobs: Sequence[StoredJob]) -> None:
-        if jobs:
-            self._enter("save " + ",".join(each.token for each in jobs))
-            self._refuse([each.token for each in jobs])
-        super().save_jobs(jobs)
-
-    def drop_jobs(self, tokens: Sequence[str]) -> None:
-        if tokens:
-            self._enter("drop " + ",".join(tokens))
-        super().drop_jobs(tokens)
-
-    def record(self, decisions: Sequence[Decision]) -> None:
-        self._enter("record " + ",".join(each.job for each in decisions))
-        self._refuse([each.job for each in decisions])
-        super().record(decisions)
-
-    def open_intents(self, intents: Sequence[Intent]) -> Sequence[Intent]:
-        self._enter("intents " + ",".join(each.target for each in intents))
-        return super().open_intents(intents)
-
-    def set_setting(self, name: str, value: str | None) -> None:
-        self._enter(f"set {name}={value}")
-        super().set_setting(name, value)
-
-    def await_attempts(self, number: int) -> None:
-        for _ in range(number):
-            assert self.attempts.acquire(timeout=_LONG_S)
 
 
 @pytest.fixture
@@ -92,15 +31,7 @@ def make(store: Faulty) -> Iterator[Callable[..., StoreWriter]]:
     store.fail = None
     store.go.set()
     for writer in made:
-        writer.close(_LONG_S)
-
-
-def _stall(writer: StoreWriter, store: Faulty) -> None:
-    """Let the thread stand still inside a first write, so that what follows queues up."""
-    store.go.clear()
-    store.entered.clear()
-    writer.put(lambda each: each.set_setting("first", "1"))
-    assert store.entered.wait(_LONG_S)
+        writer.close(LONG_S)
 
 
 def test_all_is_written_and_in_order(store: Faulty, make: Callable[..., StoreWriter]) -> None:
@@ -111,7 +42,7 @@ def test_all_is_written_and_in_order(store: Faulty, make: Callable[..., StoreWri
     writer.put(lambda each: each.set_setting("mode", "enforce"))
     writer.drop_jobs(["a"])
     writer.save_jobs([job("b")])
-    assert writer.flush(_LONG_S)
+    assert writer.flush(LONG_S)
     assert [each.token for each in store.jobs()] == ["b"]
     assert store.setting("mode") == "enforce"
     assert list(store.decisions()) == [line(1)]
@@ -121,7 +52,7 @@ def test_all_is_written_and_in_order(store: Faulty, make: Callable[..., StoreWri
 
 def test_adjacent_saves_are_one_batch_and_the_last_wins(store: Faulty, make: Callable[..., StoreWriter]) -> None:
     writer = make()
-    _stall(writer, store)
+    stall(writer, store)
     for watts in range(50):
         writer.save_jobs([job("a", est_w=watts)])
         writer.record([line(watts, job_id=str(watts))])
@@ -129,20 +60,20 @@ def test_adjacent_saves_are_one_batch_and_the_last_wins(store: Faulty, make: Cal
     writer.drop_jobs(["c"])
     assert writer.health().waiting == 1 + 3 + 50
     store.go.set()
-    assert writer.flush(_LONG_S)
+    assert writer.flush(LONG_S)
     assert store.calls == ["set first=1", "save a,b", "drop c", "record " + ",".join(map(str, range(50)))]
     assert store.jobs()[0].est_w == 49
 
 
 def test_an_operation_parts_the_batches(store: Faulty, make: Callable[..., StoreWriter]) -> None:
     writer = make()
-    _stall(writer, store)
+    stall(writer, store)
     writer.save_jobs([job("a")])
     opened = writer.submit_and_wait(lambda each: each.open_intents([intent("812")]))
     writer.save_jobs([job("b")])
     store.go.set()
-    assert [each.id for each in opened.result(_LONG_S)] == [1]
-    assert writer.flush(_LONG_S)
+    assert [each.id for each in opened.result(LONG_S)] == [1]
+    assert writer.flush(LONG_S)
     assert store.calls[1:] == ["save a", "intents 812", "save b"]
 
 
@@ -150,22 +81,22 @@ def test_putting_does_not_wait_for_a_database_that_stands_still(
     store: Faulty, make: Callable[..., StoreWriter]
 ) -> None:
     writer = make()
-    _stall(writer, store)
+    stall(writer, store)
     writer.save_jobs([job("a")])
     writer.record([line(1)])
     assert not writer.flush(0.01)
     assert [each.token for each in store.jobs()] == []
     store.go.set()
-    assert writer.flush(_LONG_S)
+    assert writer.flush(LONG_S)
 
 
 def test_a_large_backlog_is_written_in_pieces(store: Faulty, make: Callable[..., StoreWriter]) -> None:
     writer = make()
-    _stall(writer, store)
+    stall(writer, store)
     jobs = [job(f"t{number:04}") for number in range(1_300)]
     writer.save_jobs(jobs)
     store.go.set()
-    assert writer.flush(_LONG_S)
+    assert writer.flush(LONG_S)
     assert [len(call.split(",")) for call in store.calls[1:]] == [500, 500, 300]
     assert list(store.jobs()) == jobs
 
@@ -183,7 +114,7 @@ def test_a_failing_database_is_tried_again(
     assert health.failures >= 2
     assert not writer.flush(0.01)
     store.fail = None
-    assert writer.flush(_LONG_S)
+    assert writer.flush(LONG_S)
     assert ([each.token for each in store.jobs()], store.setting("mode")) == (["a"], "observe")
     assert writer.health().error == ""
     # One line when it fails and not one for every try.
@@ -202,7 +133,7 @@ def test_what_was_saved_meanwhile_goes_over_what_failed(store: Faulty, make: Cal
     writer.drop_jobs(["b"])
     writer.record([line(2)])
     store.fail = None
-    assert writer.flush(_LONG_S)
+    assert writer.flush(LONG_S)
     assert list(store.jobs()) == [job("a", est_w=2)]
     assert list(store.decisions()) == [line(1), line(2)]
     assert writer.health().waiting == 0
@@ -213,7 +144,7 @@ def test_what_is_saved_during_a_failing_write_goes_over_it(store: Faulty, make: 
     store.go.clear()
     writer.save_jobs([job("a", est_w=1), job("b"), job("c")])
     writer.record([line(1, action="hold")])
-    assert store.entered.wait(_LONG_S)
+    assert store.entered.wait(LONG_S)
     writer.save_jobs([job("a", est_w=2)])
     writer.drop_jobs(["b"])
     writer.record([line(1, action="release")])
@@ -221,7 +152,7 @@ def test_what_is_saved_during_a_failing_write_goes_over_it(store: Faulty, make: 
     store.go.set()
     store.await_attempts(1)
     store.fail = None
-    assert writer.flush(_LONG_S)
+    assert writer.flush(LONG_S)
     assert list(store.jobs()) == [job("a", est_w=2), job("c")]
     assert [each.action for each in store.decisions()] == ["hold", "release"]
     assert writer.health().waiting == 0
@@ -230,10 +161,10 @@ def test_what_is_saved_during_a_failing_write_goes_over_it(store: Faulty, make: 
 def test_after_a_bad_row_the_pieces_grow_again(store: Faulty, make: Callable[..., StoreWriter]) -> None:
     writer = make()
     store.refused = {"0000"}
-    _stall(writer, store)
+    stall(writer, store)
     writer.save_jobs([job(f"{number:04}") for number in range(1_000)])
     store.go.set()
-    assert writer.flush(_LONG_S)
+    assert writer.flush(LONG_S)
     assert len(store.jobs()) == 999
     assert len(store.calls) < 30
 
@@ -250,12 +181,12 @@ def test_what_was_written_is_not_written_twice(store: Faulty, make: Callable[...
 
     other = LinesFail()
     writer = StoreWriter(other, retry_s=0.001)
-    _stall(writer, other)
+    stall(writer, other)
     writer.save_jobs([job("a")])
     writer.record([line(1), line(2)])
     other.go.set()
-    assert writer.flush(_LONG_S)
-    assert writer.close(_LONG_S)
+    assert writer.flush(LONG_S)
+    assert writer.close(LONG_S)
     assert other.calls == ["set first=1", "save a", "record 812,812"]
 
 
@@ -266,27 +197,27 @@ def test_who_waits_for_durability_hears_of_the_failure_at_once(
     store.fail = StoreError("disk full")
     ahead = writer.submit_and_wait(lambda each: each.open_intents([intent("1")]))
     with pytest.raises(StoreError, match="disk full"):
-        ahead.result(_LONG_S)
+        ahead.result(LONG_S)
     writer.save_jobs([job("a")])
     behind = writer.submit_and_wait(lambda each: each.open_intents([intent("2")]))
     with pytest.raises(StoreError, match="disk full"):
-        behind.result(_LONG_S)
+        behind.result(LONG_S)
     assert writer.health().error == "disk full"
     store.fail = None
-    assert writer.flush(_LONG_S)
+    assert writer.flush(LONG_S)
     again = writer.submit_and_wait(lambda each: each.open_intents([intent("3")]))
-    assert [each.target for each in again.result(_LONG_S)] == ["3"]
+    assert [each.target for each in again.result(LONG_S)] == ["3"]
     assert [each.target for each in store.pending_intents()] == ["3"]
 
 
 def test_one_bad_row_does_not_keep_the_others_from_the_disk(store: Faulty, make: Callable[..., StoreWriter]) -> None:
     writer = make()
     store.refused = {"bad", "813"}
-    _stall(writer, store)
+    stall(writer, store)
     writer.save_jobs([job("a"), job("b"), job("bad"), job("c")])
     writer.record([line(1), line(2, job_id="813"), line(3)])
     store.go.set()
-    assert writer.flush(_LONG_S)
+    assert writer.flush(LONG_S)
     assert [each.token for each in store.jobs()] == ["a", "b", "c"]
     assert [each.at for each in store.decisions()] == [1, 3]
     health = writer.health()
@@ -301,20 +232,20 @@ def test_a_fault_in_an_operation_does_not_end_the_thread(store: Faulty, make: Ca
     writer.put(broken)
     future = writer.submit_and_wait(broken)
     with pytest.raises(RuntimeError, match="a bug"):
-        future.result(_LONG_S)
+        future.result(LONG_S)
     store.bug = KeyError("another")
     writer.save_jobs([job("a")])
-    assert writer.flush(_LONG_S)
+    assert writer.flush(LONG_S)
     store.bug = None
     writer.save_jobs([job("b")])
-    assert writer.flush(_LONG_S)
+    assert writer.flush(LONG_S)
     assert [each.token for each in store.jobs()] == ["b"]
     assert writer.health().given_up == 2
 
 
 def test_the_queue_is_bounded_and_audit_lines_go_first(store: Faulty, make: Callable[..., StoreWriter]) -> None:
     writer = make(limit=10)
-    _stall(writer, store)
+    stall(writer, store)
     writer.record([line(number) for number in range(8)])
     writer.save_jobs([job(f"t{number}") for number in range(6)])
     assert writer.health().waiting == 10
@@ -326,7 +257,7 @@ def test_the_queue_is_bounded_and_audit_lines_go_first(store: Faulty, make: Call
     writer.save_jobs([job(f"u{number}") for number in range(8)])
     assert writer.health().waiting == 10
     store.go.set()
-    assert writer.flush(_LONG_S)
+    assert writer.flush(LONG_S)
     assert list(store.decisions()) == []
     assert [each.token for each in store.jobs()] == ["t5", *(f"u{number}" for number in range(8))]
     assert store.setting("late") is None
@@ -335,10 +266,10 @@ def test_the_queue_is_bounded_and_audit_lines_go_first(store: Faulty, make: Call
 
 def test_close_writes_what_waits(store: Faulty, make: Callable[..., StoreWriter]) -> None:
     writer = make()
-    _stall(writer, store)
+    stall(writer, store)
     writer.save_jobs([job("a")])
     store.go.set()
-    assert writer.close(_LONG_S)
+    assert writer.close(LONG_S)
     assert [each.token for each in store.jobs()] == ["a"]
     writer.save_jobs([job("late")])
     assert writer.health().given_up == 1
@@ -347,16 +278,16 @@ def test_close_writes_what_waits(store: Faulty, make: Callable[..., StoreWriter]
 
 
 def test_close_gives_up_on_a_failing_database(store: Faulty, make: Callable[..., StoreWriter]) -> None:
-    writer = make(retry_s=_LONG_S)
+    writer = make(retry_s=LONG_S)
     store.fail = StoreError("disk full")
     writer.save_jobs([job("a")])
     store.await_attempts(1)
-    assert not writer.close(_LONG_S)
+    assert not writer.close(LONG_S)
 
 
 def test_close_fails_the_futures_behind_a_write_that_hangs(store: Faulty, make: Callable[..., StoreWriter]) -> None:
     writer = make()
-    _stall(writer, store)
+    stall(writer, store)
     future = writer.submit_and_wait(lambda each: each.open_intents([intent("1")]))
     assert not writer.close(0.01)
     with pytest.raises(StoreError, match="closed"):
@@ -366,11 +297,11 @@ def test_close_fails_the_futures_behind_a_write_that_hangs(store: Faulty, make: 
 
 def test_a_cancelled_operation_is_not_run(store: Faulty, make: Callable[..., StoreWriter]) -> None:
     writer = make()
-    _stall(writer, store)
+    stall(writer, store)
     future = writer.submit_and_wait(lambda each: each.set_setting("cancelled", "1"))
     assert future.cancel()
     store.go.set()
-    assert writer.flush(_LONG_S)
+    assert writer.flush(LONG_S)
     assert store.setting("cancelled") is None
     assert writer.health().waiting == 0
 
@@ -399,8 +330,65 @@ def test_several_threads_over_a_real_database(url: str) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert writer.close(_LONG_S)
+    assert writer.close(LONG_S)
     assert len(store.jobs()) == 200
     for name in range(4):
         assert [each.at for each in store.decisions(job=str(name))] == list(range(50))
     store.close()
+
+
+# -- rows are gathered for one commit ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gathering(make: Callable[..., StoreWriter]) -> StoreWriter:
+    """Gathers for longer than anybody here waits: what is written was written because somebody wanted it."""
+    return make(gather_s=1.5 * LONG_S)
+
+
+def test_rows_put_one_by_one_are_one_write(store: Faulty, gathering: StoreWriter) -> None:
+    for number in range(3):
+        gathering.record([line(number, job_id=str(number))])
+        assert not store.entered.wait(0.05)  # time in which a thread that does not gather would have begun
+    assert gathering.health().waiting == 3
+    assert gathering.flush(LONG_S)
+    assert store.calls == ["record 0,1,2"]
+
+
+def test_after_a_flush_rows_are_gathered_again(store: Faulty, gathering: StoreWriter) -> None:
+    gathering.record([line(1)])
+    assert gathering.flush(LONG_S)
+    store.entered.clear()
+    for token in "ab":
+        gathering.save_jobs([job(token)])
+        assert not store.entered.wait(0.05)
+    assert gathering.flush(LONG_S)
+    assert store.calls == ["record 812", "save a,b"]
+
+
+def test_an_operation_behind_rows_does_not_wait_for_more_of_them(store: Faulty, gathering: StoreWriter) -> None:
+    gathering.record([line(1)])
+    gathering.save_jobs([job("a")])
+    opened = gathering.submit_and_wait(lambda each: each.open_intents([intent("813")]))
+    assert [each.target for each in opened.result(LONG_S)] == ["813"]
+    assert store.calls == ["save a", "record 812", "intents 813"]
+
+
+def test_nor_does_an_operation_between_rows(store: Faulty, gathering: StoreWriter) -> None:
+    stall(gathering, store)
+    gathering.record([line(1)])
+    opened = gathering.submit_and_wait(lambda each: each.open_intents([intent("813")]))
+    gathering.save_jobs([job("a")])
+    store.go.set()
+    assert [each.target for each in opened.result(LONG_S)] == ["813"]
+    assert store.calls == ["set first=1", "record 812", "intents 813"]
+    assert gathering.flush(LONG_S)
+    assert store.calls[3:] == ["save a"]
+
+
+def test_close_does_not_wait_for_more_rows(store: Faulty, gathering: StoreWriter) -> None:
+    gathering.record([line(1)])
+    gathering.save_jobs([job("a")])
+    assert not store.entered.wait(0.05)
+    assert gathering.close(LONG_S)
+    assert store.calls == ["save a", "record 812"]
