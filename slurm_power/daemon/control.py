@@ -126,15 +126,19 @@ class ControlHandler:
 
         viewer = self._limited_to(peer)
 
-        def read(store: Store) -> Sequence[Decision]:
-            return store.decisions(uid=viewer, since=since, limit=limit)
+        would = bool(request.get("would"))
+
+        def read(store: Store) -> tuple[Sequence[Decision], list[str], Mapping[str, str]]:
+            found = views.reported(store.decisions(uid=viewer, since=since, limit=limit), would=would)
+            tokens = views.nameless(found)
+            return found, tokens, store.names(tokens)
 
         # Not in the writer's thread, where intents would wait for it; and one at a time, for threads are few.
         async with self._reporting:
             await asyncio.wrap_future(self._writer.submit_and_wait(lambda _: None))
-            found = await asyncio.to_thread(self._writer.read, read)
-        tally = views.Tally(viewer)
-        return tally.report(await _in_turns(tally.row, views.reported(found, would=bool(request.get("would")))))
+            found, tokens, logged = await asyncio.to_thread(self._writer.read, read)
+        tally = views.Tally(viewer, views.names(self._desk, tokens, logged))
+        return tally.report(await _in_turns(tally.row, found))
 
     async def _health(self, peer: Peer, __: Mapping[str, Any]) -> dict[str, object]:
         health, store = self._rounds.health, self._writer.health()

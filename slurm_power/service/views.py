@@ -224,6 +224,8 @@ class Tally:
 
     viewer: int | None = None
     """The uid of a user who may learn of his own jobs only."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Token → how its job is called, for lines that were written before Slurm had shown the job."""
     actions: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
 
@@ -233,7 +235,7 @@ class Tally:
         self.reasons.update(str(reason.get("code")) for reason in decision.reasons)
         return {
             "at": format_instant(decision.at),
-            "job": decision.job,
+            "job": self.names.get(decision.job, decision.job),
             "uid": decision.uid,
             "account": decision.account,
             "action": decision.action,
@@ -250,6 +252,20 @@ class Tally:
             "reason_counts": dict(sorted(self.reasons.items())),
             "decisions": rows,
         }
+
+
+def nameless(decisions: Sequence[Decision]) -> list[str]:
+    """The tokens that stand in these lines in the place of their jobs, which Slurm had not shown by then."""
+    return list(dict.fromkeys(line.token for line in decisions if line.job == line.token))
+
+
+def names(desk: Desk, tokens: Sequence[str], logged: Mapping[str, str]) -> dict[str, str]:
+    """How the jobs of these submissions are called by now: by what Slurm shows, else by later lines of the log.
+
+    A submission of an array is called as the array, whichever of its tasks a later line is about.
+    """
+    found = {token: desk.book.name_of(token) or logged.get(token, "") for token in tokens}
+    return {token: name.partition("_")[0] for token, name in found.items() if name}
 
 
 def find(desk: Desk, name: str) -> Entry | None:
