@@ -57,7 +57,8 @@ class LineServer:
 
     `allowed_uids`: others are turned away; None: everybody is welcome. `owner`: who gets the socket (uid, gid).
     `error_reply`: the line for a request that cannot be read or answered; without it the connection just ends, which
-    the hook takes for a daemon that is not there.
+    the hook takes for a daemon that is not there. `unheard`: called where a handler has answered at once and the peer
+    had given up by then, before anything else is asked.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class LineServer:
         allowed_uids: Collection[int] | None = None,
         owner: tuple[int, int] | None = None,
         error_reply: Callable[[Exception], str] | None = None,
+        unheard: Callable[[], None] | None = None,
         limits: ServerLimits | None = None,
     ) -> None:
         self.path = path
@@ -78,6 +80,7 @@ class LineServer:
         self._allowed = None if allowed_uids is None else frozenset(allowed_uids)
         self._owner = owner
         self.error_reply = error_reply
+        self._unheard = unheard
         self._bound: BoundSocket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connections: set[_Connection] = set()
@@ -179,7 +182,8 @@ class LineServer:
             self._failed(connection, error)
             return
         if isinstance(answer, str):
-            connection.send(answer)
+            if not connection.send(answer) and self._unheard is not None:
+                self._unheard()
         else:
             task = asyncio.ensure_future(self._answer_later(connection, answer))
             self._tasks.add(task)
@@ -240,12 +244,13 @@ class _Connection:
             self._unwatch()
             self._server.answer(self, bytes(self._buffer))
 
-    def send(self, line: str) -> None:
-        """Send the answer and end; what does not go out at once follows as the peer reads."""
+    def send(self, line: str) -> bool:
+        """Send the answer and end; what does not go out at once follows as the peer reads. False if it is gone."""
         self._unwatch()
-        if self._socket.fileno() >= 0:
-            self._unsent = memoryview(f"{line}\n".encode("utf-8", "backslashreplace"))
-            self._send_on()
+        if self._socket.fileno() < 0:
+            return False
+        self._unsent = memoryview(f"{line}\n".encode("utf-8", "backslashreplace"))
+        return self._send_on()
 
     def fail(self, error: Exception) -> None:
         """End with the words for this error, where there are any."""
@@ -262,19 +267,20 @@ class _Connection:
             self._socket.close()
             self._server.forget(self)
 
-    def _send_on(self) -> None:
+    def _send_on(self) -> bool:
         try:
             sent = self._socket.send(self._unsent)
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError as error:
             self._gone(error.strerror or "error")
-            return
+            return False
         self._unsent = self._unsent[sent:]
         if self._unsent:
             self._watch(self._loop.add_writer, self._send_on)
         else:
             self.close()
+        return True
 
     def _gone(self, why: str) -> None:
         log.debug("%s: %s: %s", self._server.path, self.peer, why)
@@ -290,7 +296,7 @@ class _Connection:
         else:
             self.fail(PowerError(f"no whole request within {seconds:g} s"))
 
-    def _watch(self, watch: Callable[[socket.socket, Callable[[], None]], object], act: Callable[[], None]) -> None:
+    def _watch(self, watch: Callable[[socket.socket, Callable[[], object]], object], act: Callable[[], object]) -> None:
         if self._timer is None:
             self._timer = self._loop.call_later(self._server.limits.idle_s, self._late)
             watch(self._socket, act)

@@ -11,7 +11,7 @@ from slurm_power.daemon.rounds import Rounds
 from slurm_power.service.desk import Desk, Reply
 from slurm_power.service.launch import end, entry_of, job_of, launch
 from slurm_power.service.modify import modify
-from slurm_power.service.submit import submit
+from slurm_power.service.submit import submit, withdraw
 
 _log = logging.getLogger("slurm_power.hook")
 _STIRRING = frozenset({"allow", "deny", "wait"})
@@ -27,13 +27,17 @@ class HookHandler:
         self._desk = desk
         self._rounds = rounds
         self._key = key
+        self._last = Reply("pass")
+        """The last answer that was given at once."""
 
     def __call__(self, peer: Peer, request: Mapping[str, Any]) -> str | Awaitable[str]:
         """The line for one request; raises UsageError for what is not one."""
         del peer  # the server has turned away all but root and SlurmUser
         op = request.get("op")
         if op == "submit":
-            return self._answer(submit(self._desk, _mapping(request, "job")))
+            self._last = submit(self._desk, _mapping(request, "job"))
+            return self._answer(self._last)
+        self._last = Reply("pass")
         if op == "modify":
             uid = request.get("uid")
             if not isinstance(uid, int):
@@ -45,6 +49,10 @@ class HookHandler:
         if op == "epilog":
             return self._answer(end(self._desk, env))
         raise UsageError(f"unknown op {op!r}; known: submit, modify, prolog, epilog")
+
+    def unheard(self) -> None:
+        """Whoever asked last had given up waiting; if it was the submit hook, nothing is promised."""
+        withdraw(self._desk, self._last)
 
     def _answer(self, reply: Reply) -> str:
         if reply.verdict in _STIRRING:

@@ -51,12 +51,9 @@ class Daemon:
         self._rounds.start_mode(store.setting("mode"))
         self._key: HookKey | None = None
         masters = frozenset({0, os.geteuid(), slurm_user[0]})
+        handler = HookHandler(self.desk, self._rounds, self._secret)
         self._hook = LineServer(
-            site.hook.socket,
-            0o600,
-            HookHandler(self.desk, self._rounds, self._secret),
-            allowed_uids=masters,
-            owner=self._owner,
+            site.hook.socket, 0o600, handler, allowed_uids=masters, owner=self._owner, unheard=handler.unheard
         )
         self._control = LineServer(
             site.hook.control,

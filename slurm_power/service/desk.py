@@ -27,6 +27,8 @@ class Reply:
     verdict: str
     message: str = ""
     fields: Mapping[str, str | int] = field(default_factory=dict)
+    token: str = ""
+    """The entry that a submission has made; empty if none."""
 
 
 class Desk:

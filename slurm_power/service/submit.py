@@ -46,6 +46,14 @@ def submit(desk: Desk, job: Mapping[str, object]) -> Reply:
     return _enforced(desk, asked, verdict, now)
 
 
+def withdraw(desk: Desk, reply: Reply) -> None:
+    """The hook had given up before this answer: Slurm has the job under the hook's own record, or not at all."""
+    entry = desk.book.get(reply.token)
+    if entry is not None and not entry.seen:
+        desk.book.decided(entry, "unheard", desk.now(), desk.mode)
+        desk.book.drop(entry)
+
+
 def _quick(desk: Desk, request: Request) -> bool:
     """Whether a place can be looked for while slurmctld waits: a job over many zones of a large floor takes long."""
     parts = -(-request.ask.nodes // max(desk.ledger.most_nodes, 1))
@@ -116,7 +124,7 @@ def _admitted(desk: Desk, ask: Ask, verdict: Admit, binding: Binding, now: int) 
     given = {name: value for name, value in fields.items() if value != ""}
     if ask.facts.prefer:
         given["prefer"] = _preference(desk, ask.facts.prefer, entry.charges)
-    return Reply("admit", describe(verdict, desk.book, now, ask), given)
+    return Reply("admit", describe(verdict, desk.book, now, ask), given, entry.token)
 
 
 def _preference(desk: Desk, prefer: str, charges: Sequence[Charge]) -> str:
@@ -157,7 +165,7 @@ def _kept(desk: Desk, entry: Entry, facts: JobFacts, verdict: Hold, now: int) ->
     if facts.prefer:
         fields["prefer"] = ""  # it would lead past the zone that a later pass binds the job to
         message += "\nslurm_power: --prefer is left out, since the job has to wait"
-    return Reply("hold", message, fields)
+    return Reply("hold", message, fields, entry.token)
 
 
 def _observed(desk: Desk, ask: Ask, verdict: Verdict, now: int) -> Reply:

@@ -1,6 +1,7 @@
 """A submission to a partition that was created since Slurm's partitions were last read."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ def test_in_the_next_round_it_is_admitted(lab: Lab) -> None:
         await rounds.round()
         create(slurm)
         reply = told(lab)
-        fields = {name: value for name, value in reply.fields.items() if name != "priority"}
+        fields: dict[str, Any] = {name: value for name, value in reply.fields.items() if name != "priority"}
         slurm.submit(
             held=True, uid=1001, comment=COMMENT, partition="new", qos="bronze", time_limit_s=60, **fields
         )
@@ -94,7 +95,7 @@ def test_of_several_the_known_ones_count(lab: Lab) -> None:
 def test_when_it_becomes_known_it_is_looked_at_although_slurm_shows_nothing_new(lab: Lab) -> None:
     slurm = fake_slurm(lab.site)
     reply = told(lab)
-    fields = {name: value for name, value in reply.fields.items() if name != "priority"}
+    fields: dict[str, Any] = {name: value for name, value in reply.fields.items() if name != "priority"}
     record = slurm.submit(held=True, uid=1001, comment=COMMENT, partition="new", qos="bronze", **fields)
     lab.observe(record)
     create(slurm)

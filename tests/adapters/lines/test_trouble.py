@@ -200,3 +200,27 @@ def test_a_fault_of_the_handler_is_logged_whole(serve: Serve, path: Path, caplog
     assert say(path, b"{}\n") == b""
     assert "Traceback" in caplog.text
     assert "the place" in caplog.text
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_an_answer_that_nobody_waits_for_is_told(
+    serve: Serve, path: Path, gone: bool
+) -> None:
+    """As of a daemon that hung: the line is there, and its sender has given up."""
+    closed, unheard = threading.Event(), []
+
+    def slow(peer: Peer, request: Mapping[str, Any]) -> str:
+        assert closed.wait(LONG_S)
+        return encode_result({"answer": request["number"]})
+
+    serve(slow, unheard=lambda: unheard.append(True))
+    connection = connect(path)
+    connection.sendall(b'{"number":1}\n')
+    if gone:
+        connection.close()
+    closed.set()
+    if not gone:
+        assert b"answer" in read_all(connection)
+        connection.close()
+    assert b"answer" in say(path, b'{"number":2}\n')
+    assert unheard == ([True] if gone else [])
