@@ -7,7 +7,8 @@ from dataclasses import replace
 from slurm_power.core.record import find_record
 from slurm_power.ports import JobRecord, JobState
 from tests.fakes.slurm import BUSY, Faults
-from tests.service.cluster import Cluster, Spec
+from tests.service.cluster import Cluster
+from tests.service.spec import Spec
 
 _TROUBLE = Faults(lost_answer=0.2, lost_write=0.2, repeated=0.2, failed_read=0.1)
 

@@ -13,7 +13,8 @@ from slurm_power.service.observe import Observer
 from slurm_power.service.plan import Plan
 from slurm_power.service.release import applied, run_pass
 from slurm_power.service.views import explain
-from tests.service.cluster import Cluster, Spec
+from tests.service.cluster import Cluster
+from tests.service.spec import Spec
 from tests.service.support import Lab
 
 RELEASE = 4_294_967_295

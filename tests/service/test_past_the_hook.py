@@ -1,7 +1,8 @@
 """Jobs that came in while the hook was away."""
 
 from slurm_power.ports import JobState
-from tests.service.cluster import Cluster, Spec
+from tests.service.cluster import Cluster
+from tests.service.spec import Spec
 
 
 def test_a_preference_is_dropped_at_the_binding() -> None:

@@ -21,7 +21,8 @@ from slurm_power.service.launch import launch
 from slurm_power.service.plan import Plan
 from slurm_power.service.release import applied, run_pass
 from slurm_power.service.submit import submit
-from tests.service.cluster import Cluster, Spec
+from tests.service.cluster import Cluster
+from tests.service.spec import Spec
 from tests.service.support import START, Lab, floor_nodes, job, site_of
 
 
