@@ -8,6 +8,7 @@ from slurm_power.core.ledger import Shortfall
 from slurm_power.core.lifecycle import CLAIMING, Event, State
 from slurm_power.core.policy import Mode
 from slurm_power.core.reasons import Code, Reason
+from slurm_power.core.record import NEVER, find_record
 from slurm_power.core.units import format_watts
 from slurm_power.service.asking import Ask, Free, interpret
 from slurm_power.service.book import Entry
@@ -71,6 +72,7 @@ def launch(desk: Desk, env: Mapping[str, str], *, final: bool = True) -> Reply:
         return _short(desk, entry, short, now)
     entry.gate = start
     entry.gate_asked = None
+    entry.note = ""
     entry.touched = desk.clock.monotonic()
     desk.book.move(entry, Event.LAUNCH, claim)
     desk.book.decided(entry, "launch", now, desk.mode)
@@ -156,10 +158,18 @@ def _short(desk: Desk, entry: Entry, short: Shortfall, now: int) -> Reply:
 
 def _denied(desk: Desk, entry: Entry, why: str, now: int) -> Reply:
     reason = Reason(Code.GATE, detail=why)
+    told = unholdable(entry) and entry.note != ""  # Slurm tries it every two minutes: once for each start is enough
     entry.note = reason.text
     entry.gate_asked = None
     entry.touched = desk.clock.monotonic()
     if entry.state in CLAIMING or entry.state in (State.FREE, State.DENIED):
         desk.book.move(entry, Event.DENY)
-    desk.book.decided(entry, "deny", now, desk.mode, [reason.as_json()])
+    if not told:
+        desk.book.decided(entry, "deny", now, desk.mode, [reason.as_json()])
     return Reply("deny", reason.text)
+
+
+def unholdable(entry: Entry) -> bool:
+    """Whether Slurm lets nobody hold the job: it comes from scrontab."""
+    record = find_record(entry.record.admin_comment) if entry.record is not None else None
+    return record is not None and record.hold == NEVER

@@ -37,10 +37,11 @@ def submit(desk: Desk, job: Mapping[str, object]) -> Reply:
         if asked.reasons[0].code is Code.NO_PARTITION:
             return _unknown_partition(desk, facts, token, asked.reasons[0], now)
         return _rejected(desk, facts, token, asked, now)
-    if facts.cron:
-        # Nobody can hold or update a scrontab job: the launch gate is where it meets the budget.
-        return _free(desk, facts, token, hold=NEVER)
     verdict = judge(desk, asked) if _quick(desk, asked.request) else _later(asked.request)
+    if facts.cron and not isinstance(verdict, Reject):
+        # Nobody can hold or update a scrontab job: the launch gate is where it meets the budget. What could never
+        # pass there is refused now, while somebody reads the message, and not at the gate every two minutes.
+        return _free(desk, facts, token, hold=NEVER)
     if not desk.acts_on(asked):
         return _observed(desk, asked, verdict, now)
     return _enforced(desk, asked, verdict, now)

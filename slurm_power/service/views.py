@@ -18,6 +18,8 @@ from slurm_power.service.asking import Ask, Free, advice, interpret
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
 from slurm_power.service.facts import JobFacts
+from slurm_power.service.later import COUNTED
+from slurm_power.service.launch import unholdable
 from slurm_power.service.submit import judge
 from slurm_power.service.wording import named, renamed, retold
 
@@ -309,6 +311,11 @@ def _sentence(
         claim = desk.ledger.claims[entry.key]
         where = ", ".join(charge.zone for charge in claim.charges)
         return f"Job {entry.name} is {entry.state} in {where} on {_power_class(desk, entry)} power."
+    if entry.state is State.FREE and entry.note and unholdable(entry):
+        return (
+            f"Job {entry.name} of scrontab could not start because {entry.note}; nobody can hold such a job, "
+            "and Slurm tries it again every two minutes."
+        )
     if entry.state is State.FREE:
         return f"Job {entry.name} is not ours to hold: it asks for no zone's nodes, or the mode does not act on it."
     why = "; ".join(reason.text for reason in reasons) or entry.note or "it waits for the next pass"
