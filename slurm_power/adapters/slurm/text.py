@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from sys import intern
 
 from slurm_power.core.errors import UsageError
 from slurm_power.core.units import parse_slurm_duration_s
@@ -20,6 +21,22 @@ def plain(text: str) -> str:
 def number(text: str) -> int | None:
     """A whole number; None where Slurm says that there is none."""
     return int(text) if text.isascii() and text.isdigit() else None
+
+
+class Words(dict[str, str]):
+    """What Slurm has printed → `plain` of it, each word kept once however many records show it."""
+
+    def __missing__(self, text: str) -> str:
+        word = self[text] = intern(plain(text))
+        return word
+
+
+class Numbers(dict[str, int | None]):
+    """What Slurm has printed → `number` of it."""
+
+    def __missing__(self, text: str) -> int | None:
+        value = self[text] = number(text)
+        return value
 
 
 def instant(text: str) -> int | None:
