@@ -14,6 +14,7 @@ from slurm_power.core.placement import Placement, Placer
 from slurm_power.core.policy import Tier
 from slurm_power.core.reasons import Code, Help, Reason
 from slurm_power.core.request import Request
+from slurm_power.core.steps import finish
 from slurm_power.core.topology import Lane
 
 
@@ -95,7 +96,7 @@ def could_ever_fit(request: Request, floor: Ledger) -> bool:
     is denied for ever.
     """
     placer = Placer(request, floor, request.window(floor.now), any_will_do=True)
-    return placer.place() is not None or placer.may_spread()
+    return placer.place() is not None or finish(placer.may_spread())
 
 
 def never(request: Request, ledger: Ledger, floor: Ledger, others: Iterable[Tier] = ()) -> Reject:
