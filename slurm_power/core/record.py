@@ -11,6 +11,7 @@ There is one segment; where text of others brings a second, in front or behind, 
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from slurm_power.core.claim import Charge
@@ -34,6 +35,9 @@ class Standing(StrEnum):
     HOLD = "hold"
     FREE = "free"
     """No watts to count: none of its nodes lies in a zone, or the mode does not act on it."""
+
+
+_STANDINGS = {str(standing): standing for standing in Standing}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +84,18 @@ def find_record(admin_comment: str) -> AdmissionRecord | None:
     segments = _SEGMENT.findall(admin_comment)
     if len(segments) != 1:
         return None
-    parts = [part.partition("=")[::2] for part in segments[0].split(",")]
-    fields = dict(parts)
-    shares = fields.get("zones", "")
-    found = [_SHARE.fullmatch(share) for share in shares.split("+")] if shares else []
-    charges = tuple(Charge(m[1], int(m[2]), int(m[3]), int(m[4])) for m in found if m is not None)
-    if len(fields) != len(parts) or len(charges) != len(found) or _WORD.fullmatch(fields["id"]) is None:
+    parts = [part.partition("=") for part in segments[0].split(",")]
+    fields = {name: value for name, _, value in parts}
+    token, standing = fields["id"], _STANDINGS.get(fields.get("v", ""))
+    charges = _charges(fields.get("zones", ""))
+    if standing is None or charges is None or len(fields) != len(parts) or _WORD.fullmatch(token) is None:
         return None
     try:
-        standing = Standing(fields.get("v", ""))
-        restarts = int(fields.get("r", "0"))
+        restarts = int(fields["r"]) if "r" in fields else 0
     except ValueError:
         return None
     return AdmissionRecord(
-        fields["id"],
+        token,
         standing,
         fields.get("tier", ""),
         charges,
@@ -102,6 +104,14 @@ def find_record(admin_comment: str) -> AdmissionRecord | None:
         any_nodes=fields.get("n") == "any",
         own_excluded=unquote(fields["x"]) if "x" in fields else None,
     )
+
+
+@lru_cache(maxsize=16_384)
+def _charges(shares: str) -> tuple[Charge, ...] | None:
+    """What is charged in each zone; None where it cannot be read. Cached, for jobs of a zone are often much alike."""
+    found = [_SHARE.fullmatch(share) for share in shares.split("+")] if shares else []
+    charges = tuple(Charge(m[1], int(m[2]), int(m[3]), int(m[4])) for m in found if m is not None)
+    return charges if len(charges) == len(found) else None
 
 
 def put_record(admin_comment: str, record: AdmissionRecord | None) -> str:

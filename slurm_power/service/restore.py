@@ -5,7 +5,7 @@ Only what is plain is taken here: a job on just the nodes that it was admitted f
 
 from collections.abc import Iterator, Sequence
 
-from slurm_power.core.claim import WHOLE_NODE, Claim
+from slurm_power.core.claim import WHOLE_NODE, Charge, Claim
 from slurm_power.core.lifecycle import State
 from slurm_power.core.nodes import NodeAsk
 from slurm_power.core.record import AdmissionRecord, Standing, find_record
@@ -16,17 +16,24 @@ from slurm_power.service.desk import Desk
 from slurm_power.service.world import nodes_of
 
 _STARTED = frozenset({JobState.RUNNING, JobState.SUSPENDED, JobState.COMPLETING})
-_AT_ONCE = 2_000
+_AT_ONCE = 1_000
 
 
 def restore(desk: Desk, records: Sequence[JobRecord]) -> Iterator[None]:
     """Enter the running jobs of a first snapshot into an empty book, yielding now and then."""
     lot: list[tuple[Entry, Claim]] = []
+    plain = _Plain(desk)
     for record in records:
-        with desk.faults.apart(str(record.job_id)):
-            pair = _plain(desk, record)
-            if pair is not None:
-                lot.append(pair)
+        if record.state not in _STARTED:
+            continue
+        try:
+            pair = plain.read(record)
+        except Exception:  # any, as in Faults.apart, which is too slow around each of 100,000 and tells of it here
+            with desk.faults.apart(str(record.job_id)):
+                plain.read(record)
+            continue
+        if pair is not None:
+            lot.append(pair)
         if len(lot) >= _AT_ONCE:
             desk.book.restore(lot)
             lot = []
@@ -34,38 +41,66 @@ def restore(desk: Desk, records: Sequence[JobRecord]) -> Iterator[None]:
     desk.book.restore(lot)
 
 
-def _plain(desk: Desk, record: JobRecord) -> tuple[Entry, Claim] | None:
-    if record.state not in _STARTED:
-        return None
-    found = find_record(record.admin_comment)
-    if found is None or found.standing is not Standing.ADMIT or found.restarts != record.restarts:
-        return None
-    counts = desk.world.zones_of(nodes_of(record.node_list))
-    if not counts or {charge.zone: charge.nodes for charge in found.charges} != counts:
-        return None
-    key = found.token if record.array_task_id is None else f"{found.token}.{record.array_task_id}"
-    entry = Entry(key, found.token, State.RUNNING, desk.ledger.now, 0.0, record.uid, job_id=record.job_id)
-    if record.array_job_id is not None and record.array_task_id is not None:
-        entry.task = (record.array_job_id, record.array_task_id)
-    entry.record, entry.charges, entry.gate = record, found.charges, (record.job_id, record.restarts)
-    return entry, _claim(desk, key, record, found)
+class _Plain:
+    """Makes entries and claims of records of running jobs; what many jobs share is worked out once."""
 
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._now = desk.ledger.now
+        self._shares: dict[tuple[str, int, int, int], int] = {}
+        """(zone, nodes, CPUs, GPUs) of a job → the part of a node that each of its nodes takes."""
 
-def _claim(desk: Desk, key: str, record: JobRecord, found: AdmissionRecord) -> Claim:
-    now = desk.ledger.now
-    start = min(record.start_time if record.start_time is not None else now, now)
-    end = record.end_time if record.end_time is not None else FOREVER
-    nodes = max(record.node_count, 1)
-    ask = NodeAsk(nodes, 1, max(-(-record.cpus // nodes), 1), -(-record.gpus // nodes), record.exclusive)
-    share = max((desk.ledger.nodes[c.zone].share_milli(ask) for c in found.charges), default=WHOLE_NODE)
-    return Claim(
-        id=key,
-        charges=found.charges,
-        window=Window(start, max(end, start + 1)),
-        group=f"{record.uid}/{record.name}",
-        tier=found.tier,
-        uid=record.uid,
-        account=record.account,
-        share_milli=share,
-        placed=True,
-    )
+    def read(self, record: JobRecord) -> tuple[Entry, Claim] | None:
+        """The entry of a job and its claim; None where the job is not plain."""
+        found = find_record(record.admin_comment)
+        if found is None or found.standing is not Standing.ADMIT or found.restarts != record.restarts:
+            return None
+        counts = self._desk.world.zones_of(nodes_of(record.node_list))
+        if not counts or {charge.zone: charge.nodes for charge in found.charges} != counts:
+            return None
+        key, task = found.token, None
+        if record.array_task_id is not None:
+            key = f"{found.token}.{record.array_task_id}"
+            task = (record.array_job_id, record.array_task_id) if record.array_job_id is not None else None
+        entry = Entry(
+            key,
+            found.token,
+            State.RUNNING,
+            self._now,
+            0.0,
+            record.uid,
+            job_id=record.job_id,
+            record=record,
+            task=task,
+            charges=found.charges,
+            gate=(record.job_id, record.restarts),
+        )
+        return entry, self._claim(key, record, found)
+
+    def _claim(self, key: str, record: JobRecord, found: AdmissionRecord) -> Claim:
+        start = self._now if record.start_time is None or record.start_time > self._now else record.start_time
+        end = FOREVER if record.end_time is None else record.end_time
+        return Claim(
+            id=key,
+            charges=found.charges,
+            window=Window(start, end if end > start else start + 1),
+            group=f"{record.uid}/{record.name}",
+            tier=found.tier,
+            uid=record.uid,
+            account=record.account,
+            share_milli=WHOLE_NODE if record.exclusive else self._share_milli(record, found.charges),
+            placed=True,
+        )
+
+    def _share_milli(self, record: JobRecord, charges: tuple[Charge, ...]) -> int:
+        """The thousandths of a node that each of its nodes takes, at most, of a job that shares its nodes."""
+        most = 0
+        for charge in charges:
+            shape = (charge.zone, record.node_count, record.cpus, record.gpus)
+            share = self._shares.get(shape)
+            if share is None:
+                nodes = max(record.node_count, 1)
+                ask = NodeAsk(nodes, 1, max(-(-record.cpus // nodes), 1), -(-record.gpus // nodes))
+                share = self._shares[shape] = self._desk.ledger.nodes[charge.zone].share_milli(ask)
+            most = max(most, share)
+        return most
