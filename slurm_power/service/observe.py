@@ -18,8 +18,8 @@ from slurm_power.service.world import nodes_of
 
 _AT_ONCE = 25
 """Records that are taken in before others get their turn."""
-_MANY = 1_000
-"""Entries that are looked up before others get their turn."""
+_MANY = 500
+"""Records that are compared with what is known before others get their turn."""
 _ON_NODES = frozenset({JobState.CONFIGURING, JobState.RUNNING, JobState.SUSPENDED, JobState.COMPLETING})
 
 
@@ -45,13 +45,15 @@ class Observer:
         if whole and not self.desk.book.entries:
             yield from restore(self.desk, records)
         for number, record in enumerate(records):
-            if number % _AT_ONCE == 0:
+            if number % _MANY == 0:
                 yield
-            if record.state is not JobState.ENDED:
-                key = self._key(record)
-                present.add(key)
-                if not self._settled(key, record, begun):
-                    news.append(record)
+            if record.state is JobState.ENDED:
+                continue
+            known = self._same(record)
+            key = known.key if known is not None else self._key(record)
+            present.add(key)
+            if not self._settled(known or self.desk.book.get(key), record, begun):
+                news.append(record)
         if whole:
             yield from self._gone(present, begun, rests=False)
         # What runs is a fact and is counted first; what was admitted but has not started must fit beside it.
@@ -59,7 +61,7 @@ class Observer:
             if number % _AT_ONCE == 0:
                 yield
             key = self._key(record)
-            if not self._settled(key, record, begun):
+            if not self._settled(self.desk.book.get(key), record, begun):
                 self._take_in_apart(key, record)
         if whole:
             yield from self._gone(present, begun, rests=True)
@@ -67,23 +69,26 @@ class Observer:
             self.desk.faults.keep(self.desk.book.entries)
             self._pending.forget_stored()
 
-    def _settled(self, key: str, record: JobRecord, begun: float) -> bool:
-        """Whether nothing new can be learnt: touched since reading began, or exactly as it was.
+    def _settled(self, known: Entry | None, record: JobRecord, begun: float) -> bool:
+        """Whether nothing new can be learnt of `known`: touched since reading began, or exactly as it was.
 
         The pending rest of an array is looked at each time: how much of it may run depends on its started tasks. So
         is a parked job whose time has come or whose forerunners have ended, and one whose release may have been lost.
         """
-        known = self.desk.book.get(key)
         same = known or self.desk.book.of_job(record.job_id)
         if same is not None and same.touched > begun:
             return True
         if known is None:
             return False
-        if known.record != record or known.dirty or known.stale or record.array_tasks or known.state is State.BINDING:
+        if known.dirty or known.stale or known.state is State.BINDING or record.array_tasks:
             return False
-        if known.state is State.PARKED and record.dependency and not self._pending.unmet(record.dependency):
+        if known.record is not record and known.record != record:
             return False
-        time = known.ask.request.not_before if known.ask is not None and known.state is State.PARKED else 0
+        if known.state is not State.PARKED:
+            return True
+        if record.dependency and not self._pending.unmet(record.dependency):
+            return False
+        time = known.ask.request.not_before if known.ask is not None else 0
         return not time or time > self.desk.ledger.now
 
     def _take_in_apart(self, key: str, record: JobRecord) -> None:
@@ -108,11 +113,20 @@ class Observer:
 
     # -- identity -----------------------------------------------------------------------------------------------
 
+    def _same(self, record: JobRecord) -> Entry | None:
+        """The entry that a record like this one has been taken into, pending rests of arrays apart."""
+        known = self.desk.book.of_job(record.job_id)
+        if known is None or record.array_tasks:
+            return None
+        # The reader gives the very same record while nothing of it changes; to compare two takes far longer.
+        return known if known.record is record or known.record == record else None
+
     def _key(self, record: JobRecord) -> str:
         """The entry's key: the token of the admission record, and the task of an array; else the job's own id."""
+        same = self._same(record)
+        if same is not None:
+            return same.key
         known = self.desk.book.of_job(record.job_id)
-        if known is not None and known.record == record and not record.array_tasks:
-            return known.key
         found = find_record(record.admin_comment)
         if found is None:
             return known.key if known is not None else f"job{record.job_id}"
@@ -158,11 +172,12 @@ class Observer:
         """
         desk = self.desk
         now = desk.now()
-        for number, key in enumerate(list(desk.book.entries)):
-            if number % _MANY == 0:
+        # Looked up all at once, some ms for 100,000; to do it by parts would take many times as long.
+        for number, key in enumerate([key for key in desk.book.entries if key not in present]):
+            if number % _AT_ONCE == 0:
                 yield
             entry = desk.book.get(key)
-            if entry is None or key in present or entry.touched > begun:
+            if entry is None or entry.touched > begun:
                 continue
             if rests != (entry.record is not None and entry.record.array_tasks != ""):
                 continue
