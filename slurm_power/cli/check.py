@@ -1,6 +1,7 @@
 """`spower check`: would such a job fit? Nothing is submitted and nothing is claimed."""
 
 import re
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,13 +10,14 @@ import click
 from slurm_power.cli.link import Link, link_options
 from slurm_power.cli.options import output_options
 from slurm_power.cli.output import Output
-from slurm_power.cli.table import words
+from slurm_power.cli.table import text, words
+from slurm_power.cli.times import parse_future
 from slurm_power.cli.verdicts import answer_columns, present
 from slurm_power.core.reasons import Code
 from slurm_power.core.units import parse_slurm_duration_s
 
-COLUMNS = answer_columns(words("advice"))
-_FACTS = ("verdict", "tier", "power", "zones", "est", "max", "earliest", "advice")
+COLUMNS = answer_columns(words("advice"), text("at"), words("counted"))
+_FACTS = ("verdict", "at", "tier", "power", "zones", "est", "max", "earliest", "advice", "counted")
 FITS_LATER, NEVER, USAGE = 3, 4, 2
 _EXIT = {"admit": 0, "hold": FITS_LATER, "reject": NEVER}
 _INFINITE = 4_294_967_295
@@ -39,19 +41,29 @@ _GPUS = re.compile(r"(?:[A-Za-z][\w.-]*:)?\d{1,9}(?:,(?:[A-Za-z][\w.-]*:)\d{1,9}
 @click.option("-w", "--nodelist", metavar="HOSTLIST", help="Nodes that it needs.")
 @click.option("-x", "--exclude", metavar="HOSTLIST", help="Nodes that it avoids.")
 @click.option("--exclusive", is_flag=True, help="Whole nodes.")
+@click.option("--at", metavar="TIME", help="Started then, not now: now+2hours, 2026-04-20T18:00:00, …Z for UTC.")
 @output_options(COLUMNS)
 @link_options
 @click.pass_context
-def check(context: click.Context, /, output: Output, link: Link, **options: Any) -> None:
+def check(context: click.Context, /, at: str | None, output: Output, link: Link, **options: Any) -> None:
     """Tell whether a job like this fits, in the words of sbatch; nothing is submitted.
 
     \b
     Exit codes: 0 fits now, 3 fits later, 4 never, 5 the daemon cannot be reached,
     2 usage, and a comment that cannot be read.
+
+    With --at the question is the same for a job that is submitted now and starts at that time; `counted` in the
+    answer says what is taken to draw power by then. 0 then means: fits at that time.
     """
-    job = describe(options)
-    answer = output.show(lambda: present(link.ask("check", job=job), COLUMNS, _FACTS))
+    job, start = describe(options), None if at is None else _instant(at)
+    answer = output.show(lambda: present(link.ask("check", job=job, at=start), COLUMNS, _FACTS))
     context.exit(exit_code(answer.data))
+
+
+def _instant(at: str) -> int:
+    from slurm_power.config import local_timezone  # noqa: PLC0415 -- slow to load, and only a given time needs it
+
+    return parse_future(at, int(time.time()), local_timezone())
 
 
 def exit_code(found: Mapping[str, Any]) -> int:

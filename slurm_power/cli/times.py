@@ -1,4 +1,4 @@
-"""Times of the past, as `--since` takes them."""
+"""Times of the past, as `--since` takes them, and of the future, as `--at` does."""
 
 import re
 from datetime import datetime, tzinfo
@@ -27,3 +27,11 @@ def parse_past(text: str, now: int, zone: tzinfo) -> int:
     except UsageError:
         example = "2026-04-20T18:00:00Z, now-2hours, today or 24h"
         raise UsageError(f"'{text}' is not a time; write {example}") from None
+
+
+def parse_future(text: str, now: int, zone: tzinfo) -> int:
+    """An instant from now on: ISO 8601, `now`, `now+2hours`. Raises UsageError."""
+    instant = parse_instant(text, now, zone)
+    if instant < now:
+        raise UsageError(f"'{text}' is in the past; write a time to come, such as now+2hours")
+    return instant

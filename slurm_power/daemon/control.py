@@ -9,17 +9,21 @@ from slurm_power.adapters.lines_server import Peer
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.core.errors import PowerError, UsageError
 from slurm_power.core.policy import Mode
-from slurm_power.core.window import format_instant
+from slurm_power.core.window import FOREVER, format_instant
 from slurm_power.daemon.rounds import Rounds
 from slurm_power.ports import Decision, Store
 from slurm_power.service import views
+from slurm_power.service.asking import Ask, interpret
 from slurm_power.service.desk import Desk
 from slurm_power.service.facts import from_hook
+from slurm_power.service.later import foresee, remark_at
 
 _LINES, _LINES_OF_MASTERS = 2_000, 100_000
 """Lines of a report at most, and for root and SlurmUser."""
 _BREATH = 50
 _FAULTS_SHOWN = 20
+_LATE_S = 10
+"""How long a question about an instant may have been on its way."""
 Item = TypeVar("Item")
 Verb = Callable[[Peer, Mapping[str, Any]], Awaitable[dict[str, object]]]
 
@@ -94,7 +98,18 @@ class ControlHandler:
             raise UsageError('a check describes the job: {"op":"check","job":{"comment":"power:est=5kW"}}')
         asker = {"user_id": peer.uid}
         facts = from_hook({**asker, **job} if peer.uid in self._masters else {**job, **asker})
-        return views.check(self._desk, facts, self._limited_to(peer))
+        desk, viewer, at = self._desk, self._limited_to(peer), request.get("at")
+        now = desk.now()
+        if at is not None and (not isinstance(at, int) or isinstance(at, bool) or not now - _LATE_S <= at <= FOREVER):
+            raise UsageError(f'"at" is an instant from now on, in seconds since 1970: {now + 3_600}')
+        if at is None or at <= now:
+            return views.check(desk, facts, viewer)
+        asked = interpret(facts, desk.world, "check", at, now)
+        if not isinstance(asked, Ask):
+            return views.checked(desk, asked, None, viewer=viewer, at=at)
+        async with self._reporting:
+            verdict = await asyncio.to_thread(foresee(desk, asked, at).verdict)
+        return views.checked(desk, verdict, asked, remark_at(asked, now, at), viewer=viewer, at=at)
 
     async def _mode(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
         wanted = request.get("mode")

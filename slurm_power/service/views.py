@@ -165,34 +165,59 @@ def explain(desk: Desk, name: str, viewer: int | None = None) -> dict[str, objec
     }
 
 
-def check(desk: Desk, facts: JobFacts, viewer: int | None = None) -> dict[str, object]:
+def check(desk: Desk, facts: JobFacts, viewer: int | None = None) -> Row:
     """`spower check`: what would become of such a job; nothing is claimed. `viewer` as for `explain`."""
     now = desk.now()
     asked = interpret(facts, desk.world, "check", now)
-    if isinstance(asked, Free):
-        return _checked("admit", None, "Power does not matter to this job: none of its nodes lies in a zone.")
-    request = asked.request if isinstance(asked, Ask) else None
-    verdict = judge(desk, asked) if isinstance(asked, Ask) else asked
-    remark = advice(asked, now) if isinstance(asked, Ask) else ""
+    if not isinstance(asked, Ask):
+        return checked(desk, asked, None, viewer=viewer)
+    return checked(desk, judge(desk, asked), asked, advice(asked, now), viewer=viewer)
+
+
+def checked(
+    desk: Desk,
+    verdict: Verdict | Free,
+    ask: Ask | None,
+    remark: str = "",
+    *,
+    viewer: int | None = None,
+    at: int | None = None,
+) -> Row:
+    """The answer of `spower check` from its verdict; `at` is the later instant that it was asked about."""
+    request = ask.request if ask is not None else None
+    then = "now" if at is None else f"at {format_instant(at)}"
+    if isinstance(verdict, Free):
+        return _checked("admit", None, "Power does not matter to this job: none of its nodes lies in a zone.", at=at)
     if isinstance(verdict, Admit):
         claim = verdict.claim
         zones = [charge.zone for charge in claim.charges]
         watts = f"{format_watts(claim.est_w)} (at most {format_watts(claim.max_w)})"
-        sentence = f"Such a job fits now in {', '.join(zones)} with {watts}, on {verdict.power_class} power."
-        return _checked("admit", request, sentence, remark) | {"zones": zones, "power_class": str(verdict.power_class)}
+        sentence = f"Such a job fits {then} in {', '.join(zones)} with {watts}, on {verdict.power_class} power."
+        return _checked("admit", request, sentence, remark, at) | {
+            "zones": zones,
+            "power_class": str(verdict.power_class),
+        }
     reasons = [renamed(reason, desk.book, viewer) for reason in verdict.reasons]
-    helps = [named(found, desk.book, viewer) for found in verdict.helps]
+    helps = [_help(named(found, desk.book, viewer), at) for found in verdict.helps]
     start = verdict.earliest if isinstance(verdict, Hold) else None
     word = "could never run" if isinstance(verdict, Reject) else "would wait"
-    sentence = _because(f"Such a job {word}", "; ".join(reason.text for reason in reasons), helps, start)
-    return _checked(type(verdict).__name__.lower(), request, sentence, remark) | {
+    what = f"Such a job {word}" + ("" if at is None or isinstance(verdict, Reject) else f" {then}")
+    texts = [str(found["text"]) for found in helps]
+    sentence = _because(what, "; ".join(reason.text for reason in reasons), texts, start)
+    return _checked(type(verdict).__name__.lower(), request, sentence, remark, at) | {
         "reasons": [reason.as_json() for reason in reasons],
-        "helps": [found.as_json() for found in helps],
+        "helps": helps,
         "earliest_start": format_instant(start) if start is not None else None,
     }
 
 
-def _checked(verdict: str, request: Request | None, sentence: str, remark: str = "") -> dict[str, object]:
+def _help(found: Help, at: int | None) -> Row:
+    """A help; about a later instant it does not say now."""
+    row = found.as_json()
+    return row if at is None else {**row, "text": str(row["text"]).replace(" now as ", " then as ")}
+
+
+def _checked(verdict: str, request: Request | None, sentence: str, remark: str = "", at: int | None = None) -> Row:
     return {
         "schema": SCHEMA,
         "verdict": verdict,
@@ -205,6 +230,8 @@ def _checked(verdict: str, request: Request | None, sentence: str, remark: str =
         "earliest_start": None,
         "helps": [],
         "advice": remark,
+        "at": format_instant(at) if at is not None else None,
+        "counted": COUNTED if at is not None else "",
         "sentence": sentence,
     }
 
@@ -320,16 +347,16 @@ def _sentence(
         return f"Job {entry.name} is not ours to hold: it asks for no zone's nodes, or the mode does not act on it."
     why = "; ".join(reason.text for reason in reasons) or entry.note or "it waits for the next pass"
     word = "can never run" if isinstance(verdict, Reject) else "waits"
-    return _because(f"Job {entry.name} {word}", why, helps, start)
+    return _because(f"Job {entry.name} {word}", why, [found.text for found in helps], start)
 
 
-def _because(what: str, why: str, helps: Sequence[Help], start: int | None) -> str:
+def _because(what: str, why: str, helps: Sequence[str], start: int | None) -> str:
     """What, why, from when on, and what would help, in one sentence."""
     parts = [f"{what} because {why}"]
     if start is not None:
         parts.append(f"earliest start {format_instant(start)}")
     if helps:
-        parts.append("it " + ", or ".join(found.text for found in helps))
+        parts.append("it " + ", or ".join(helps))
     return "; ".join(parts) + "."
 
 

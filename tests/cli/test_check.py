@@ -6,6 +6,7 @@ import pytest
 
 from slurm_power.cli.check import check, describe, exit_code
 from tests.cli.conftest import Scene, run
+from tests.cli.test_schemas import faults
 
 FITS = ["check", "--comment", "power:est=5kW", "-t", "1:00:00", "-q", "bronze"]
 
@@ -146,3 +147,42 @@ def test_only_a_request_that_cannot_be_read_is_the_callers_mistake() -> None:
     assert exit_code({"verdict": "reject", "reasons": [{"code": "envelope"}]}) == 2
     assert exit_code({"verdict": "reject", "reasons": [{"code": "zone_power"}]}) == 4
     assert exit_code({"verdict": "reject", "reasons": [{"code": "tier"}]}) == 4
+
+
+AT = ["check", "--comment", "power:est=24kW,max=26kW,zones=rack01", "-q", "silver", "-t", "60"]
+
+
+@pytest.mark.parametrize(("at", "code", "word"), [("now+30minutes", 3, "wait"), ("now+3hours", 0, "fits")])
+def test_a_later_start(scene: Scene, at: str, code: int, word: str) -> None:
+    """The job that has rack01 ends within the hour, and the one that waits for it an hour later."""
+    result = scene.spower(*AT, "--at", at)
+    assert result.exit_code == code, result.output
+    sentence, _, *facts = result.output.splitlines()
+    assert sentence.startswith("Such a job ")
+    assert f" {word} " in sentence
+    (shown,) = [fact.split()[1] for fact in facts if fact.startswith("at ")]
+    assert f" at {shown} " in sentence
+    assert any(fact.startswith("counted ") and "until its time limit ends" in fact for fact in facts)
+    found = json.loads(scene.spower(*AT, "--at", at, "--json").output)
+    assert found["at"].endswith("Z")
+    assert faults("check", found) == []
+
+
+def test_a_start_now_is_asked_as_ever(scene: Scene) -> None:
+    result = scene.spower(*AT, "--at", "now")
+    assert result.exit_code == 3
+    assert "counted" not in result.output
+
+
+@pytest.mark.parametrize("at", ["", "tomorrow", "now+", "now+2fortnights", "2026-13-01", "24h", "12:00"])
+def test_a_time_that_is_none(at: str) -> None:
+    result = run(*AT, "--at", at)
+    assert result.exit_code == 2
+    assert result.output == f"spower: '{at}' is not a time; write 2026-04-20T18:00:00Z or now+2hours\n"
+
+
+@pytest.mark.parametrize("at", ["2020-01-01", "2020-01-01T00:00:00Z"])
+def test_a_time_that_has_been(at: str) -> None:
+    result = run(*AT, "--at", at)
+    assert result.exit_code == 2
+    assert result.output == f"spower: '{at}' is in the past; write a time to come, such as now+2hours\n"

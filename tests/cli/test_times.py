@@ -2,7 +2,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from slurm_power.cli.times import parse_past
+from slurm_power.cli.times import parse_future, parse_past
 from slurm_power.core.errors import UsageError
 
 NOW = 1_776_700_800  # 2026-04-20T16:00:00Z
@@ -32,3 +32,11 @@ def test_times_of_the_past(text: str, instant: int) -> None:
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(UsageError, match="is not a time; write"):
         parse_past(text, NOW, BERLIN)
+
+
+def test_times_to_come() -> None:
+    assert parse_future("now", NOW, BERLIN) == NOW
+    assert parse_future("2026-04-20T18:00:00", NOW, BERLIN) == NOW
+    assert parse_future("2026-04-20T18:00:00Z", NOW, BERLIN) == NOW + 7_200
+    with pytest.raises(UsageError, match="'2026-04-20T17:59:59' is in the past"):
+        parse_future("2026-04-20T17:59:59", NOW, BERLIN)

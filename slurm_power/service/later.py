@@ -1,0 +1,85 @@
+"""What would become of a request that started at a later instant: the same decision, on the floor as it will be.
+
+Counted by then are claims until their windows end, bookings, and the head of the queue where its start is foreseen; of
+nodes those that are up now. Nobody knows what else will be submitted, or in which order the rest of the queue starts.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from slurm_power.core.admission import Hold, Reject, Verdict, could_ever_fit, decide
+from slurm_power.core.claim import Claim
+from slurm_power.core.ledger import Ledger
+from slurm_power.core.nodes import all_free
+from slurm_power.core.policy import Tier
+from slurm_power.core.reasons import Code, Reason
+from slurm_power.service.asking import Ask, advice
+from slurm_power.service.desk import Desk
+
+COUNTED = (
+    "what runs or is admitted, until its time limit ends; bookings; the head of the queue from its foreseen start on; "
+    "not the other jobs that wait, and not what may still be submitted"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Foresight:
+    """A question about a later instant, with copies of all that it takes to answer, in whatever thread."""
+
+    ask: Ask
+    at: int
+    empty: Callable[[], Ledger]
+    """Makes a ledger at that instant, without claims."""
+    claims: Sequence[Claim]
+    limits: Mapping[str, int]
+    closed: Mapping[str, str]
+    tiers: Sequence[Tier]
+
+    def verdict(self) -> Verdict:
+        """The verdict at that instant. Takes long where claims are many."""
+        request, ledger = self.ask.request, self.empty()
+        floor = ledger.empty()
+        for element, limit_w in self.limits.items():
+            ledger.set_limit(element, limit_w)
+        for zone, why in self.closed.items():
+            ledger.close(zone, why)
+        ledger.load(_by_then(claim, self.at) for claim in self.claims if claim.window.end > self.at)
+        verdict = decide(request, ledger, floor, others=self.tiers)
+        if isinstance(verdict, Reject):
+            single = request.with_copies(1)
+            return Hold((Reason(Code.ARRAY),)) if request.ask.copies > 1 and could_ever_fit(single, floor) else verdict
+        if self.ask.waits is not None:
+            return Hold((self.ask.waits,), request.not_before if request.not_before > self.at else None)
+        return verdict
+
+
+def foresee(desk: Desk, ask: Ask, at: int) -> Foresight:
+    """The question; what it is asked of may change meanwhile. `ask` was interpreted for that instant."""
+    ledger, topology = desk.ledger, desk.site.topology
+    nodes, pools, rule = dict(ledger.nodes), desk.world.pools(), ledger.rule
+
+    def empty() -> Ledger:
+        made = Ledger(topology, pools, rule, at)
+        for zone, known in nodes.items():
+            made.set_nodes(zone, all_free(known.up, known.cpus, known.gpus))
+        return made
+
+    lowered = {
+        name: meter.limit_w
+        for name, meter in ledger.meters.items()
+        if meter.limit_w != (topology.zones.get(name) or topology.feeds[name]).limit_w
+    }
+    claims = (*ledger.claims.values(), *ledger.bookings())
+    return Foresight(ask, at, empty, claims, lowered, dict(ledger.closed), desk.tiers)
+
+
+def _by_then(claim: Claim, at: int) -> Claim:
+    """The claim as it counts then: on nodes that are still free in our picture, and no plan where it has begun."""
+    return replace(claim, placed=False, tentative=claim.tentative and claim.window.start > at)
+
+
+def remark_at(ask: Ask, now: int, at: int) -> str:
+    """A remark for the user about a start at a later instant."""
+    if ask.deadline is not None and at + (ask.request.time_limit_s or 0) > ask.deadline:
+        return "the time limit ends after the deadline, if the job starts then"
+    return advice(ask, now)
