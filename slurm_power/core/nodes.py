@@ -24,6 +24,13 @@ class NodeAsk:
     cpus: int = 1
     gpus: int = 0
     exclusive: bool = False
+    together: bool = False
+    """All nodes in one zone: its constraint cannot be combined with several."""
+
+    @property
+    def spreads(self) -> bool:
+        """Whether it may be given nodes of several zones."""
+        return self.nodes > 1 and self.copies == 1 and not self.together
 
     @property
     def total(self) -> int:

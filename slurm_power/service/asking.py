@@ -1,17 +1,19 @@
 """From what a job says to a request for watts: envelope, tier, class, shape, zones. Decides nothing about room."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 
 from slurm_power.core.admission import Reject
 from slurm_power.core.binding import (
     asks_for_ours,
+    bind_features,
     feature_asks_for_ours,
     foreign_licences,
     strip_ours,
     tres_asks_for_ours,
 )
+from slurm_power.core.claim import Charge
 from slurm_power.core.envelope import Envelope, Per, parse_comment, resolve
 from slurm_power.core.errors import EnvelopeError
 from slurm_power.core.estimate import default_est_w
@@ -24,6 +26,7 @@ from slurm_power.service.facts import JobFacts
 from slurm_power.service.world import Partition, World, expand
 
 _NO_CLASS = WorkClass("")
+_TWO_ZONES = (Charge("a", 1, 0, 0), Charge("b", 1, 0, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,8 @@ def _interpret(facts: JobFacts, world: World, token: str, now: int, submitted: i
     work_class = _class(envelope, world)
     tier, qos = _tier(facts, envelope, work_class, world)
     ask = facts.shape(max(p.node_cpus for p in partitions), max(p.node_gpus for p in partitions))
+    if ask.nodes > 1 and facts.features and _keeps_together(strip_ours(facts.features)):
+        ask = replace(ask, together=True)
     est_w, max_w, headroom_w = _watts(envelope, work_class, partitions[0], ask, world)
     opens = opening(work_class.hours, now, world.site.timezone)
     request = Request(
@@ -108,6 +113,11 @@ def _interpret(facts: JobFacts, world: World, token: str, now: int, submitted: i
         features=strip_ours(facts.features),
         waits=_waits(facts, work_class, opens, now),
     )
+
+
+def _keeps_together(constraint: str) -> bool:
+    """Whether Slurm has no way to say this constraint and several zones in one."""
+    return bind_features(constraint, _TWO_ZONES) is None
 
 
 def _scales(envelope: Envelope, facts: JobFacts) -> bool:

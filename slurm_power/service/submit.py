@@ -1,6 +1,7 @@
 """A submission: the hook's question, answered from memory."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from slurm_power.core.admission import Admit, Hold, Reject, Verdict, could_ever_fit, decide
 from slurm_power.core.binding import bind_features
@@ -72,12 +73,26 @@ def judge(desk: Desk, ask: Ask) -> Verdict:
     if reason is None and not request.not_before > desk.ledger.now:
         reason = _rumours(desk, request) if desk.settled else _UNSETTLED
     verdict = decide(request, desk.ledger, desk.floor, ignore=desk.ignored_by(request), others=desk.tiers)
+    if isinstance(verdict, Reject) and request.ask.together:
+        verdict = _apart(desk, ask, verdict)
     if isinstance(verdict, Reject) and request.ask.copies > 1 and could_ever_fit(request.with_copies(1), desk.floor):
         verdict = Hold((Reason(Code.ARRAY),))
     if reason is not None and not isinstance(verdict, Reject):
         earliest = request.not_before if request.not_before > desk.ledger.now else None
         return Hold((reason,), earliest)
     return verdict
+
+
+def _apart(desk: Desk, ask: Ask, verdict: Reject) -> Reject:
+    """The same, with what to write instead where the constraint alone keeps the job out of several zones."""
+    request = ask.request
+    if not could_ever_fit(replace(request, ask=replace(request.ask, together=False)), desk.floor):
+        return verdict
+    detail = (
+        f"--constraint={ask.features} keeps it to one zone, and none is large enough; leave counts and brackets out, "
+        "or submit a heterogeneous job with a component for each part, such as: sbatch -N2 -C x : -N2 -C y job.sh"
+    )
+    return replace(verdict, reasons=(Reason(Code.BINDING, detail=detail), *verdict.reasons))
 
 
 def per_copy(charges: tuple[Charge, ...], copies: int) -> tuple[Charge, ...]:
