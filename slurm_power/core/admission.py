@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from slurm_power.core.claim import Claim
-from slurm_power.core.diagnosis import diagnose, tiers_that_fit
+from slurm_power.core.diagnosis import diagnosing, tiers_that_fit
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.placement import Placement, Placer
 from slurm_power.core.policy import Tier
 from slurm_power.core.reasons import Code, Help, Reason
 from slurm_power.core.request import Request
-from slurm_power.core.steps import finish
+from slurm_power.core.steps import Steps, finish
 from slurm_power.core.topology import Lane
 
 
@@ -61,15 +61,25 @@ def decide(
 
     `ignore` names a booked shadow that the request outranks; `others` are tiers to try when explaining a hold.
     """
+    return finish(deciding(request, ledger, floor, ignore=ignore, others=others))
+
+
+def deciding(
+    request: Request, ledger: Ledger, floor: Ledger, *, ignore: str | None = None, others: Iterable[Tier] = ()
+) -> Steps[Verdict]:
+    """The same, step by step: more than one where a job goes over many zones.
+
+    Where something else is done between two steps, an admission is a proposal: see `Placer.stands`.
+    """
     now = ledger.now
     if request.not_before > now:
-        return _too_early(request, ledger, floor, others)
-    placement = Placer(request, ledger, request.window(now), ignore).place()
+        return (yield from _too_early(request, ledger, floor, others))
+    placement = yield from Placer(request, ledger, request.window(now), ignore).placing()
     if placement is not None:
         return admit(request, ledger, placement)
-    if not could_ever_fit(request, floor):
-        return never(request, ledger, floor, others)
-    found = diagnose(request, ledger, ignore, others)
+    if not (yield from _may_ever_fit(request, floor)):
+        return (yield from _never(request, ledger, floor, others))
+    found = yield from diagnosing(request, ledger, ignore, others)
     return Hold(found.reasons, found.start.at if found.start else None, found.helps)
 
 
@@ -95,20 +105,25 @@ def could_ever_fit(request: Request, floor: Ledger) -> bool:
     Over several zones placement takes the largest parts first and may miss a split; only what no split could carry
     is denied for ever.
     """
+    return finish(_may_ever_fit(request, floor))
+
+
+def _may_ever_fit(request: Request, floor: Ledger) -> Steps[bool]:
     placer = Placer(request, floor, request.window(floor.now), any_will_do=True)
-    return placer.place() is not None or finish(placer.may_spread())
+    return (yield from placer.placing()) is not None or (yield from placer.spreading())
 
 
-def never(request: Request, ledger: Ledger, floor: Ledger, others: Iterable[Tier] = ()) -> Reject:
+def _never(request: Request, ledger: Ledger, floor: Ledger, others: Iterable[Tier]) -> Steps[Reject]:
     """The verdict for a request that finds no place even on an empty floor: what stands in its way there.
 
     Less might fit there some day; only another tier is tried on the floor as it is.
     """
-    found = diagnose(request, floor)
-    return Reject(found.reasons, found.helps + tiers_that_fit(request, ledger, others))
+    found = yield from diagnosing(request, floor)
+    helps = yield from tiers_that_fit(request, ledger, others)
+    return Reject(found.reasons, found.helps + helps)
 
 
-def _too_early(request: Request, ledger: Ledger, floor: Ledger, others: Iterable[Tier]) -> Verdict:
-    if not could_ever_fit(request, floor):
-        return never(request, ledger, floor, others)
+def _too_early(request: Request, ledger: Ledger, floor: Ledger, others: Iterable[Tier]) -> Steps[Verdict]:
+    if not (yield from _may_ever_fit(request, floor)):
+        return (yield from _never(request, ledger, floor, others))
     return Hold((Reason(Code.NOT_ELIGIBLE, detail="its time has not come"),), request.not_before)

@@ -11,6 +11,7 @@ from slurm_power.core.placement import Placement, Placer, roomiest
 from slurm_power.core.policy import Tier
 from slurm_power.core.reasons import Code, Cure, Help, Reason
 from slurm_power.core.request import Request
+from slurm_power.core.steps import Steps, finish
 from slurm_power.core.topology import FeedKind
 from slurm_power.core.window import FOREVER
 
@@ -18,6 +19,8 @@ _LOOKED_AT = 3
 """Zones that a diagnosis looks at, of each of two kinds: the roomiest, and the roomiest with free nodes."""
 _NEXT_TRIES = 16
 _SMALLER_TRIES = 3
+_AT_ONCE = 8
+"""Zones whose earliest start is told between two yields."""
 _SEARCHED_CLAIMS = 200
 """Among how many claims the one is looked for whose end makes room."""
 
@@ -41,20 +44,23 @@ class Diagnosis:
     helps: tuple[Help, ...]
 
 
-def diagnose(request: Request, ledger: Ledger, ignore: str | None = None, others: Iterable[Tier] = ()) -> Diagnosis:
-    """Explain why a request that found no place found none. `others` are tiers it might try instead."""
+def diagnosing(
+    request: Request, ledger: Ledger, ignore: str | None = None, others: Iterable[Tier] = ()
+) -> Steps[Diagnosis]:
+    """Explain, step by step, why a request found no place. `others` are tiers it might try instead."""
     placer = Placer(request, ledger, request.window(ledger.now), ignore)
     near = roomiest(placer, _LOOKED_AT, any_nodes=False)
     zones = list(dict.fromkeys(near + roomiest(placer, _LOOKED_AT, any_nodes=True)))
     if not zones:
-        return Diagnosis((Reason(Code.NO_ZONE, detail=_asked(request)),), None, tiers_that_fit(request, ledger, others))
+        instead = yield from tiers_that_fit(request, ledger, others)
+        return Diagnosis((Reason(Code.NO_ZONE, detail=_asked(request)),), None, instead)
     start = Forecast(request, ledger, ignore).first(zones)
     chosen = start.placement.charges[0].zone if start is not None else zones[0]
     helps = [*_fewer_watts(placer, zones)]
     if start is not None:
         after = _ending(ledger, start.element, start.at) if start.element else ""
         helps.append(Help(Cure.LATER, zone=chosen, at=start.at, after_job=after))
-    helps.extend(tiers_that_fit(request, ledger, others))
+    helps.extend((yield from tiers_that_fit(request, ledger, others)))
     return Diagnosis((_reason(placer, chosen),), start, tuple(helps))
 
 
@@ -70,7 +76,17 @@ class Forecast:
 
     def first(self, zones: Iterable[str]) -> Start | None:
         """The earliest start in one of these zones, equals by name; None where none can be told."""
-        starts = [start for zone in zones if (start := self.earliest_in(zone)) is not None]
+        return finish(self.searching(zones))
+
+    def searching(self, zones: Iterable[str]) -> Steps[Start | None]:
+        """The same, step by step."""
+        starts = []
+        for number, zone in enumerate(zones, start=1):
+            start = self.earliest_in(zone)
+            if start is not None:
+                starts.append(start)
+            if number % _AT_ONCE == 0:
+                yield
         return min(starts, key=lambda s: (s.at, s.placement.charges[0].zone), default=None)
 
     def earliest_in(self, zone: str) -> Start | None:
@@ -215,16 +231,16 @@ def _fewer_watts(placer: Placer, zones: list[str]) -> Iterable[Help]:
     return [Help(Cure.FEWER_WATTS, zone=best[1], watts=best[0])] if best else []
 
 
-def tiers_that_fit(request: Request, ledger: Ledger, others: Iterable[Tier]) -> tuple[Help, ...]:
+def tiers_that_fit(request: Request, ledger: Ledger, others: Iterable[Tier]) -> Steps[tuple[Help, ...]]:
     """Other tiers, as which a request that does not fit as it is would fit now: only another lane can help."""
-    helps = []
+    helps: list[Help] = []
     tried = [frozenset(request.lanes)]
     for tier in others:
         other = request.with_tier(tier)
         lanes = frozenset(other.lanes)
         if any(lanes <= known for known in tried):
             continue
-        placement = Placer(other, ledger, other.window(ledger.now)).place()
+        placement = yield from Placer(other, ledger, other.window(ledger.now)).placing()
         if placement is None:
             tried.append(lanes)
         else:

@@ -32,14 +32,13 @@ class Placer(Fit):
     def placing(self) -> Steps[Placement | None]:
         """The same, step by step. If the ledger changes between two steps, ask `stands` of what they lead to."""
         lanes, ask = self.request.lanes, self.request.ask
-        spreads = ask.nodes > 1 and ask.copies == 1
-        if spreads and self.best(lanes, 1) is None:
+        if ask.spreads and self.best(lanes, 1) is None:
             return None  # where not one of its nodes fits, there is no need to try them all, lane by lane
         for count, lane in enumerate(lanes, start=1):
             zone = self.best((lane,), ask.total)
             if zone is not None:
                 return self.placement_in(zone)
-            if spreads:
+            if ask.spreads:
                 charges = yield from Spread(self, lanes[:count]).parts()
                 if charges:
                     return Placement(charges, max(self.share_milli(charge.zone) for charge in charges))
@@ -67,9 +66,9 @@ class Placer(Fit):
         """What the whole request is charged in this one zone."""
         return (self.charge(zone),)
 
-    def may_spread(self) -> Steps[bool]:
-        """Whether some split over several zones might do, as far as each zone and each feed alone can tell."""
-        if self.request.ask.nodes < 2 or self.request.ask.copies > 1:
+    def spreading(self) -> Steps[bool]:
+        """Whether some split over several zones might do, as far as each zone and feed alone can tell, in steps."""
+        if not self.request.ask.spreads:
             return False
         return (yield from Spread(self, self.request.lanes).possible())
 

@@ -13,12 +13,14 @@ from slurm_power.core.diagnosis import Forecast, Start
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.placement import Placer, roomiest
 from slurm_power.core.request import Request
+from slurm_power.core.steps import Steps, finish
 from slurm_power.core.window import FOREVER
 
 SHADOW = "shadow:"
 """What the id of a shadow begins with; the job's own id follows."""
 
-_SHADOW_ZONES = 128
+_LEAST_ZONES, _MOST_ZONES = 128, 512
+"""In how many zones a start is looked for: twice as many as the job needs at least, within these bounds."""
 _NO_SLACK = 1 << 53
 
 
@@ -74,7 +76,12 @@ def shadow(request: Request, ledger: Ledger, keep: Iterable[str] = ()) -> Claim 
     `keep` are the zones of its shadow before this one: they are looked at again, so that its start does not recede
     because other zones have more room today.
     """
-    start = earliest(request, ledger, keep)
+    return finish(shading(request, ledger, keep))
+
+
+def shading(request: Request, ledger: Ledger, keep: Iterable[str] = ()) -> Steps[Claim | None]:
+    """The same, step by step. What is admitted between two steps may lie in its way: it is a plan, not a promise."""
+    start = yield from _searching(request, ledger, keep)
     if start is None:
         return None
     claim = request.claim(start.placement.charges, start.at, start.placement.share_milli)
@@ -83,17 +90,26 @@ def shadow(request: Request, ledger: Ledger, keep: Iterable[str] = ()) -> Claim 
 
 def earliest(request: Request, ledger: Ledger, keep: Iterable[str] = ()) -> Start | None:
     """When and where the request could start, over one zone or several."""
+    return finish(_searching(request, ledger, keep))
+
+
+def _searching(request: Request, ledger: Ledger, keep: Iterable[str]) -> Steps[Start | None]:
     placer = Placer(request, ledger, request.window(ledger.now))
+    parts = -(-request.ask.nodes // max(ledger.most_nodes, 1)) if request.ask.spreads else 1
+    count = min(max(_LEAST_ZONES, 2 * parts), _MOST_ZONES)
     known = (zone for zone in keep if zone in ledger.nodes)
-    near = roomiest(placer, _SHADOW_ZONES // 2, any_nodes=False)
-    zones = list(dict.fromkeys([*known, *near, *roomiest(placer, _SHADOW_ZONES // 2, any_nodes=True)]))
-    best = Forecast(request, ledger).first(zones)
-    return best if best is not None else _earliest_spread(request, ledger, zones)
+    near = roomiest(placer, count // 2, any_nodes=False)
+    zones = list(dict.fromkeys([*known, *near, *roomiest(placer, count // 2, any_nodes=True)]))
+    if parts == 1:
+        best = yield from Forecast(request, ledger).searching(zones)
+        if best is not None:
+            return best
+    return (yield from _searching_spread(request, ledger, zones)) if request.ask.spreads else None
 
 
-def _earliest_spread(request: Request, ledger: Ledger, zones: list[str]) -> Start | None:
+def _searching_spread(request: Request, ledger: Ledger, zones: list[str]) -> Steps[Start | None]:
     """For a job over several zones: the first end of a claim in them at which it finds its place, by bisection."""
-    if request.ask.nodes < 2 or request.ask.copies > 1:
+    if sum(ledger.nodes[zone].up for zone in zones) < request.ask.nodes:
         return None
     narrowed = replace(request, zones=frozenset(zones) if request.zones is None else request.zones & frozenset(zones))
     first = max(ledger.now + 1, request.not_before)
@@ -103,7 +119,7 @@ def _earliest_spread(request: Request, ledger: Ledger, zones: list[str]) -> Star
     found: Start | None = None
     while low < high:
         middle = (low + high) // 2
-        placement = Placer(narrowed, ledger, request.window(instants[middle])).place()
+        placement = yield from Placer(narrowed, ledger, request.window(instants[middle])).placing()
         if placement is None:
             low = middle + 1
         else:

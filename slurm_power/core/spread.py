@@ -18,8 +18,8 @@ from slurm_power.core.wiring import Loads, through
 
 _ONE_BY_ONE = 16
 """Up to this size every size of a part is tried; above it those are skipped that no zone could take."""
-_AT_ONCE = 500
-"""Zones that are looked at between two yields."""
+_AT_ONCE, _AT_ONCE_AHEAD = 400, 20
+"""Zones that are looked at between two yields; fewer for a later window, in which ends of claims are added up."""
 _NOTHING = Load()
 
 _Share = tuple[Meter, int, int]
@@ -42,6 +42,7 @@ class Spread:
         self._shut: dict[int, int] = {}
         """Bay → as many nodes as this do not fit below its wide feeds beside the parts."""
         self._looked_at = 0
+        self._at_once = _AT_ONCE_AHEAD if fit.ahead else _AT_ONCE
 
     def parts(self) -> Steps[tuple[Charge, ...]]:
         """The parts; none where not all of them find a place.
@@ -53,12 +54,14 @@ class Spread:
         count = min(left - 1, self._ledger.most_nodes)
         while left and count:
             left, whole = self._fill(count, left)
-            if self._looked_at >= _AT_ONCE:
+            if self._looked_at >= self._at_once:
                 self._looked_at = 0
                 yield  # and walk anew, for the index may have changed
             elif whole:
                 count = self._fewer(count)
             count = min(count, left)
+        if self._looked_at * 4 > self._at_once:
+            yield
         return () if left else split_over(self._nodes, request.est_w, request.max_w)
 
     def possible(self) -> Steps[bool]:
@@ -72,7 +75,7 @@ class Spread:
             nodes = most if most and self._short(self._shares(zone, most)) is None else self._most_in(zone, most)
             taps = ledger.topology.taps[zone]
             below[taps] = below.get(taps, 0) + nodes
-            if number % _AT_ONCE == 0:
+            if number % self._at_once == 0:
                 yield
         total = sum(below.values())
         return total >= ask.nodes and all(
@@ -85,9 +88,9 @@ class Spread:
         """Place parts of `count` nodes: how many nodes are left then, and whether no zone takes so many any more."""
         for _ in self._walk(count):
             left -= count
-            if left < count or self._looked_at >= _AT_ONCE:
+            if left < count or self._looked_at >= self._at_once:
                 return left, False
-        return left, self._looked_at < _AT_ONCE
+        return left, self._looked_at < self._at_once
 
     def _walk(self, count: int) -> Iterator[str]:
         """The zones that take `count` nodes, best first; each is counted as a part before it is yielded."""
@@ -108,7 +111,7 @@ class Spread:
             near.remove(chosen)
             if self._take(chosen[1], count):
                 yield chosen[1]
-            elif self._looked_at >= _AT_ONCE:
+            elif self._looked_at >= self._at_once:
                 return
             elif self._shut and not shut:  # a wide feed is full: from here on only where none is
                 found, shut = self._candidates(count), True

@@ -387,5 +387,5 @@ def test_a_split_that_no_zone_nor_feed_rules_out_may_exist() -> None:
     for watts, may in ((40_000, True), (44_000, False)):
         job = request(watts, nodes=4, exclusive=True)
         assert Placer(job, one, Window(NOW)).place() is None
-        assert finish(Placer(job, one, Window(NOW)).may_spread()) is may
+        assert finish(Placer(job, one, Window(NOW)).spreading()) is may
         assert isinstance(decide(job, one, one.empty()), Hold if may else Reject)
