@@ -74,11 +74,12 @@ def exit_code(found: Mapping[str, Any]) -> int:
 
 def describe(options: Mapping[str, Any]) -> dict[str, object]:
     """The job in the fields of Slurm's job description, as the submit hook would send them."""
-    nodes = _nodes(options["nodes"])
+    least, most = _nodes(options["nodes"])
     job: dict[str, object | None] = {
         "comment": options["comment"],
         "partition": options["partition"],
-        "min_nodes": nodes,
+        "min_nodes": least,
+        "max_nodes": most,
         "num_tasks": options["ntasks"],
         "cpus_per_task": options["cpus_per_task"],
         "tres_per_job": _gpus(options["gpus"], "--gpus"),
@@ -95,13 +96,15 @@ def describe(options: Mapping[str, Any]) -> dict[str, object]:
     return {field: value for field, value in job.items() if value is not None}
 
 
-def _nodes(text: str | None) -> int | None:
+def _nodes(text: str | None) -> tuple[int | None, int | None]:
+    """The least and the most nodes; `4` means just so many, as in sbatch."""
     if text is None:
-        return None
+        return None, None
     match = _NODES.fullmatch(text)
-    if match is None or not int(match[1]):
+    least, most = (int(match[1]), int(match[2] or match[1])) if match is not None else (0, 0)
+    if not 0 < least <= most:
         raise click.UsageError(f"--nodes={text} is not a number of nodes; write 4 or 2-4")
-    return int(match[1])
+    return least, most
 
 
 def _gpus(text: str | None, option: str) -> str | None:
