@@ -15,6 +15,7 @@ from slurm_power.core.window import parse_instant
 COLUMNS = Columns(
     text("mode"),
     text("last_good"),
+    words("reader"),
     count("jobs"),
     count("claims"),
     count("rounds"),

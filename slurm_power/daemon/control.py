@@ -166,6 +166,7 @@ class ControlHandler:
             "error": health.error,
             "last_good": format_instant(health.last_good) if health.last_good else None,
             "jobs": health.jobs,
+            "reader": health.reader(),
             "claims": len(self._desk.ledger.claims),
             "writes": health.writes,
             "faults": self._desk.faults.count,

@@ -6,8 +6,8 @@ A failed read keeps the last good state.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.config import Site
@@ -52,7 +52,8 @@ class Health:
     last_good: int = 0
     jobs: int = 0
     writes: int = 0
-    extra: dict[str, object] = field(default_factory=dict)
+    reader: Callable[[], str] = str
+    """Tells what reads jobs: `squeue`, or pyslurm with its version."""
 
 
 class Rounds:

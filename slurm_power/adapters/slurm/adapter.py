@@ -23,16 +23,15 @@ class SlurmCommands:
 
     commands: who runs them.
     batch: how many commands go into one scontrol.
-    fast: read jobs by pyslurm where it is installed for this very version; only for the Slurm of this process's own
-    environment.
+    pyslurm: the command that starts pyslurm's process, to read jobs by it where it is there for this very version.
 
     Every method blocks and may raise SlurmError, SlurmTimeout or SlurmParseError.
     """
 
-    def __init__(self, commands: Commands, *, batch: int = 200, fast: bool = False) -> None:
+    def __init__(self, commands: Commands, *, batch: int = 200, pyslurm: Sequence[str] = ()) -> None:
         self._commands = commands
         self._writer = Writer(commands, batch)
-        self._fast = fast
+        self._pyslurm = tuple(pyslurm)
         self._known: tuple[Version, pyslurm_reader.JobSource] | None = None
 
     def version(self) -> Version:
@@ -42,6 +41,10 @@ class SlurmCommands:
     def jobs(self, ids: Sequence[int] | None = None) -> Sequence[JobRecord]:
         """All jobs that slurmctld still knows, ended ones included; with `ids` only those that it knows of these."""
         return self._connect()[1].read(ids)
+
+    def reader(self) -> str:
+        """What reads jobs, `squeue` or pyslurm with its version; empty before Slurm has been asked."""
+        return self._known[1].name if self._known is not None else ""
 
     def nodes(self) -> Sequence[NodeRecord]:
         """All nodes."""
@@ -79,5 +82,5 @@ class SlurmCommands:
         return self._known
 
     def _choose(self, version: Version, by_commands: JobReader) -> pyslurm_reader.JobSource:
-        found = pyslurm_reader.find(version) if self._fast else None
+        found = pyslurm_reader.find(self._commands, version, self._pyslurm) if self._pyslurm else None
         return by_commands if found is None else pyslurm_reader.FallingBack(found, by_commands)

@@ -168,6 +168,7 @@ class JobReader:
     commands: Commands
     dialect: Dialect
     nonce: Callable[[], str] = draw_nonce
+    name: str = "squeue"
     _memory: _Memory = field(default_factory=_Memory)
 
     def read(self, ids: Sequence[int] | None = None) -> list[JobRecord]:

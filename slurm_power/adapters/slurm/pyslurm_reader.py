@@ -1,150 +1,132 @@
-"""Reading jobs through pyslurm, which asks slurmctld without a process or text between.
+"""Reading jobs through pyslurm, which asks slurmctld without formatting text and parsing it again.
 
-Only where a site has installed the pyslurm of the very version that its Slurm has (major and minor number); else, and
-after any fault of it, jobs are read by the commands, and a line in the log says so. pyslurm takes its slurm.conf from
-the environment of this process. Written against the interface of pyslurm 25.11.
+Only where a site has installed the pyslurm of the very version that its Slurm has (major and minor number), beside
+this program; else, and after a fault of it, jobs are read by squeue, and a line in the log says so. pyslurm runs in a
+process of its own (see `pyslurm_worker`), with the slurm.conf that the commands have.
 """
 
-import importlib
+import json
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from types import ModuleType
-from typing import Any, Protocol
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from hashlib import blake2b
+from operator import attrgetter
+from typing import Protocol
 
 from slurm_power.adapters.slurm.dialect import Version
-from slurm_power.adapters.slurm.jobs import job_state
+from slurm_power.adapters.slurm.runner import Commands
+from slurm_power.core.errors import SlurmError, SlurmParseError
 from slurm_power.ports import JobRecord, JobState
 
 log = logging.getLogger(__name__)
+
+WORKER = (sys.executable, "-m", "slurm_power.adapters.slurm.pyslurm_worker")
+"""The command that starts pyslurm's process: by the Python that runs this program."""
+WHAT_JOBS, WHAT_VERSION = "jobs", "version"
+NONE = "there is no pyslurm"
+_FIELDS = tuple(field.name for field in fields(JobRecord))
+_STATE = _FIELDS.index("state")
+_values_of = attrgetter(*_FIELDS)
 
 
 class JobSource(Protocol):
     """Who can read jobs."""
 
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
     def read(self, ids: Sequence[int] | None = None) -> list[JobRecord]:
         """All jobs, or of these ids those that slurmctld knows."""
 
 
-def find(version: Version) -> "PyslurmReader | None":
-    """The reader, if the pyslurm for this version of Slurm can be imported."""
+def encode(job: JobRecord) -> str:
+    """A record as a line for `decode`."""
+    return json.dumps(_values_of(job), separators=(",", ":")) + "\n"
+
+
+def decode(line: bytes) -> JobRecord:
+    """The record of a line. Raises ValueError, TypeError."""
+    values = json.loads(line)
+    values[_STATE] = JobState(values[_STATE])
+    return JobRecord(*values)
+
+
+def find(commands: Commands, version: Version, worker: Sequence[str] = WORKER) -> "PyslurmReader | None":
+    """The reader, if pyslurm's process starts and says that it is for this version of Slurm."""
     try:
-        module = importlib.import_module("pyslurm")
-    except ImportError:
+        said = str(json.loads(commands.run(*worker, WHAT_VERSION).out))
+    except (SlurmError, ValueError) as error:
+        told = _last_words(error)
+        if told != NONE:  # which is usual
+            log.info("pyslurm cannot be used (%s); jobs are read by squeue", told)
         return None
-    except Exception as error:  # its import opens Slurm's library and its configuration, which fail in many ways
-        log.info("pyslurm is there but cannot be used (%s); jobs are read by squeue", error)
+    if said.split(".")[:2] != [str(part) for part in version[:2]]:
+        log.info("pyslurm %s is not for Slurm %d.%02d; jobs are read by squeue", said, *version[:2])
         return None
-    built_for = str(getattr(module, "__version__", "")).split(".")[:2]
-    if built_for != [str(part) for part in version[:2]]:
-        log.info("pyslurm %s is not for Slurm %d.%02d; jobs are read by squeue", ".".join(built_for), *version[:2])
-        return None
-    log.info("jobs are read by pyslurm")
-    return PyslurmReader(module)
+    log.info("jobs are read by pyslurm %s", said)
+    return PyslurmReader(commands, f"pyslurm {said}", tuple(worker))
+
+
+@dataclass(slots=True)
+class PyslurmReader:
+    """Reads all jobs through pyslurm's process. A line that has not changed gives the very record that it gave."""
+
+    commands: Commands
+    name: str
+    worker: tuple[str, ...] = WORKER
+    _known: dict[bytes, JobRecord] = field(default_factory=dict)
+
+    def read(self) -> list[JobRecord]:
+        """All jobs that slurmctld knows. Raises SlurmError."""
+        known, fresh = self._known, {}
+        try:
+            for line in _lines(self.commands.stream(*self.worker, WHAT_JOBS)):
+                mark = blake2b(line, digest_size=16).digest()
+                fresh[mark] = known.get(mark) or decode(line)
+        except (ValueError, TypeError) as error:
+            raise SlurmParseError("not the line of a job", self.worker, 0, str(error)) from error
+        self._known = fresh
+        return list(fresh.values())
 
 
 @dataclass(slots=True)
 class FallingBack:
-    """Reads by the first source until it fails once, from then on by the second."""
+    """Reads all jobs by pyslurm until that fails where squeue does not, from then on by squeue; some jobs by squeue."""
 
-    first: JobSource
+    first: PyslurmReader
     second: JobSource
     _failed: bool = False
 
+    @property
+    def name(self) -> str:
+        """Which of the two reads all jobs."""
+        return self.second.name if self._failed else self.first.name
+
     def read(self, ids: Sequence[int] | None = None) -> list[JobRecord]:
         """All jobs, or of these ids those that slurmctld knows. Raises what the second source raises."""
-        if not self._failed:
-            try:
-                return self.first.read(ids)
-            except Exception as error:  # a foreign library whose faults we cannot enumerate; the second way is sure
-                log.warning("pyslurm failed (%s); jobs are read by squeue from now on", error)
-                self._failed = True
-        return self.second.read(ids)
+        if ids is not None or self._failed:
+            return self.second.read(ids)
+        try:
+            return self.first.read()
+        except SlurmError as error:
+            jobs = self.second.read()  # raises too while slurmctld is away, which is no fault of pyslurm's
+            log.warning("pyslurm failed (%s); jobs are read by squeue from now on", _last_words(error))
+            self._failed = True
+            return jobs
 
 
-@dataclass(frozen=True, slots=True)
-class PyslurmReader:
-    """Reads jobs through the module `pyslurm`."""
-
-    module: ModuleType
-
-    def read(self, ids: Sequence[int] | None = None) -> list[JobRecord]:
-        """All jobs, or of these ids those that slurmctld knows. Raises pyslurm's errors."""
-        wanted = None if ids is None else frozenset(ids)
-        found: Iterable[Any] = self.module.Jobs.load().values()
-        return [_record(job) for job in found if wanted is None or job.id in wanted]
+def _last_words(error: Exception) -> str:
+    """The last line of what the process has said: the error below its traceback."""
+    said = error.output.strip() if isinstance(error, SlurmError) else ""
+    return (said or str(error)).splitlines()[-1]
 
 
-def _record(job: Any) -> JobRecord:
-    nodes = job.allocated_nodes or ""
-    state = job_state(job.state, bool(nodes))
-    started = state is not JobState.PENDING
-    waiting = job.array_tasks_waiting or ""
-    in_array = job.array_id is not None
-    reason = job.state_reason or ""
-    return JobRecord(
-        job_id=job.id,
-        state=state,
-        uid=job.user_id,
-        user=job.user_name or "",
-        account=job.account or "",
-        qos=job.qos or "",
-        partition=job.partition or "",
-        name=job.name or "",
-        priority=job.priority or 0,
-        reason="" if reason == "None" else reason,
-        array_job_id=job.array_id,
-        array_task_id=(job.array_task_id or 0) if in_array and not waiting else None,  # it gives None for task 0
-        array_tasks=waiting,
-        array_throttle=job.array_tasks_parallel if in_array else None,
-        het_job_id=job.heterogeneous_id,
-        het_offset=(job.heterogeneous_offset or 0) if job.heterogeneous_id is not None else None,  # and for offset 0
-        node_list=nodes,
-        node_count=job.num_nodes or 1,
-        cpus=job.cpus or 1,
-        gpus=_gpus(job),
-        exclusive=job.resource_sharing == "NO",
-        time_limit_s=job.time_limit * 60 if isinstance(job.time_limit, int) else None,
-        submit_time=job.submit_time or 0,
-        eligible_time=job.eligible_time,
-        start_time=job.start_time if started else None,
-        end_time=job.end_time if started else None,
-        restarts=job.requeue_count or 0,
-        batch=bool(job.is_batch_job),
-        requeue=bool(job.is_requeueable),
-        licenses=",".join(job.licenses),
-        features=",".join(job.constraints),
-        required_nodes=job.required_nodes or "",
-        excluded_nodes=job.excluded_nodes or "",
-        reservation=job.reservation or "",
-        dependency=_dependency(job.dependencies),
-        admin_comment=job.admin_comment or "",
-        comment=job.comment or "",
-    )
-
-
-def _gpus(job: Any) -> int:
-    """GPUs of the whole job: those of the tracked resources, else those asked for."""
-    tracked = _count(job.tres)
-    if tracked is not None:
-        return tracked
-    asked = (job.tres_per_job, 1), (job.tres_per_node, job.num_nodes or 1), (job.tres_per_task, job.ntasks or 1)
-    return max((_count(tres) or 0) * times for tres, times in asked)
-
-
-def _count(tres: Any) -> int | None:
-    """`gpu` holds the total where there is one, `gpu:TYPE` the parts."""
-    found = {name: gres.count for name, gres in tres.gres.items() if name.split(":")[0] == "gpu"} if tres else {}
-    if not found:
-        return None
-    return int(found["gpu"]) if "gpu" in found else int(sum(found.values()))
-
-
-def _dependency(found: dict[str, Any] | None) -> str:
-    """pyslurm's table in Slurm's own words, such as `afterok:4:5`; empty without one."""
-    if not found:
-        return ""
-    kinds = [f"{kind}:{':'.join(map(str, jobs))}" for kind, jobs in found.items() if isinstance(jobs, list) and jobs]
-    if found.get("singleton"):
-        kinds.append("singleton")
-    return ("?" if found.get("satisfy") == "any" else ",").join(kinds)
+def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from whole
+    if rest:
+        raise ValueError("cut off")

@@ -142,7 +142,8 @@ class Runner:
             raise SlurmError("failed", argv, process.returncode, said)
 
     def _argv(self, program: str, args: tuple[str, ...]) -> tuple[str, ...]:
-        path = f"{self.bin_dir.rstrip('/')}/{program}" if self.bin_dir else program
+        named = self.bin_dir and not program.startswith("/")
+        path = f"{self.bin_dir.rstrip('/')}/{program}" if named else program
         return (*self.prefix, path, *args)
 
     def _env(self, more: Mapping[str, str] | None) -> dict[str, str]:

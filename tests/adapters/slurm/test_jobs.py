@@ -213,6 +213,51 @@ class Refusing:
         raise AssertionError(program)
 
 
+# -- from one reading to the next ------------------------------------------------------------------------------------
+
+
+class Rows:
+    """squeue's answer of 24.11 for running jobs of these (id, name, admin comment, comment)."""
+
+    def __init__(self, *jobs: tuple[int, str, str, str]) -> None:
+        self.jobs = jobs
+
+    def run(self, *_: object, **__: object) -> Completed:
+        raise AssertionError
+
+    def stream(self, program: str, *args: str, env: Mapping[str, str] | None = None) -> Iterator[bytes]:
+        assert env is not None
+        end = env["SQUEUE_FORMAT2"].split(",")[0].removeprefix("JobId:0")
+        for job, name, admin, comment in self.jobs:
+            fields = (
+                *(job, job, "N/A", "RUNNING", 1000, "alice", "research", "gold", "train", 100, "None", 0, 0, "n1"),
+                *(1, 64, "1:00", 1, 1, 2, 3, 0, 1, 1, "", "", "", "", "", 1, "cpu=64", "N/A", "N/A", "N/A", "N/A"),
+                *(name, admin, comment, "OK", ""),
+            )
+            yield ("".join(f"{value}{end}" for value in fields) + "\n").encode()
+
+
+def test_what_has_not_changed_is_the_same_record() -> None:
+    rows = Rows((1, "a", "b", "c"), (2, "a", "b", "c"))
+    reader = JobReader(rows, DIALECTS[2])
+    first = reader.read()
+    rows.jobs = ((2, "a", "b", "new"), (1, "a", "b", "c"))
+    changed, same = reader.read()
+    assert same is first[0]
+    assert (changed.job_id, changed.comment) == (2, "new")
+    rows.jobs = ((2, "a", "b", "c"),)
+    (back,) = reader.read()
+    assert back == first[1]
+
+
+def test_no_text_makes_two_rows_the_same() -> None:
+    rows = Rows((1, "a\x1fb", "", "c"))
+    reader = JobReader(rows, DIALECTS[2])
+    reader.read()
+    rows.jobs = ((1, "a", "b\x1f", "c"),)
+    assert [(job.name, job.admin_comment) for job in reader.read()] == [("a", "b\x1f")]
+
+
 def test_a_single_unknown_id_is_no_error() -> None:
     reader = JobReader(Refusing("slurm_load_jobs error: Invalid job id specified\n"), DIALECTS[-1])
     assert reader.read([99]) == []

@@ -1,15 +1,21 @@
 """The reader through pyslurm, with a module of the same shape in its place."""
 
+import contextlib
+import io
 import logging
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from slurm_power.adapters.slurm import SlurmCommands
+from slurm_power.adapters.slurm import Runner, SlurmCommands, pyslurm_worker
 from slurm_power.adapters.slurm import pyslurm_reader as reader
+from slurm_power.adapters.slurm.pyslurm_job import PyslurmJobs
+from slurm_power.adapters.slurm.runner import Completed
+from slurm_power.core.errors import SlurmError, SlurmParseError
 from slurm_power.ports import JobRecord, JobState
 from tests.adapters.slurm.replay import Replay
 
@@ -70,12 +76,13 @@ class Job:
 def module(*jobs: Job, version: str = "25.11.2") -> ModuleType:
     made = ModuleType("pyslurm")
     made.__dict__["__version__"] = version
+    made.__dict__["Job"] = Job
     made.__dict__["Jobs"] = SimpleNamespace(load=lambda: {job.id: job for job in jobs})
     return made
 
 
 def read(job: Job) -> JobRecord:
-    (found,) = reader.PyslurmReader(module(job)).read()
+    (found,) = PyslurmJobs(module(job)).read()
     return found
 
 
@@ -140,65 +147,145 @@ def test_dependencies(found: dict[str, Any] | None, text: str) -> None:
     assert read(Job(dependencies=found)).dependency == text
 
 
-def test_only_the_jobs_asked_for() -> None:
-    source = reader.PyslurmReader(module(Job(id=1), Job(id=2)))
-    assert [job.job_id for job in source.read([2, 9])] == [2]
-    assert source.read([]) == []
+# -- the process of its own -----------------------------------------------------------------------------------------
+
+
+class Worker:
+    """Runs the worker in this process, on a module of pyslurm's shape."""
+
+    def __init__(self, found: ModuleType | None, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+        self.found = found
+        self.fault = ""
+
+    def run(
+        self,
+        program: str,
+        *args: str,
+        stdin: str = "",
+        env: Mapping[str, str] | None = None,
+        check: bool = True,
+        writes: bool = False,
+    ) -> Completed:
+        assert (program, stdin, env, check, writes) == (reader.WORKER[0], "", None, True, False)
+        return Completed(0, b"".join(self.stream(program, *args)).decode(), "")
+
+    def stream(self, program: str, *args: str, env: Mapping[str, str] | None = None) -> Iterator[bytes]:
+        assert (program, *args[:-1]) == reader.WORKER
+        if self.fault:
+            raise SlurmError(self.fault)
+        out = io.StringIO()
+        with self._monkeypatch.context() as patch, contextlib.redirect_stdout(out):
+            patch.setitem(sys.modules, "pyslurm", self.found)
+            try:
+                pyslurm_worker.main(args[-1])
+            except (ImportError, SystemExit) as error:
+                raise SlurmError(str(error)) from error
+        raw = out.getvalue().encode()
+        yield from (raw[:7], raw[7:])
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
+    return Worker(module(Job(id=1, name="a\nb"), Job(id=2, state="RUNNING", allocated_nodes="n1")), monkeypatch)
+
+
+def test_records_come_through_the_process_as_they_are(worker: Worker) -> None:
+    assert worker.found is not None
+    assert reader.PyslurmReader(worker, "pyslurm").read() == PyslurmJobs(worker.found).read()
+
+
+def test_what_has_not_changed_is_the_same_record(worker: Worker) -> None:
+    source = reader.PyslurmReader(worker, "pyslurm")
+    first = source.read()
+    worker.found = module(Job(id=1, name="a\nb"), Job(id=2, state="COMPLETING", allocated_nodes="n1"))
+    second = source.read()
+    assert [one is other for one, other in zip(first, second, strict=True)] == [True, False]
+    assert second[1].state is JobState.COMPLETING
+
+
+@pytest.mark.parametrize("answer", [b"no json\n", b"[1,2]\n", b'["cut'])
+def test_an_answer_that_is_not_its_own_is_an_error(worker: Worker, answer: bytes) -> None:
+    worker.stream = lambda *_, **__: iter([answer])  # type: ignore[method-assign]
+    with pytest.raises(SlurmParseError):
+        reader.PyslurmReader(worker, "pyslurm").read()
 
 
 # -- whether it is used ---------------------------------------------------------------------------------------------
 
 
-def test_the_pyslurm_of_this_slurm_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyslurm", module(Job()))
-    assert reader.find((25, 11, 4)) is not None
+def test_the_pyslurm_of_this_slurm_is_used(worker: Worker) -> None:
+    found = reader.find(worker, (25, 11, 4))
+    assert found is not None
+    assert found.name == "pyslurm 25.11.2"
 
 
-def test_another_ones_is_not(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setitem(sys.modules, "pyslurm", module(Job()))
+def test_another_ones_is_not(worker: Worker, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        assert reader.find((26, 5, 5)) is None
-    assert "pyslurm 25.11 is not for Slurm 26.05" in caplog.text
+        assert reader.find(worker, (26, 5, 5)) is None
+    assert [record.getMessage() for record in caplog.records] == [
+        "pyslurm 25.11.2 is not for Slurm 26.05; jobs are read by squeue"
+    ]
 
 
-def test_none_is_no_fault(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setitem(sys.modules, "pyslurm", None)
-    assert reader.find((25, 11, 4)) is None
+def test_none_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        assert reader.find(Runner(), (25, 11, 4)) is None, "this machine's Python has none"
     assert caplog.records == []
 
 
-def test_one_that_cannot_be_imported_is_none(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    def fail(name: str) -> ModuleType:
-        raise RuntimeError(f"{name}: no slurm.conf")
-
-    monkeypatch.setattr("importlib.import_module", fail)
+def test_one_that_does_not_tell_gpus_is_not_used(worker: Worker, caplog: pytest.LogCaptureFixture) -> None:
+    assert worker.found is not None
+    worker.found.__dict__["Job"] = object
     with caplog.at_level(logging.INFO):
-        assert reader.find((25, 11, 4)) is None
+        assert reader.find(worker, (25, 11, 4)) is None
+    assert "does not tell how many GPUs a job has" in caplog.text
+
+
+def test_one_that_cannot_be_imported_is_none(worker: Worker, caplog: pytest.LogCaptureFixture) -> None:
+    worker.fault = "fatal: no slurm.conf"
+    with caplog.at_level(logging.INFO):
+        assert reader.find(worker, (25, 11, 4)) is None
     assert "no slurm.conf" in caplog.text
 
 
-class Source:
-    def __init__(self, *answers: list[JobRecord] | Exception) -> None:
-        self.answers = list(answers)
+class Squeue:
+    name = "squeue"
+    fault = ""
 
     def read(self, ids: object = None) -> list[JobRecord]:
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        if self.fault:
+            raise SlurmError(self.fault)
+        return [read(Job(id=9))]
 
 
-def test_after_a_fault_jobs_are_read_the_sure_way(caplog: pytest.LogCaptureFixture) -> None:
-    fast, sure = read(Job(id=1)), read(Job(id=2))
-    source = reader.FallingBack(Source([fast], RuntimeError("segment"), [fast]), Source([sure], [sure]))
-    assert [source.read()[0].job_id for _ in range(3)] == [1, 2, 2]
+def test_after_a_fault_jobs_are_read_by_squeue(worker: Worker, caplog: pytest.LogCaptureFixture) -> None:
+    source = reader.FallingBack(reader.PyslurmReader(worker, "pyslurm 25.11.2"), Squeue())
+    assert ([job.job_id for job in source.read()], source.name) == ([1, 2], "pyslurm 25.11.2")
+    worker.fault = "segment"
+    assert ([job.job_id for job in source.read()], source.name) == ([9], "squeue")
+    worker.fault = ""
+    assert [job.job_id for job in source.read()] == [9]
     assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
 
 
-def test_the_adapter_prefers_it_only_where_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyslurm", module(Job(id=4_711), version="24.11.0"))
-    assert [job.job_id for job in SlurmCommands(Replay.of("24.11"), fast=True).jobs()] == [4_711]
-    with pytest.raises(AssertionError, match="never captured"):  # squeue is asked, with a delimiter drawn anew
-        SlurmCommands(Replay.of("26.05"), fast=True).jobs()
-    with pytest.raises(AssertionError, match="never captured"):
-        SlurmCommands(Replay.of("24.11")).jobs()
+def test_a_slurmctld_that_is_away_is_no_fault_of_pyslurm(worker: Worker) -> None:
+    squeue = Squeue()
+    source = reader.FallingBack(reader.PyslurmReader(worker, "pyslurm"), squeue)
+    worker.fault = squeue.fault = "Unable to contact slurm controller"
+    with pytest.raises(SlurmError):
+        source.read()
+    worker.fault = squeue.fault = ""
+    assert [job.job_id for job in source.read()] == [1, 2]
+
+
+def test_single_jobs_are_read_by_squeue(worker: Worker) -> None:
+    source = reader.FallingBack(reader.PyslurmReader(worker, "pyslurm"), Squeue())
+    assert [job.job_id for job in source.read([9])] == [9]
+
+
+def test_the_adapter_tells_what_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm = SlurmCommands(Replay.of("24.11"))
+    assert slurm.reader() == ""
+    slurm.version()
+    assert slurm.reader() == "squeue"
