@@ -1,99 +1,18 @@
-"""A real cluster for tests. Where Slurm cannot be started they fail; they are never skipped."""
+"""Real clusters for tests. Where Slurm cannot be started they fail; they are never skipped.
 
-import os
-import subprocess
-import tempfile
-import time
+`site` is the cluster of a module: of its own, with the text of a site file that the module has as `SITE`; else the one
+of `racks.yaml`, which all the other modules share. `home` is the same for one test, which leaves nothing behind.
+"""
+
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_hex
-from typing import Any, TypeVar
 
 import pytest
 
 from slurm_power.sandbox import build, cluster
 from slurm_power.sandbox.layout import Layout
-from slurm_power.sandbox.wrappers import variables
-
-PATIENCE_S = 180.0
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """A running sandbox, and commands in it."""
-
-    root: Path
-
-    @property
-    def layout(self) -> Layout:
-        return Layout(self.root)
-
-    @property
-    def env(self) -> dict[str, str]:
-        """What `spower sandbox env` exports."""
-        path = f"{self.layout.bin}:{os.environ['PATH']}"
-        return {**os.environ, **variables(self.layout), "PATH": path}
-
-    def status(self) -> dict[str, Any]:
-        return cluster.status(self.root)
-
-    def stop(self, name: str) -> None:
-        cluster.stop(self.root, name)
-
-    def start(self, name: str) -> None:
-        cluster.start(self.root, name)
-
-    def call(self, *argv: str, user: str | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """Run a command, as a user of the cluster if one is named (as root only; else everybody is the caller)."""
-        as_user = ("runuser", "-u", user, "--") if user is not None and os.geteuid() == 0 else ()
-        return subprocess.run(
-            (*as_user, *argv),
-            env=self.env,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            cwd="/",
-        )
-
-    def run(self, *argv: str, user: str | None = None, stdin: str = "") -> str:
-        """What the command printed; fails the test if it ends badly."""
-        done = self.call(*argv, user=user, stdin=stdin)
-        assert done.returncode == 0, f"{' '.join(argv)} (as {user}): {done.returncode}\n{done.stdout}{done.stderr}"
-        return done.stdout
-
-    def sbatch(self, *options: str, user: str | None = "alice", script: str = "exit 0") -> int:
-        """Submit a batch job; its id. Output goes nowhere unless the options say."""
-        said = self.run(
-            "sbatch", "--parsable", "--output=/dev/null", *options, user=user, stdin=f"#!/bin/sh\n{script}\n"
-        )
-        return int(said.split(";")[0])
-
-    def job(self, job_id: int) -> dict[str, str]:
-        """A job's fields, as scontrol prints them."""
-        words = self.run("scontrol", "-o", "show", "job", str(job_id)).split()
-        return dict(word.partition("=")[::2] for word in words if "=" in word)
-
-    def wait_job(self, job_id: int, *states: str) -> dict[str, str]:
-        """Wait until a job is in one of these states; its fields then."""
-        return self.wait(lambda: self.job(job_id), lambda job: job["JobState"] in states, f"job {job_id} {states}")
-
-    def wait(self, look: Callable[[], T], fits: Callable[[T], bool], what: str) -> T:
-        """Look until what is seen fits; fails the test when it takes too long."""
-        deadline = time.monotonic() + PATIENCE_S
-        while not fits(seen := look()):
-            assert time.monotonic() < deadline, f"waited {PATIENCE_S:.0f} s for {what}; at last: {seen}"
-            time.sleep(0.2)
-        return seen
-
-
-def new_root() -> Path:
-    """A directory that is not there yet, short enough for sockets and open to the users of the cluster."""
-    return Path(tempfile.gettempdir()).resolve() / f"spw-{token_hex(4)}"
-
+from tests.integration.driver import Driver
+from tests.integration.running import Cluster, new_root
 
 Starter = Callable[[build.Options], Cluster]
 
@@ -125,10 +44,43 @@ def sandbox() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def racks() -> Iterator[Cluster]:
+def racks() -> Iterator[Driver]:
     """One cluster of `racks.yaml` with the daemon, for all tests that leave it as they found it."""
     state = build.up(build.Options(new_root(), site=Path(__file__).with_name("racks.yaml")))
     try:
-        yield Cluster(state.root)
+        driver = Driver.of(Cluster(state.root))
+        driver.give_up_zone("lab")
+        driver.cluster.run("scontrol", "update", "partition=closed", "state=down")
+        yield driver
     finally:
         cluster.down(state.root)
+
+
+@pytest.fixture(scope="module")
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Driver:
+    """The module's cluster, with the daemon."""
+    text: str | None = getattr(request.module, "SITE", None)
+    if text is None:
+        shared: Driver = request.getfixturevalue("racks")
+        return shared
+    path = tmp_path_factory.mktemp("site") / "site.yaml"
+    path.write_text(text)
+    start: Starter = request.getfixturevalue("start_cluster")
+    return Driver.of(start(build.Options(new_root(), site=path, gpus=0)))
+
+
+@pytest.fixture
+def unwatched(site: Driver) -> Iterator[Driver]:
+    """Leaves nothing behind. For tests in which budgets cannot be watched: slurmctld is gone for a while, or jobs are
+    on nodes that have not started, or run without a claim.
+    """
+    yield site
+    site.cancel_all()
+    assert set(site.agree().values()) == {0}
+
+
+@pytest.fixture
+def home(unwatched: Driver) -> Iterator[Driver]:
+    """As above, and no budget was passed at any moment."""
+    with unwatched.watched():
+        yield unwatched

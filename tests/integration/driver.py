@@ -20,7 +20,7 @@ import yaml
 from ClusterShell.NodeSet import NodeSet
 
 from slurm_power.adapters.lines_client import ask
-from tests.integration.conftest import Cluster
+from tests.integration.running import Cluster
 
 _ON_NODES = frozenset({"RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING"})
 _EST = re.compile(r"power:\S*?\best=([0-9.]+)(kW|W)?(/node)?")
@@ -87,15 +87,6 @@ class Driver:
     def of(cls, cluster: Cluster) -> "Driver":
         return cls(cluster, Floor.read(cluster.layout.site_file))
 
-    @classmethod
-    def of_racks(cls, cluster: Cluster) -> "Driver":
-        """Of the cluster that the fixture `racks` starts; made ready for whichever module comes first."""
-        driver = cls.of(cluster)
-        if "lab" in driver.floor.room:
-            driver.give_up_zone("lab")
-            cluster.run("scontrol", "update", "partition=closed", "state=down")
-        return driver
-
     # -- the daemon ---------------------------------------------------------------------------------------------
 
     def ask(self, op: str, **more: object) -> Mapping[str, Any]:
@@ -130,6 +121,10 @@ class Driver:
         os.kill(self.cluster.status()["pids"]["slurm-powerd"], signal.SIGHUP)
         self.floor = Floor.read(path)
 
+    def limits(self) -> dict[str, int]:
+        """Zone → the limit in W that the daemon goes by."""
+        return {zone["name"]: zone["limit_w"] for zone in self.ask("zones")["zones"]}
+
     def give_up_zone(self, name: str) -> None:
         """Take a zone out of the site file: its nodes, and their partition, belong to no zone from now on."""
 
@@ -159,6 +154,31 @@ class Driver:
         job_id = self.cluster.sbatch(*options, user=user, script=script)
         self.est[job_id] = est_w
         return job_id
+
+    def told(self, comment: str, *, user: str = "alice") -> tuple[int, str]:
+        """Submit a batch job with this comment; its id, and what the user is told beside it."""
+        done = self.cluster.call(
+            "sbatch", "--parsable", "--output=/dev/null", f"--comment={comment}",
+            user=user, stdin="#!/bin/sh\nsleep 300\n",
+        )
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout), done.stderr
+
+    def id_of(self, name: str) -> int:
+        """The job of that name which has not ended, once Slurm has it."""
+
+        def look() -> list[int]:
+            return [job["job_id"] for job in self.jobs() if job["name"] == name and job["job_state"] not in _ENDED]
+
+        return self.cluster.wait(look, bool, f"the job {name}")[0]
+
+    def task_states(self, array: int) -> list[str]:
+        """The states of an array's records."""
+        return [job["job_state"] for job in self.jobs() if job["array_job_id"] == array]
+
+    def may_start_now(self, job_id: int, *more: str) -> None:
+        """As if time had passed: Slurm lets a requeued job start after two minutes."""
+        self.cluster.run("scontrol", "update", f"jobid={job_id}", "starttime=now", *more)
 
     def scontrol(self, *words: str, user: str) -> bool:
         """Whether a user got his way."""

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.integration.conftest import Cluster
 from tests.integration.driver import Driver, wait_for
+from tests.integration.running import Cluster
 
 TWO_RACKS = """\
 defaults: {margin: 0%, max_factor: 1}

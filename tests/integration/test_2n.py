@@ -1,12 +1,7 @@
 """Two feeds, one load: under 2N each carries it whole, under N they share it. And Slurm counts what we count."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from slurm_power.sandbox import build
-from tests.integration.conftest import Starter, new_root
 from tests.integration.driver import Driver
 
 pytestmark = pytest.mark.cluster
@@ -27,21 +22,6 @@ partitions:
   whole: {zones: "w[1-2]"}
   split: {zones: "s[1-2]"}
 """
-
-
-@pytest.fixture(scope="module")
-def site(start_cluster: Starter, tmp_path_factory: pytest.TempPathFactory) -> Driver:
-    path: Path = tmp_path_factory.mktemp("site") / "site.yaml"
-    path.write_text(SITE)
-    return Driver.of(start_cluster(build.Options(new_root(), site=path, users=("alice", "bob"), gpus=0)))
-
-
-@pytest.fixture
-def home(site: Driver) -> Iterator[Driver]:
-    with site.watched():
-        yield site
-    site.cancel_all()
-    assert set(site.agree().values()) == {0}
 
 
 def two_of_17kw(home: Driver, partition: str, zones: tuple[str, str]) -> list[int]:

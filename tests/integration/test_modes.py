@@ -1,36 +1,25 @@
 """observe, advise, enforce: switched on without risk, switched off at once, and only by those who may."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from slurm_power.core.errors import DaemonUnreachable
-from slurm_power.sandbox import build
 from tests.integration import faults
-from tests.integration.conftest import Starter, new_root
 from tests.integration.driver import Driver
 
 pytestmark = pytest.mark.cluster
 
-
-@pytest.fixture(scope="module")
-def site(start_cluster: Starter, tmp_path_factory: pytest.TempPathFactory) -> Driver:
-    path: Path = tmp_path_factory.mktemp("site") / "site.yaml"
-    path.write_text(faults.TWO_RACKS)
-    return Driver.of(start_cluster(build.Options(new_root(), site=path, gpus=0)))
+SITE = faults.TWO_RACKS
 
 
 @pytest.fixture
-def home(site: Driver) -> Iterator[Driver]:
+def home(unwatched: Driver) -> Driver:
     """In enforce; nothing is left behind."""
-    site.change_site(lambda data: data.update(mode="enforce", enforce="all"))
-    site.ask("mode", mode="enforce")
-    yield site
-    site.cancel_all()
-    assert set(site.agree().values()) == {0}
+    unwatched.change_site(lambda data: data.update(mode="enforce", enforce="all"))
+    unwatched.ask("mode", mode="enforce")
+    return unwatched
 
 
 def crowd(home: Driver) -> tuple[int, int]:
@@ -40,15 +29,6 @@ def crowd(home: Driver) -> tuple[int, int]:
     waits = home.submit(est_w=10_000, more=",zones=a", user="bob")
     home.held(waits)
     return runs, waits
-
-
-def said_at_submit(home: Driver, comment: str, user: str = "alice") -> tuple[int, str]:
-    """A submission's job id, and what it says beside it."""
-    done = home.cluster.call(
-        "sbatch", "--parsable", "--output=/dev/null", f"--comment={comment}", user=user, stdin="#!/bin/sh\nsleep 300\n"
-    )
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout), done.stderr
 
 
 def counted(home: Driver, job_id: int, rack_w: int) -> None:
@@ -74,10 +54,10 @@ def ask_as(home: Driver, user: str, **request: object) -> dict[str, Any]:
 
 def test_observe_holds_nothing_and_records_what_it_would_have_done(home: Driver) -> None:
     home.ask("mode", mode="observe")
-    first, quiet = said_at_submit(home, "power:est=15kW,zones=a")
+    first, quiet = home.told("power:est=15kW,zones=a")
     counted(home, first, 15_000)
-    second, quiet_too = said_at_submit(home, "power:est=10kW,zones=a", user="bob")
-    never, _ = said_at_submit(home, "power:est=nonsense", user="bob")
+    second, quiet_too = home.told("power:est=10kW,zones=a", user="bob")
+    never, _ = home.told("power:est=nonsense", user="bob")
     assert (quiet, quiet_too) == ("", "")
     home.running(second, never)
     job = home.cluster.job(second)
@@ -90,10 +70,10 @@ def test_observe_holds_nothing_and_records_what_it_would_have_done(home: Driver)
 
 def test_advise_says_it_and_holds_nothing(home: Driver) -> None:
     home.ask("mode", mode="advise")
-    first, said = said_at_submit(home, "power:est=15kW,zones=a")
+    first, said = home.told("power:est=15kW,zones=a")
     assert "slurm_power: would be admitted to a" in said, said
     counted(home, first, 15_000)
-    second, said = said_at_submit(home, "power:est=10kW,zones=a")
+    second, said = home.told("power:est=10kW,zones=a")
     assert "slurm_power: would be held: zone a is short of power" in said, said
     home.running(second)
 
@@ -126,7 +106,7 @@ def test_observe_releases_every_power_hold_and_only_those(home: Driver) -> None:
     assert changed["mode"] == "observe"
     assert changed["released"] >= 4
     home.running(waits)
-    cluster.wait(lambda: tasks_running(home, array), lambda count: count == 2, "the array's tasks")
+    cluster.wait(lambda: home.task_states(array), lambda states: states == ["RUNNING"] * 2, "the array's tasks")
     cluster.wait_job(het, "RUNNING")
     for job_id, user in ((own, "alice"), (both, "carol")):
         assert cluster.job(job_id)["Priority"] == "0"
@@ -138,10 +118,6 @@ def test_observe_releases_every_power_hold_and_only_those(home: Driver) -> None:
     late = home.submit(est_w=1_000, more=",zones=a")
     home.held(late)
     cluster.wait(lambda: (home.ledger(), home.loads()), lambda seen: seen[0] == seen[1], "all that runs to be counted")
-
-
-def tasks_running(home: Driver, array: int) -> int:
-    return sum(job["array_job_id"] == array and job["job_state"] == "RUNNING" for job in home.jobs())
 
 
 def test_a_job_let_go_by_the_switch_is_held_again_in_enforce(home: Driver) -> None:

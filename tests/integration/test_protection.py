@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.conftest import Cluster
 from tests.integration.driver import Driver, wait_for
 
 pytestmark = pytest.mark.cluster
@@ -18,19 +17,11 @@ BOUND = ("Licenses", "Features", "QOS", "NumNodes", "Comment", "Partition", "Acc
 
 
 @pytest.fixture(scope="module")
-def site(racks: Cluster) -> Iterator[Driver]:
-    driver = Driver.of_racks(racks)
+def site(racks: Driver) -> Iterator[Driver]:
     root = ("reservationname=nodes", "starttime=now+1hours", "duration=60", "nodes=b2", "users=alice")
-    racks.run("scontrol", "create", "reservation", *root)
-    yield driver
-    racks.run("scontrol", "delete", "reservationname=nodes")
-
-
-@pytest.fixture
-def home(site: Driver) -> Iterator[Driver]:
-    with site.watched():
-        yield site
-    site.cancel_all()
+    racks.cluster.run("scontrol", "create", "reservation", *root)
+    yield racks
+    racks.cluster.run("scontrol", "delete", "reservationname=nodes")
 
 
 @pytest.fixture(scope="class")
@@ -144,7 +135,7 @@ def test_a_throttle_that_is_lifted_past_us(home: Driver) -> None:
     home.scontrol("update", f"jobid={array}", "arraytaskthrottle=0", user="alice")
     home.scontrol("update", f"jobid={array}", "arraytaskthrottle=0", user="bob")
     home.cluster.wait(
-        lambda: [job["job_state"] for job in home.jobs() if job["array_job_id"] == array],
+        lambda: home.task_states(array),
         lambda states: states == ["COMPLETED"] * 6,
         "all tasks",
     )
@@ -315,7 +306,7 @@ def test_a_finished_job_brought_back_is_admitted_anew(home: Driver) -> None:
     other = home.submit(est_w=10_000, more=",zones=c")
     home.running(other)
     home.cluster.run("scontrol", "requeue", str(job_id), user="alice")
-    home.cluster.run("scontrol", "update", f"jobid={job_id}", "starttime=now")
+    home.may_start_now(job_id)
     home.still_held(job_id)
     home.cluster.run("scancel", str(other))
     home.cluster.wait_job(job_id, "COMPLETED")
@@ -326,7 +317,7 @@ def test_a_finished_job_does_not_start_again_without_the_daemon(home: Driver) ->
     job_id = brought_back(home)
     with home.away():
         home.cluster.run("scontrol", "requeue", str(job_id), user="alice")
-        home.cluster.run("scontrol", "update", f"jobid={job_id}", "starttime=now")
+        home.may_start_now(job_id)
         job = home.cluster.wait(
             lambda: home.cluster.job(job_id), lambda job: job["Restarts"] == "2", "the gate to turn it away"
         )
@@ -342,7 +333,7 @@ def test_requeue_in_a_loop(home: Driver) -> None:
     other = home.submit(est_w=10_000, more=",zones=c")
     home.running(other)
     home.scontrol("release", str(job_id), user="alice")
-    home.cluster.run("scontrol", "update", f"jobid={job_id}", "starttime=now")
+    home.may_start_now(job_id)
     home.still_held(job_id)
 
 

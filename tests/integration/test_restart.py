@@ -9,41 +9,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from slurm_power.core.errors import DaemonUnreachable
-from slurm_power.sandbox import build
 from tests.integration import faults
-from tests.integration.conftest import Starter, new_root
 from tests.integration.driver import Driver, wait_for
 
 pytestmark = pytest.mark.cluster
 
+SITE = faults.TWO_RACKS
+
 Picture = dict[str, tuple[str, str | None, tuple[str, ...], int]]
-
-
-@pytest.fixture(scope="module")
-def site(start_cluster: Starter, tmp_path_factory: pytest.TempPathFactory) -> Driver:
-    path: Path = tmp_path_factory.mktemp("site") / "site.yaml"
-    path.write_text(faults.TWO_RACKS)
-    return Driver.of(start_cluster(build.Options(new_root(), site=path, gpus=0)))
-
-
-@pytest.fixture
-def unwatched(site: Driver) -> Iterator[Driver]:
-    """Leaves nothing behind. For tests without a slurmctld that could be watched."""
-    yield site
-    site.cancel_all()
-    assert set(site.agree().values()) == {0}
-
-
-@pytest.fixture
-def home(unwatched: Driver) -> Iterator[Driver]:
-    """As above, and no budget was passed at any moment."""
-    with unwatched.watched():
-        yield unwatched
 
 
 # -- killed at a certain point ---------------------------------------------------------------------------------------
@@ -88,7 +65,7 @@ def test_killed_while_it_holds(home: Driver) -> None:
         wait_for(happened, "the daemon to be killed")
         faults.has_died(home.cluster, faults.DAEMON)
     home.cluster.start(faults.DAEMON)
-    home.cluster.run("scontrol", "update", f"jobid={waits}", "starttime=now")
+    home.may_start_now(waits)
     home.held(waits)
     assert home.agree()["a"] == 18_000
     home.cluster.run("scancel", str(blocks))
@@ -260,7 +237,7 @@ def test_sighup_takes_a_good_site_file_and_refuses_a_bad_one(home: Driver) -> No
     home.running(runs)
     try:
         home.change_site(lambda data: data["zones"]["a"].update(limit="15kW"))
-        home.cluster.wait(lambda: limit(home, "a"), lambda found: found == 15_000, "the new limit")
+        home.cluster.wait(lambda: home.limits()["a"], lambda found: found == 15_000, "the new limit")
         assert home.agree()["a"] == 9_000
         late = home.submit(est_w=6_000, more=",zones=a")
         home.held(late)
@@ -273,7 +250,7 @@ def test_sighup_takes_a_good_site_file_and_refuses_a_bad_one(home: Driver) -> No
             assert "the old one stays in force" in refusal
             assert said in refusal
             seen = layout.log.joinpath("slurm-powerd.log").stat().st_size
-            assert limit(home, "a") == 15_000
+            assert home.limits()["a"] == 15_000
         assert home.agree()["a"] == 9_000
     finally:
         layout.site_file.write_text(text)
@@ -301,10 +278,6 @@ def answers(home: Driver) -> bool:
         return bool(home.ask("health"))
     except DaemonUnreachable:
         return False
-
-
-def limit(home: Driver, zone: str) -> int:
-    return next(int(found["limit_w"]) for found in home.ask("zones")["zones"] if found["name"] == zone)
 
 
 def refusal_after(home: Driver, seen: int) -> str:

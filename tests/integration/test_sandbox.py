@@ -20,7 +20,8 @@ from slurm_power.sandbox.layout import Layout, mounts_below
 from slurm_power.sandbox.parts import MARK
 from slurm_power.sandbox.process import Process
 from slurm_power.sandbox.slurm_conf import ClusterPlan, write_slurm_conf
-from tests.integration.conftest import Cluster, Starter, new_root
+from tests.integration.conftest import Starter
+from tests.integration.running import Cluster, new_root
 
 pytestmark = pytest.mark.cluster
 

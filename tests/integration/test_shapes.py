@@ -1,30 +1,14 @@
 """Every shape of a job goes through admission, is charged by the task and by the node, and runs to its end."""
 
 import json
-import os
 import re
-import subprocess
-from collections.abc import Iterator
 
 import pytest
 from ClusterShell.NodeSet import NodeSet
 
-from tests.integration.conftest import Cluster
 from tests.integration.driver import Driver, wait_for
 
 pytestmark = pytest.mark.cluster
-
-
-@pytest.fixture(scope="module")
-def site(racks: Cluster) -> Driver:
-    return Driver.of_racks(racks)
-
-
-@pytest.fixture
-def home(site: Driver) -> Iterator[Driver]:
-    with site.watched():
-        yield site
-    site.cancel_all()
 
 
 def record_of(job: dict[str, str]) -> str:
@@ -121,7 +105,7 @@ def test_a_throttled_array_claims_what_may_run(home: Driver) -> None:
     array = home.submit("--array=1-6%2", est_w=3_000, more=",zones=a", script="sleep 1")
     beside = home.submit(est_w=11_000, more=",zones=a")
     home.running(beside)
-    home.cluster.wait(lambda: ends(home, array), lambda states: states == ["COMPLETED"] * 6, "all tasks")
+    home.cluster.wait(lambda: home.task_states(array), lambda states: states == ["COMPLETED"] * 6, "all tasks")
     assert home.agree()["a"] == 11_000
 
 
@@ -129,13 +113,8 @@ def test_an_array_larger_than_any_zone_goes_range_by_range(home: Driver) -> None
     """36 kW of tasks on a pair that carries 28 and a rack of 17."""
     array = home.submit("--array=0-11", est_w=5_000, script="sleep 2")
     home.cluster.wait(lambda: len(home.on_nodes()), lambda count: count >= 6, "several ranges on nodes")
-    home.cluster.wait(lambda: ends(home, array), lambda states: states == ["COMPLETED"] * 12, "all tasks")
+    home.cluster.wait(lambda: home.task_states(array), lambda states: states == ["COMPLETED"] * 12, "all tasks")
     assert set(home.agree().values()) == {0}
-
-
-def ends(home: Driver, array: int) -> list[str]:
-    """The states of an array's records."""
-    return [job["job_state"] for job in home.jobs() if job["array_job_id"] == array]
 
 
 # -- several nodes and components -------------------------------------------------------------------------------
@@ -177,23 +156,6 @@ def test_components_are_bound_together_or_not_at_all(home: Driver) -> None:
 # -- interactive ------------------------------------------------------------------------------------------------
 
 
-def start(home: Driver, *argv: str, user: str = "alice") -> subprocess.Popen[str]:
-    """A command of a user that goes on while the test does."""
-    as_user = ("runuser", "-u", user, "--") if os.geteuid() == 0 else ()
-    return subprocess.Popen(
-        (*as_user, *argv), env=home.cluster.env, cwd="/", text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )
-
-
-def id_of(home: Driver, name: str) -> int:
-    """The job of that name, once Slurm has it."""
-    def look() -> list[int]:
-        return [job["job_id"] for job in home.jobs() if job["name"] == name]
-
-    return home.cluster.wait(look, bool, f"the job {name}")[0]
-
-
 def test_srun_and_salloc_run(home: Driver) -> None:
     said = home.cluster.run("srun", "--comment=power:est=2kW", "--nodes=2", "printenv", "SLURMD_NODENAME", user="alice")
     assert len(said.split()) == 2
@@ -203,12 +165,13 @@ def test_srun_and_salloc_run(home: Driver) -> None:
 def test_srun_waits_while_held_and_runs_when_released(home: Driver) -> None:
     blocker = home.submit(est_w=15_000, more=",zones=c")
     home.running(blocker)
-    srun = start(home, "srun", "--job-name=wants", "--comment=power:est=4kW,zones=c", "echo", "ran")
-    job_id = id_of(home, "wants")
-    home.still_held(job_id)
-    assert srun.poll() is None
-    home.cluster.run("scancel", str(blocker))
-    output, errors = srun.communicate(timeout=60)
+    argv = ("srun", "--job-name=wants", "--comment=power:est=4kW,zones=c", "echo", "ran")
+    with home.cluster.background(*argv, user="alice") as srun:
+        job_id = home.id_of("wants")
+        home.still_held(job_id)
+        assert srun.poll() is None
+        home.cluster.run("scancel", str(blocker))
+        output, errors = srun.communicate(timeout=60)
     assert (srun.returncode, output) == (0, "ran\n"), errors
     assert "held" in errors
 
@@ -217,22 +180,22 @@ def test_srun_waits_while_held_and_runs_when_released(home: Driver) -> None:
 def test_the_gate_lets_srun_wait_before_it_denies(site: Driver, relents: bool) -> None:
     """Admitted, waiting for its partition; then the rack is cut below its watts, and it gets its nodes."""
     options = (f"--job-name=gate{relents}", "--partition=closed", "--comment=power:est=10kW,zones=c")
-    srun = start(site, "srun", *options, "echo", "ran")
-    job_id = id_of(site, f"gate{relents}")
-    site.cluster.wait(lambda: site.state(job_id), lambda state: state == "admitted", "the admission")
-    site.change_site(lambda data: data["zones"]["c"].update(limit="8kW"))
-    try:
-        site.settle(1)
-        site.cluster.run("scontrol", "update", "partition=closed", "state=up")
-        site.cluster.wait_job(job_id, "CONFIGURING")
-        if relents:
+    with site.cluster.background("srun", *options, "echo", "ran", user="alice") as srun:
+        job_id = site.id_of(f"gate{relents}")
+        site.cluster.wait(lambda: site.state(job_id), lambda state: state == "admitted", "the admission")
+        site.change_site(lambda data: data["zones"]["c"].update(limit="8kW"))
+        try:
             site.settle(1)
-            assert site.cluster.job(job_id)["JobState"] == "CONFIGURING"
+            site.cluster.run("scontrol", "update", "partition=closed", "state=up")
+            site.cluster.wait_job(job_id, "CONFIGURING")
+            if relents:
+                site.settle(1)
+                assert site.cluster.job(job_id)["JobState"] == "CONFIGURING"
+                site.change_site(lambda data: data["zones"]["c"].update(limit="20kW"))
+            output, errors = srun.communicate(timeout=60)
+        finally:
+            site.cluster.run("scontrol", "update", "partition=closed", "state=down")
             site.change_site(lambda data: data["zones"]["c"].update(limit="20kW"))
-        output, errors = srun.communicate(timeout=60)
-    finally:
-        site.cluster.run("scontrol", "update", "partition=closed", "state=down")
-        site.change_site(lambda data: data["zones"]["c"].update(limit="20kW"))
     assert output == ("ran\n" if relents else ""), errors
     assert (srun.returncode == 0) == relents
     site.cancel_all()
@@ -290,7 +253,7 @@ def test_a_requeued_job_goes_back_through_admission(home: Driver) -> None:
     assert home.agree()["b"] == 0
     other = home.submit(est_w=16_000, more=",zones=b")
     home.running(other)
-    home.cluster.run("scontrol", "update", f"jobid={job_id}", "starttime=now")
+    home.may_start_now(job_id)
     home.still_held(job_id)
     home.cluster.run("scancel", str(other))
     home.running(job_id)

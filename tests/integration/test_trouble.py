@@ -1,50 +1,26 @@
 """The daemon or slurmctld in trouble: nothing is lost, nothing starts unadmitted, and afterwards all counts agree."""
 
 import random
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from slurm_power.sandbox import build
 from tests.integration import faults
-from tests.integration.conftest import Starter, new_root
 from tests.integration.driver import Driver, watts
 
 pytestmark = pytest.mark.cluster
 
+SITE = faults.TWO_RACKS
+
 Trouble = Callable[[Driver], AbstractContextManager[object]]
 ADMIT = b"key=00112233445566778899aabbccddeeff&verdict=admit&message=go&n.priority=100\n"
-
-
-@pytest.fixture(scope="module")
-def site(start_cluster: Starter, tmp_path_factory: pytest.TempPathFactory) -> Driver:
-    path: Path = tmp_path_factory.mktemp("site") / "site.yaml"
-    path.write_text(faults.TWO_RACKS)
-    return Driver.of(start_cluster(build.Options(new_root(), site=path, gpus=0)))
-
-
-@pytest.fixture
-def unwatched(site: Driver) -> Iterator[Driver]:
-    """Leaves nothing behind. For tests in which jobs wait at the gate, on nodes but not started."""
-    yield site
-    site.cancel_all()
-    assert set(site.agree().values()) == {0}
-
-
-@pytest.fixture
-def home(unwatched: Driver) -> Iterator[Driver]:
-    """As above, and no budget was passed at any moment."""
-    with unwatched.watched():
-        yield unwatched
 
 
 # -- no answer at submit ---------------------------------------------------------------------------------------------
@@ -64,31 +40,26 @@ def home(unwatched: Driver) -> Iterator[Driver]:
 )
 def test_without_an_answer_jobs_are_held_and_admitted_later(home: Driver, trouble: Trouble) -> None:
     cluster = home.cluster
-    with trouble(home):
-        said = cluster.call(
-            "sbatch", "--parsable", "--output=/dev/null", "--comment=mine power:est=2kW", user="alice",
-            stdin="#!/bin/sh\nsleep 300\n",
-        )
-        assert said.returncode == 0, said.stderr
-        assert "held" in said.stderr, said.stderr
-        plain = int(said.stdout)
-        home.est[plain] = 2_000
-        array = home.submit("--array=1-3", est_w=1_000, user="bob")
-        own_hold = home.submit("--hold", est_w=1_000)
-        waits = subprocess.Popen(
-            ("runuser", "-u", "carol", "--", "srun", "--comment=power:est=1kW", "sleep", "1"), env=cluster.env
-        )
-        for job_id in (plain, array, own_hold):
-            job = cluster.job(job_id)
-            assert (job["JobState"], job["Priority"]) == ("PENDING", "0"), job
-            assert "v=hold" in job["AdminComment"], job
-        assert not home.scontrol("release", str(plain), user="alice")
-        assert not home.scontrol("update", f"jobid={plain}", "comment=nothing", user="alice")
-        assert not home.on_nodes()
-    home.running(plain)
-    assert cluster.job(plain)["Comment"] == "mine"  # scontrol's line, cut at the space
-    cluster.wait(lambda: len(home.on_nodes()), lambda count: count >= 4, "the array's three tasks")
-    assert waits.wait(60) == 0
+    srun = cluster.background("srun", "--comment=power:est=1kW", "sleep", "1", user="carol")
+    with ExitStack() as meanwhile:
+        with trouble(home):
+            plain, said = home.told("mine power:est=2kW")
+            assert "held" in said, said
+            home.est[plain] = 2_000
+            array = home.submit("--array=1-3", est_w=1_000, user="bob")
+            own_hold = home.submit("--hold", est_w=1_000)
+            waits = meanwhile.enter_context(srun)
+            for job_id in (plain, array, own_hold):
+                job = cluster.job(job_id)
+                assert (job["JobState"], job["Priority"]) == ("PENDING", "0"), job
+                assert "v=hold" in job["AdminComment"], job
+            assert not home.scontrol("release", str(plain), user="alice")
+            assert not home.scontrol("update", f"jobid={plain}", "comment=nothing", user="alice")
+            assert not home.on_nodes()
+        home.running(plain)
+        assert cluster.job(plain)["Comment"] == "mine"  # scontrol's line, cut at the space
+        cluster.wait(lambda: len(home.on_nodes()), lambda count: count >= 4, "the array's three tasks")
+        assert waits.wait(60) == 0
     home.agree()
     assert home.state(own_hold) == "parked"
     assert cluster.job(own_hold)["Priority"] == "0"
@@ -177,11 +148,11 @@ def test_native_preemption_while_the_daemon_is_dead(home: Driver) -> None:
         requeued = cluster.wait_job(bronze, "PENDING")
         assert (requeued["Restarts"], requeued["Priority"] != "0") == ("1", True)
         assert "pw_a:5000" in requeued["Licenses"]
-        _as_if_time_had_passed(home, bronze, "reqnodelist=a2")
+        home.may_start_now(bronze, "reqnodelist=a2")
         _denied_again(home, bronze)
     _turned_away(home, bronze)
     assert home.agree()["a"] == 12_000
-    _as_if_time_had_passed(home, bronze)
+    home.may_start_now(bronze)
     home.running(bronze)
     assert home.agree()["a"] == 17_000
 
@@ -200,18 +171,18 @@ def test_a_requeue_by_the_user_while_the_daemon_is_dead(home: Driver, script: st
     with faults.dead(home):
         cluster.run("scontrol", "requeue", str(job_id), user="alice")
         cluster.wait_job(job_id, "PENDING")
-        _as_if_time_had_passed(home, job_id)
+        home.may_start_now(job_id)
         _denied_again(home, job_id)
     if script == "exit 0":
         _turned_away(home, job_id)
-        _as_if_time_had_passed(home, job_id)
+        home.may_start_now(job_id)
         cluster.wait_job(job_id, "COMPLETED")
     else:
         home.running(waits)  # its watts were free, and it was the first that could take them
         _turned_away(home, job_id)
         assert home.agree()["a"] == 16_000
         cluster.run("scancel", str(waits))
-        _as_if_time_had_passed(home, job_id)
+        home.may_start_now(job_id)
         home.running(job_id)
     home.agree()
 
@@ -239,11 +210,6 @@ def _turned_away(home: Driver, job_id: int) -> dict[str, str]:
     return home.cluster.wait(lambda: home.cluster.job(job_id), held, f"job {job_id} to be held")
 
 
-def _as_if_time_had_passed(home: Driver, job_id: int, *more: str) -> None:
-    """Slurm lets a requeued job start after two minutes."""
-    home.cluster.run("scontrol", "update", f"jobid={job_id}", "starttime=now", *more)
-
-
 # -- the launch gate denies ------------------------------------------------------------------------------------------
 
 
@@ -259,7 +225,7 @@ def test_a_limit_lowered_between_admission_and_start(home: Driver) -> None:
         assert told["verdict"] == "hold", told
         assert "a lacks 2kW" in told["note"], told
         assert home.agree()["a"] == 8_000
-    _as_if_time_had_passed(home, job_id)
+    home.may_start_now(job_id)
     home.running(job_id)
     assert home.agree()["a"] == 16_000
 
@@ -272,9 +238,8 @@ def test_an_interactive_job_waits_at_the_gate_within_bounds(unwatched: Driver, r
     runs = home.submit("--exclude=a1", est_w=8_000, more=",zones=a")
     home.running(node, runs)
     argv = ("srun", "--comment=power:est=8kW,zones=a", "--exclusive", "--nodelist=a1", "--job-name=waits", "true")
-    with in_background(home, "alice", *argv) as waits:
-        job_id = cluster.wait(lambda: _named(home, "waits"), lambda found: found is not None, "srun's job")
-        assert job_id is not None
+    with cluster.background(*argv, user="alice") as waits:
+        job_id = home.id_of("waits")
         _check_admitted(home, job_id)
         with limits(home, a="15kW"):
             cluster.run("scancel", str(node))
@@ -288,21 +253,6 @@ def test_an_interactive_job_waits_at_the_gate_within_bounds(unwatched: Driver, r
 
 
 @contextmanager
-def in_background(home: Driver, user: str, *argv: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A command of a user that goes on meanwhile."""
-    as_user = ("runuser", "-u", user, "--", *argv)
-    with subprocess.Popen(as_user, env=home.cluster.env, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as run:
-        try:
-            yield run
-        finally:
-            run.terminate()
-
-
-def _named(home: Driver, name: str) -> int | None:
-    return next((job["job_id"] for job in home.jobs() if job["name"] == name and job["job_state"] == "PENDING"), None)
-
-
-@contextmanager
 def limits(home: Driver, **kilowatts: str) -> Iterator[None]:
     """Other limits of zones for a while, in force by SIGHUP."""
 
@@ -313,12 +263,9 @@ def limits(home: Driver, **kilowatts: str) -> Iterator[None]:
 
         home.change_site(change)
         in_watts = {zone: watts(limit) for zone, limit in wanted.items()}
-        home.cluster.wait(in_force, lambda found: found.items() >= in_watts.items(), "the new limits")
+        home.cluster.wait(home.limits, lambda found: found.items() >= in_watts.items(), "the new limits")
 
-    def in_force() -> dict[str, int]:
-        return {zone["name"]: zone["limit_w"] for zone in home.ask("zones")["zones"]}
-
-    before = yaml.safe_load(faults.TWO_RACKS)["zones"]
+    before = yaml.safe_load(SITE)["zones"]
     put(kilowatts)
     try:
         yield

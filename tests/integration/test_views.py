@@ -10,22 +10,16 @@ from typing import Any
 import pytest
 
 from slurm_power.core.errors import PowerError
-from tests.integration.conftest import Cluster
 from tests.integration.driver import Driver
 
 pytestmark = pytest.mark.cluster
 
 
-@pytest.fixture(scope="module")
-def site(racks: Cluster) -> Driver:
-    return Driver.of_racks(racks)
-
-
 @pytest.fixture
-def home(site: Driver) -> Iterator[Driver]:
-    yield site
-    site.cluster.run("spower", "mode", "enforce")
-    site.cancel_all()
+def home(unwatched: Driver) -> Iterator[Driver]:
+    """Back in enforce at the end."""
+    yield unwatched
+    unwatched.cluster.run("spower", "mode", "enforce")
 
 
 def spower(home: Driver, *words: str, code: int = 0) -> dict[str, Any]:
