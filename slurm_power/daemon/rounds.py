@@ -98,7 +98,9 @@ class Rounds:
                 self.health.failures += 1
                 self.health.error = str(error)
                 _log.error("round failed: %s", error)
-            except Exception:  # a defect of ours must not end the loop: the next snapshot may heal it
+            except (Exception, asyncio.CancelledError):  # a defect of ours must not end the loop: the next may heal it
+                if _being_cancelled():
+                    raise
                 self.health.failures += 1
                 self.health.error = "internal error, see the log"
                 _log.exception("round failed")
@@ -110,6 +112,7 @@ class Rounds:
             begun = self._clock.monotonic()
             jobs = await self._read(begun)
             await self._breathe(self._observer.steps(jobs, begun))
+            self._took_s = self._clock.monotonic() - begun
             self._close(self._unsure, "unsure; Slurm was read anew")
             self._unsure = []
             await self._carry_out(run_pass(self._desk))
@@ -117,7 +120,6 @@ class Rounds:
             self.health.jobs = len(jobs)
             self.health.last_good = self._clock.now()
             self._pruning.step(self.health.last_good, self._desk.site.keep_s)
-            self._took_s = self._clock.monotonic() - begun
 
     async def look(self) -> None:
         """Read all jobs, and no more than that. Raises SlurmError."""
@@ -283,9 +285,18 @@ class Rounds:
             await asyncio.sleep(0)
 
     async def _pause(self) -> None:
-        """At least as long as the last round took, so that a large cluster is not read without a break."""
+        """At least as long as reading took in the last round, so that a large cluster is not read without a break.
+
+        What the round wrote, and how long Slurm let it wait for that, is no reason to look away.
+        """
         gap_s = max(self._pace.gap_s, min(self._took_s, self._pace.longest_s))
         await asyncio.sleep(gap_s)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), max(self._pace.tick_s - gap_s, 0))
         self._wake.clear()
+
+
+def _being_cancelled() -> bool:
+    """Whether the loop itself is to end; a CancelledError may also come out of what it waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -193,7 +193,7 @@ class Desk:
     def _rebuild(self, world: World) -> None:
         """Another site file or other partitions: the same claims on a new floor. The shadow is booked anew later."""
         before = self.book
-        ledger = Ledger(world.site.topology, world.pools(), world.site.policy.burst, self.clock.now())
+        ledger = Ledger(world.site.topology, world.pools(), world.site.policy.burst, self.now())
         self.shadow = self._shadow = None
         self._install(world.site, world, ledger)
         self.book.take_over(before)

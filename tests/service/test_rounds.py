@@ -1,0 +1,72 @@
+"""The daemon's loop goes on, whatever comes out of one round."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from slurm_power.adapters.store import StoreWriter
+from slurm_power.daemon.rounds import Pace, Rounds
+from slurm_power.ports import Chain, JobRecord, JobState, Outcome
+from tests.fakes.store import MemoryStore
+from tests.service.support import Lab, fake_slurm
+
+
+@pytest.fixture
+def lab() -> Lab:
+    return Lab()
+
+
+def rounds_until(lab: Lab, slurm: object, enough: Callable[[Rounds], bool]) -> Rounds:
+    writer = StoreWriter(MemoryStore())
+    pace = Pace(tick_s=0.0, gap_s=0.0)
+    rounds = Rounds(lab.desk, slurm, writer, lab.observer, lab.clock, pace)  # type: ignore[arg-type]
+
+    async def run() -> None:
+        task = asyncio.create_task(rounds.run())
+        async with asyncio.timeout(20):
+            while not enough(rounds):
+                assert not task.done()
+                await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(run())
+    writer.close(10)
+    return rounds
+
+
+@pytest.mark.parametrize("error", [ValueError("defect"), asyncio.CancelledError()])
+def test_an_error_that_nobody_foresaw(
+    lab: Lab, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slurm = fake_slurm(lab.site)
+    read, calls = slurm.jobs, 0
+
+    def jobs(ids: Sequence[int] | None = None) -> Sequence[JobRecord]:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise error
+        return read(ids)
+
+    monkeypatch.setattr(slurm, "jobs", jobs)
+    rounds = rounds_until(lab, slurm, lambda rounds: rounds.health.rounds >= 3)
+    assert (rounds.health.failures, rounds.health.error) == (1, "internal error, see the log")
+
+
+def test_a_slow_write_does_not_put_off_the_next_look(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs without a record, found at the start, are held: half an hour of writing is no reason to look away."""
+    slurm = fake_slurm(lab.site)
+    slurm.submit(uid=1001, comment="power:est=5kW", qos="bronze", time_limit_s=60)
+    write = slurm.write
+
+    def slowly(chains: Sequence[Chain]) -> Sequence[Outcome]:
+        lab.clock.wait(1_800)
+        return write(chains)
+
+    monkeypatch.setattr(slurm, "write", slowly)
+    rounds_until(lab, slurm, lambda rounds: rounds.health.rounds >= 3)
+    [job] = slurm.all_jobs()
+    assert (job.state, job.priority) == (JobState.PENDING, 1_000)
