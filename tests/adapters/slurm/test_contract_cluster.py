@@ -1,13 +1,27 @@
-"""The adapter keeps the contract on a real Slurm."""
+"""The adapter keeps the contract on a real Slurm.
 
+SLURM_POWER_TEST_PYSLURM may hold the command that starts pyslurm's process, to try that reader on the same cluster.
+"""
+
+import os
+import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from slurm_power.adapters.slurm import Runner, SlurmCommands
-from slurm_power.ports import Update
+from slurm_power.ports import JobRecord, Update
 from tests.adapters.slurm.contract import ODD, SlurmContract
+
+
+class AllByPyslurm(SlurmCommands):
+    """Every reading is a whole one, and that of pyslurm."""
+
+    def jobs(self, ids: Sequence[int] | None = None) -> Sequence[JobRecord]:
+        found = super().jobs()
+        assert self.reader().startswith("pyslurm "), self.reader()
+        return [job for job in found if ids is None or job.job_id in ids]
 
 
 class ClusterLab:
@@ -15,7 +29,8 @@ class ClusterLab:
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
-        self.slurm = SlurmCommands(runner)
+        pyslurm = shlex.split(os.environ.get("SLURM_POWER_TEST_PYSLURM", ""))
+        self.slurm = AllByPyslurm(runner, pyslurm=pyslurm) if pyslurm else SlurmCommands(runner)
         self.license = next(found.name for found in self.slurm.licenses() if found.total >= 100 and not found.used)
         self.feature = next(node.features[0] for node in self.slurm.nodes() if node.features)
         self.submitted: list[int] = []

@@ -11,8 +11,8 @@ class FakeLab:
     license = "rack01_w"
     feature = "rack01"
 
-    def __init__(self) -> None:
-        self.slurm = FakeSlurm(
+    def __init__(self, kind: type[FakeSlurm] = FakeSlurm) -> None:
+        self.slurm = kind(
             make_nodes("n[01-04]", features=["rack01"]),
             licenses={"rack01_w": 40_000},
             qos=[QosRecord("gold", 100, ("bronze",)), QosRecord("bronze")],
