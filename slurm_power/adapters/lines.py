@@ -43,7 +43,7 @@ def encode_reply(
 
 
 def _quote(text: str) -> str:
-    """UTF-8, percent-encoded where it is not plain text; bytes of a request that were not UTF-8 go back as they came."""
+    """UTF-8, percent-encoded where it is not plain; bytes of a request that were not UTF-8 go back as they came."""
     if text.isascii() and _PLAIN.fullmatch(text):
         return text
     try:
