@@ -1,11 +1,11 @@
 """The life of a job with us, as data: states, events, and which event leads where.
 
-    submit ──▶ ADMITTED ──launch──▶ RUNNING ──▶ (gone)
-       │           ▲ bound             │ requeued
-       ▼           │                   ▼
-    PARKED ──▶ WAITING ◀── unbound ── RELEASED…
+The usual way, on which ADMITTED is also where a submission begins that fits at once:
 
-Claims are counted in ADMITTED, BINDING and RUNNING, and in no other state.
+    PARKED ──wait──▶ WAITING ──bind──▶ BINDING ──bound──▶ ADMITTED ──launch──▶ RUNNING ──▶ (gone)
+
+Claims are counted in BINDING, ADMITTED and RUNNING, and in no other state. docs/states.md is made from this module and
+draws every step.
 """
 
 from collections.abc import Mapping
