@@ -10,7 +10,7 @@ from math import ceil, sqrt
 
 from slurm_power.core.binding import PREFIX
 from slurm_power.core.policy import BurstRule
-from slurm_power.core.topology import Topology, usable_w
+from slurm_power.core.topology import Topology
 from slurm_power.core.units import ceil_share, format_watts
 from slurm_power.ports import LicenseRecord
 
@@ -47,17 +47,11 @@ class Reckoned:
 def budgets(topology: Topology) -> dict[str, Budget]:
     """Zone or feed → its budget; zones first, in order of name."""
     found = {
-        zone.name: Budget(zone.name, zone.limit_w, usable_w(zone.limit_w, zone.margin), zone.baseline_w)
+        zone.name: Budget(zone.name, zone.limit_w, zone.usable_w, zone.baseline_w)
         for _, zone in sorted(topology.zones.items())
     }
     for name, feed in sorted(topology.feeds.items()):
-        idle = sum(
-            ceil_share(topology.zones[zone].baseline_w, tap.numerator, tap.denominator)
-            for zone in topology.zones_under[name]
-            for tap in topology.taps[zone]
-            if tap.feed == name
-        )
-        found[name] = Budget(name, feed.limit_w, usable_w(feed.limit_w, feed.margin), idle)
+        found[name] = Budget(name, feed.limit_w, feed.usable_w, topology.feed_baselines_w[name])
     return found
 
 
@@ -72,9 +66,9 @@ def reckon(topology: Topology, rule: BurstRule, draws: Iterable[Draw]) -> dict[s
             est_w[zone] += zone_est_w
             bursts[zone][draw.group] += zone_max_w - zone_est_w
             for tap in topology.taps[zone]:
-                share_w = ceil_share(zone_est_w, tap.numerator, tap.denominator)
+                share_w = tap.share_w(zone_est_w)
                 est_w[tap.feed] += share_w
-                bursts[tap.feed][draw.group] += ceil_share(zone_max_w, tap.numerator, tap.denominator) - share_w
+                bursts[tap.feed][draw.group] += tap.share_w(zone_max_w) - share_w
     return {name: Reckoned(watts, _together(rule, bursts[name].values())) for name, watts in est_w.items()}
 
 

@@ -10,7 +10,7 @@ from slurm_power.adapters.store.engine import place_of
 from slurm_power.config import Site
 from slurm_power.config.fields import fold_hostlist
 from slurm_power.core.policy import Hours, PartitionPolicy, WorkClass
-from slurm_power.core.topology import Feed, Zone, usable_w
+from slurm_power.core.topology import Feed, Zone
 from slurm_power.core.units import format_duration, format_watts
 
 Data = dict[str, Any]
@@ -64,7 +64,7 @@ def _feed(feed: Feed) -> Data:
         "parent": feed.parent,
         "limit_w": feed.limit_w,
         "margin": float(feed.margin),
-        "usable_w": usable_w(feed.limit_w, feed.margin),
+        "usable_w": feed.usable_w,
     }
 
 
@@ -78,7 +78,7 @@ def _zone(zone: Zone) -> Data:
         "switch": zone.switch or None,
         "limit_w": zone.limit_w,
         "margin": float(zone.margin),
-        "usable_w": usable_w(zone.limit_w, zone.margin),
+        "usable_w": zone.usable_w,
         "baseline_w": zone.baseline_w,
     }
 

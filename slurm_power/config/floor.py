@@ -7,8 +7,8 @@ from slurm_power.config.schema import Breaker as BreakerSection
 from slurm_power.config.schema import Feed as FeedSection
 from slurm_power.config.schema import SiteFile
 from slurm_power.config.schema import Zone as ZoneSection
-from slurm_power.core.topology import Breaker, Feed, FeedKind, Redundancy, Side, Topology, Zone, usable_w
-from slurm_power.core.units import ceil_share, format_watts
+from slurm_power.core.topology import Breaker, Feed, FeedKind, Redundancy, Side, Topology, Zone
+from slurm_power.core.units import format_watts
 
 
 def build_topology(file: SiteFile, problems: Problems) -> Topology:
@@ -17,11 +17,10 @@ def build_topology(file: SiteFile, problems: Problems) -> Topology:
     zones = [_zone(name, section, file, feeds, problems) for name, section in file.zones.items()]
     topology = Topology(zones, feeds.values())
     for zone in zones:
-        usable = usable_w(zone.limit_w, zone.margin)
-        if zone.baseline_w > usable:
+        if zone.baseline_w > zone.usable_w:
             problems.add(
                 ("zones", zone.name, "baseline"),
-                f"{format_watts(zone.baseline_w)} is more than the zone's usable {format_watts(usable)}",
+                f"{format_watts(zone.baseline_w)} is more than the zone's usable {format_watts(zone.usable_w)}",
                 "less than limit × (1 − margin)",
             )
     for feed in feeds.values():
@@ -102,17 +101,11 @@ def _check_feed(feed: Feed, topology: Topology, problems: Problems) -> None:
         problems.warn(("feeds", feed.name), text)
     if not topology.zones_under[feed.name]:
         problems.warn(("feeds", feed.name), "no zone hangs on it")
-    idle = sum(
-        ceil_share(topology.zones[zone].baseline_w, tap.numerator, tap.denominator)
-        for zone in topology.zones_under[feed.name]
-        for tap in topology.taps[zone]
-        if tap.feed == feed.name
-    )
-    usable = usable_w(feed.limit_w, feed.margin)
-    if idle > usable:
+    idle_w = topology.feed_baselines_w[feed.name]
+    if idle_w > feed.usable_w:
         problems.add(
             ("feeds", feed.name),
-            f"the baselines below it, {format_watts(idle)}, are more than its usable {format_watts(usable)}",
+            f"the baselines below it, {format_watts(idle_w)}, are more than its usable {format_watts(feed.usable_w)}",
             "a larger feed or smaller baselines",
         )
 

@@ -10,18 +10,16 @@ Slurm reads a feature expression strictly from left to right. What stands beside
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from slurm_power.core.errors import UsageError
-from slurm_power.core.topology import Tap, Topology, usable_w
-from slurm_power.core.units import MAX_WATTS, ceil_share
+from slurm_power.core.claim import Charge
+from slurm_power.core.topology import Tap, Topology
+from slurm_power.core.units import MAX_WATTS
 
 PREFIX = "pw_"
 MAX_REQUEST = 1_024
 """The longest licence request that Slurm 22.05 takes, in characters."""
 
 _LICENCE = re.compile(r"[^,;|()]*(?:\([^()]*\))?[^,;|]*")
-_COUNTED = re.compile(r"(?P<name>[^:=(@]+)(?P<origin>[^:=]*)(?:[:=](?P<count>\d+))?")
 _TRES_LICENCE = re.compile(r"(?:^|[,;])\s*licenses?[/:]([^=:,;]*)", re.IGNORECASE)
 
 _NAME = r"[^&|,*()\[\]\s]+"
@@ -42,22 +40,6 @@ _BOUND_TERM = re.compile(rf"\((?P<user>[^()]+)&(?P<ours>{_OURS})\)\*(?P<count>\d
 _ONLY_OURS = re.compile(rf"{_OURS}|\[{_OURS}\*\d+(?:&{_OURS}\*\d+)*\]")
 _OURS_LAST = re.compile(rf"(?P<user>.+)&{_OURS}")
 _OURS_FIRST = re.compile(rf"{_OURS}&(?P<user>.+)")
-
-
-class ZoneCharge(Protocol):
-    """What a job is charged in one zone (`core.claim.Charge` is one)."""
-
-    @property
-    def zone(self) -> str:
-        """The zone's name."""
-
-    @property
-    def nodes(self) -> int:
-        """The job's nodes there."""
-
-    @property
-    def est_w(self) -> int:
-        """Its est there, in W."""
 
 
 def licence_of(element: str) -> str:
@@ -98,21 +80,14 @@ class LicensePlan:
 def licence_plan(topology: Topology) -> LicensePlan:
     """One licence a zone, usable − baseline; one for a feed only where the zones below can together pass its usable."""
     licences = [
-        Licence(
-            licence_of(zone.name), zone.name, max(usable_w(zone.limit_w, zone.margin) - zone.baseline_w, 0)
-        )
+        Licence(licence_of(zone.name), zone.name, max(zone.usable_w - zone.baseline_w, 0))
         for zone in topology.zones.values()
     ]
-    full = dict.fromkeys(topology.feeds, 0)
-    idle = dict.fromkeys(topology.feeds, 0)
-    for name, zone in topology.zones.items():
-        for tap in topology.taps[name]:
-            full[tap.feed] += ceil_share(usable_w(zone.limit_w, zone.margin), tap.numerator, tap.denominator)
-            idle[tap.feed] += ceil_share(zone.baseline_w, tap.numerator, tap.denominator)
+    together_w = topology.on_feeds_w(lambda zone: zone.usable_w)
     for feed in topology.feeds.values():
-        usable = usable_w(feed.limit_w, feed.margin)
-        if full[feed.name] > usable:
-            licences.append(Licence(licence_of(feed.name), feed.name, max(usable - idle[feed.name], 0)))
+        if together_w[feed.name] > feed.usable_w:
+            count = max(feed.usable_w - topology.feed_baselines_w[feed.name], 0)
+            licences.append(Licence(licence_of(feed.name), feed.name, count))
     counted = {licence.element for licence in licences}
     taps = {
         zone: tuple(tap for tap in of_zone if tap.feed in counted) for zone, of_zone in topology.taps.items()
@@ -120,7 +95,7 @@ def licence_plan(topology: Topology) -> LicensePlan:
     return LicensePlan(tuple(licences), taps)
 
 
-def licence_counts(charges: Iterable[ZoneCharge], plan: LicensePlan) -> dict[str, int]:
+def licence_counts(charges: Iterable[Charge], plan: LicensePlan) -> dict[str, int]:
     """Licence name → watts that these charges take of it: what the ledger commits there. KeyError: unknown zone."""
     zones: dict[str, int] = {}
     feeds: dict[str, int] = {}
@@ -129,11 +104,11 @@ def licence_counts(charges: Iterable[ZoneCharge], plan: LicensePlan) -> dict[str
         zones[name] = zones.get(name, 0) + charge.est_w
         for tap in plan.taps[charge.zone]:
             name = licence_of(tap.feed)
-            feeds[name] = feeds.get(name, 0) + ceil_share(charge.est_w, tap.numerator, tap.denominator)
+            feeds[name] = feeds.get(name, 0) + tap.share_w(charge.est_w)
     return {**dict(sorted(zones.items())), **dict(sorted(feeds.items()))}
 
 
-def licence_request(charges: Sequence[ZoneCharge], plan: LicensePlan, beside: str = "") -> str | None:
+def licence_request(charges: Sequence[Charge], plan: LicensePlan, beside: str = "") -> str | None:
     """The job's licence request: the user's own (`beside`) and ours, `site:1,pw_rack01:18500,pw_pdu-a1:18500`.
 
     None where Slurm could not take it: longer than 1,024 characters, a count past what a licence can hold, or the
@@ -145,18 +120,6 @@ def licence_request(charges: Sequence[ZoneCharge], plan: LicensePlan, beside: st
         return None
     request = ",".join([beside, *ours] if beside else ours)
     return request if len(request) <= MAX_REQUEST else None
-
-
-def parse_licences(text: str) -> dict[str, int]:
-    """A licence request or Slurm's own rendering as name → count; the same name twice adds up. Raises UsageError."""
-    counts: dict[str, int] = {}
-    for part in _licence_parts(text):
-        match = _COUNTED.fullmatch(part)
-        if match is None:
-            raise UsageError(f"'{part}' is not a licence; write name:count")
-        name = match["name"] + match["origin"]
-        counts[name] = counts.get(name, 0) + int(match["count"] or 1)
-    return counts
 
 
 def foreign_licences(text: str) -> str:
@@ -189,7 +152,7 @@ def feature_asks_for_ours(constraint: str) -> bool:
     return any(name.startswith(PREFIX) for name in re.findall(_NAME, constraint))
 
 
-def bind_features(user_constraint: str, charges: Sequence[ZoneCharge]) -> str | None:
+def bind_features(user_constraint: str, charges: Sequence[Charge]) -> str | None:
     """The job's feature expression: the user's constraint, confined to the zones of the charges.
 
     An older binding is replaced. None where no expression of Slurm's says both; the caller then binds by excluded

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from slurm_power.core.units import ceil_share
 from slurm_power.core.window import Window
 
 WHOLE_NODE = 1_000
@@ -68,6 +69,6 @@ def split_over(zones: dict[str, int], est_w: int, max_w: int) -> tuple[Charge, .
     """Charges of a job over zones (name → its nodes there), by nodes, demand rounded up; in order of name."""
     total = sum(zones.values())
     return tuple(
-        Charge(zone, nodes, -(-est_w * nodes // total), -(-max_w * nodes // total))
+        Charge(zone, nodes, ceil_share(est_w, nodes, total), ceil_share(max_w, nodes, total))
         for zone, nodes in sorted(zones.items())
     )

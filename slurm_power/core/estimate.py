@@ -3,6 +3,7 @@
 from slurm_power.core.claim import WHOLE_NODE
 from slurm_power.core.nodes import NodeAsk
 from slurm_power.core.policy import PartitionPolicy
+from slurm_power.core.units import ceil_share
 
 
 def default_est_w(policy: PartitionPolicy, ask: NodeAsk, share_milli: int, zone_node_w: int) -> int:
@@ -12,7 +13,7 @@ def default_est_w(policy: PartitionPolicy, ask: NodeAsk, share_milli: int, zone_
     rating by the share of the node that the job takes; else `zone_node_w`, what the zone could give each of its nodes.
     """
     if policy.gpu_w and ask.gpus:
-        boards = ask.gpus * ask.nodes * policy.gpu_w * policy.gpu_factor_milli
-        return max(1, -(-boards // 1_000) + policy.overhead_w * ask.nodes)
+        boards_w = ceil_share(ask.gpus * ask.nodes * policy.gpu_w, policy.gpu_factor_milli, 1_000)
+        return max(1, boards_w + policy.overhead_w * ask.nodes)
     rating = policy.node_w if policy.node_w is not None else zone_node_w
-    return max(1, -(-rating * share_milli * ask.nodes // WHOLE_NODE))
+    return max(1, ceil_share(rating * ask.nodes, share_milli, WHOLE_NODE))

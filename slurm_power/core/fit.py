@@ -13,6 +13,7 @@ from slurm_power.core.nodes import CLOSED, FreeClass, class_for
 from slurm_power.core.request import Request
 from slurm_power.core.rooms import Search, Section
 from slurm_power.core.topology import Lane, Tap
+from slurm_power.core.units import ceil_share
 from slurm_power.core.window import Window
 from slurm_power.core.wiring import Loads, through
 
@@ -106,7 +107,7 @@ class Fit:
         total = request.ask.total
         if nodes is None or nodes == total:
             return Charge(zone, total, request.est_w, request.max_w)
-        return Charge(zone, nodes, -(-request.est_w * nodes // total), -(-request.max_w * nodes // total))
+        return Charge(zone, nodes, ceil_share(request.est_w, nodes, total), ceil_share(request.max_w, nodes, total))
 
     def best(self, lanes: tuple[Lane, ...], nodes: int) -> str | None:
         """The zone that fits `nodes` of the request's nodes best."""

@@ -7,12 +7,14 @@ A zone hangs on leaf feeds; a feed may hang on a parent. Feeds of kind `cooling`
 - An element that both sides share further up (a utility) carries the load once, never twice.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
 from math import floor, isqrt
+
+from slurm_power.core.units import ceil_share
 
 
 class Redundancy(StrEnum):
@@ -81,6 +83,11 @@ class Feed:
     kind: FeedKind = FeedKind.POWER
     margin: Fraction = Fraction(0)
 
+    @property
+    def usable_w(self) -> int:
+        """⌊limit × (1 − margin)⌋: what may be planned, in W."""
+        return usable_w(self.limit_w, self.margin)
+
 
 @dataclass(frozen=True, slots=True)
 class Zone:
@@ -97,6 +104,11 @@ class Zone:
     switch: str = ""
 
     @property
+    def usable_w(self) -> int:
+        """⌊limit × (1 − margin)⌋: what may be planned, the baseline included, in W."""
+        return usable_w(self.limit_w, self.margin)
+
+    @property
     def node_share_w(self) -> int:
         """What the zone could give each of its nodes, in W."""
         return self.limit_w // max(len(self.nodes), 1)
@@ -109,6 +121,10 @@ class Tap:
     feed: str
     numerator: int
     denominator: int
+
+    def share_w(self, watts: int) -> int:
+        """What the feed is charged of so many W in the zone, rounded up."""
+        return ceil_share(watts, self.numerator, self.denominator)
 
 
 class Topology:
@@ -138,6 +154,19 @@ class Topology:
             for tap in taps:
                 below[tap.feed].append(zone)
         return {name: tuple(zones) for name, zones in below.items()}
+
+    def on_feeds_w(self, load_w: Callable[[Zone], int]) -> dict[str, int]:
+        """Feed name → what the loads of all zones come to there, each zone's share rounded up, in W."""
+        found = dict.fromkeys(self.feeds, 0)
+        for name, taps in self.taps.items():
+            for tap in taps:
+                found[tap.feed] += tap.share_w(load_w(self.zones[name]))
+        return found
+
+    @cached_property
+    def feed_baselines_w(self) -> Mapping[str, int]:
+        """Feed name → what the zones that charge it put on it without jobs, in W."""
+        return self.on_feeds_w(lambda zone: zone.baseline_w)
 
     def _taps_of(self, zone: Zone) -> tuple[Tap, ...]:
         shares: dict[str, Fraction] = {}

@@ -21,7 +21,8 @@ _SPAN = re.compile(
     r"(?P<unit>ms|s|sec|secs|seconds?|m|min|mins|minutes?|h|hours?|d|days?|w|weeks?)",
     re.ASCII,
 )
-_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+"""Seconds of a unit of time, by the first letter of its name."""
 _SLURM_TIME = re.compile(r"(?:(?P<days>\d{1,40})-)?(?P<clock>\d{1,40}(?::\d{1,40}){0,2})", re.ASCII)
 
 
@@ -73,7 +74,7 @@ def parse_duration_ms(text: str) -> int:
     if match is None:
         raise UsageError(f"'{text}' is not a duration; write 100ms, 30s, 10m, 12h or 30d")
     number, unit = Fraction(match["number"]), match["unit"]
-    return ceil(number if unit == "ms" else number * 1_000 * _SECONDS[unit[0]])
+    return ceil(number if unit == "ms" else number * 1_000 * UNIT_SECONDS[unit[0]])
 
 
 def parse_duration_s(text: str) -> int:
@@ -106,5 +107,5 @@ def format_duration(seconds: int) -> str:
 
 
 def ceil_share(watts: int, numerator: int, denominator: int) -> int:
-    """⌈watts × numerator ÷ denominator⌉ for demand, in integers."""
+    """⌈watts × numerator ÷ denominator⌉ for demand, in integers. Raises ZeroDivisionError."""
     return -(-watts * numerator // denominator)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, tzinfo
 from math import floor
 
 from slurm_power.core.errors import UsageError
+from slurm_power.core.units import UNIT_SECONDS
 
 FOREVER = 1 << 53
 """An end that never comes; exact as a JSON number too."""
@@ -23,7 +24,6 @@ _RELATIVE = re.compile(
 )
 # datetime.fromisoformat alone takes any character between date and time, and a NUL at the end.
 _ISO = re.compile(r"(?:\d{4}-\d\d-\d\d|\d{8}|\d{4}-?W\d\d(?:-?\d)?)(?:[T ]\d[\d:.,]*(?:Z|[+-][\d:.]+)?)?", re.ASCII)
-_UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,6 @@ class Window:
 
     def __contains__(self, instant: int) -> bool:
         return self.start <= instant < self.end
-
-    def overlaps(self, other: "Window") -> bool:
-        """Whether some instant lies in both."""
-        return self.start < other.end and other.start < self.end
 
 
 def window_from(start: int, length_s: int | None) -> Window:
@@ -62,7 +58,7 @@ def parse_instant(text: str, now: int, zone: tzinfo = UTC) -> int:
     words = text.strip()
     match = _RELATIVE.fullmatch(words)
     if match is not None:
-        instant = now + int(match["number"] or 0) * _UNIT_S[(match["unit"] or "s")[0].lower()]
+        instant = now + int(match["number"] or 0) * UNIT_SECONDS[(match["unit"] or "s")[0].lower()]
     else:
         try:
             instant = _calendar_instant(words.upper(), zone)

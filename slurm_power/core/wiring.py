@@ -6,7 +6,6 @@ from slurm_power.core.claim import Charge, Claim
 from slurm_power.core.meter import Load, Meter, Part
 from slurm_power.core.policy import BurstRule
 from slurm_power.core.topology import Tap, Topology
-from slurm_power.core.units import ceil_share
 
 Loads = dict[str, Load]
 """By zone or feed."""
@@ -17,13 +16,11 @@ class Wiring:
 
     def __init__(self, topology: Topology, rule: BurstRule) -> None:
         self.meters: dict[str, Meter] = {}
-        baselines = dict.fromkeys(topology.feeds, 0)
+        baselines_w = topology.feed_baselines_w
         for zone in topology.zones.values():
             self.meters[zone.name] = Meter(zone.name, zone.limit_w, zone.margin, zone.baseline_w, rule)
-            for tap in topology.taps[zone.name]:
-                baselines[tap.feed] += ceil_share(zone.baseline_w, tap.numerator, tap.denominator)
         for feed in topology.feeds.values():
-            self.meters[feed.name] = Meter(feed.name, feed.limit_w, feed.margin, baselines[feed.name], rule)
+            self.meters[feed.name] = Meter(feed.name, feed.limit_w, feed.margin, baselines_w[feed.name], rule)
         shared: dict[tuple[Tap, ...], tuple[tuple[Meter, Tap], ...]] = {}
         for taps in topology.taps.values():
             if taps not in shared:
@@ -69,5 +66,5 @@ def through(tap: Tap, est_w: int, max_w: int) -> tuple[int, int]:
     """(est, burst) of what a feed is charged of a zone's load, in W, each rounded up."""
     if tap.numerator == tap.denominator:
         return est_w, max_w - est_w
-    est = ceil_share(est_w, tap.numerator, tap.denominator)
-    return est, ceil_share(max_w, tap.numerator, tap.denominator) - est
+    est = tap.share_w(est_w)
+    return est, tap.share_w(max_w) - est

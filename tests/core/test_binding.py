@@ -14,16 +14,15 @@ from slurm_power.core.binding import (
     foreign_licences,
     licence_plan,
     licence_request,
-    parse_licences,
     strip_ours,
     tres_asks_for_ours,
 )
 from slurm_power.core.claim import Charge, Claim
-from slurm_power.core.errors import UsageError
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.topology import Feed, FeedKind, Redundancy, Side, Topology, Zone
 from slurm_power.core.units import MAX_WATTS
 from slurm_power.core.window import Window
+from tests.fakes.slurm_targets import parse_licences
 
 
 def zone(
@@ -173,30 +172,6 @@ def test_zones_without_a_licence_above_them_cannot_pass_a_feed(topology: Topolog
             assert ledger.meters[name].committed_w <= ledger.meters[name].usable_w + len(
                 topology.zones_under[name]
             )
-
-
-@pytest.mark.parametrize(
-    ("text", "counts"),
-    [
-        ("", {}),
-        ("(null)", {}),
-        ("matlab", {"matlab": 1}),
-        ("pw_a:5,pw_a:3;b", {"pw_a": 8, "b": 1}),
-        ("a=2,b:0", {"a": 2, "b": 0}),
-        ("a:1|b:2", {"a": 1, "b": 2}),
-        ("ansys@db:3", {"ansys@db": 3}),
-        ("rack(n1,n2):4,x:1", {"rack(n1,n2)": 4, "x": 1}),
-        (",a:1,,", {"a": 1}),
-    ],
-)
-def test_parse_licences(text: str, counts: dict[str, int]) -> None:
-    assert parse_licences(text) == counts
-
-
-@pytest.mark.parametrize("text", ["a:x", "a:", "a:-1", ":5", "a:1:2"])
-def test_licences_that_cannot_be_read(text: str) -> None:
-    with pytest.raises(UsageError, match="is not a licence; write name:count"):
-        parse_licences(text)
 
 
 @pytest.mark.parametrize(

@@ -38,31 +38,6 @@ def test_an_empty_window_is_refused(start: int, end: int) -> None:
         Window(start, end)
 
 
-@pytest.mark.parametrize(
-    ("other", "overlap"),
-    [
-        (Window(0, 10), False),
-        (Window(0, 11), True),
-        (Window(12, 15), True),
-        (Window(0, 30), True),
-        (Window(19, 30), True),
-        (Window(20, 30), False),
-        (Window(20), False),
-        (Window(0), True),
-    ],
-)
-def test_overlap(other: Window, overlap: bool) -> None:
-    window = Window(10, 20)
-    assert window.overlaps(other) is overlap
-    assert other.overlaps(window) is overlap
-
-
-@given(st.integers(0, 30), st.integers(1, 10), st.integers(0, 30), st.integers(1, 10))
-def test_windows_overlap_where_they_share_an_instant(start: int, length: int, other: int, other_length: int) -> None:
-    one, two = Window(start, start + length), Window(other, other + other_length)
-    assert one.overlaps(two) == any(t in one and t in two for t in range(50))
-
-
 def test_window_from() -> None:
     assert window_from(10, 5) == Window(10, 15)
     assert window_from(10, 0) == Window(10, 11)
