@@ -4,6 +4,9 @@
     burst    = min(Σ b, z·√(Σ b²)) over correlation groups, or Σ b   (b = max − est of a group)
     room     = min(headroom, limit − committed − burst)
 
+Source: groups are taken to draw independently, so that variances add. With b for one deviation of a group, √(Σ b²) is
+one of all together, and z of those are kept free; more than Σ b can never come.
+
 `committed` counts every claim that is live now, also one whose window has run out while its job still runs. At later
 instants a claim counts until its window's end, rounded up to a whole minute so that ends can be summed quickly. What
 bursts remain then is an upper bound, exact where no group has several claims; it is nothing once all have ended.
@@ -18,7 +21,6 @@ from slurm_power.core.topology import usable_w
 from slurm_power.core.window import FOREVER, Window
 
 _GRAIN_S = 60
-
 
 Part = tuple[int, int, int, str, int]
 """(est W, burst W, thousandths of nodes, group, end of the window): what a live claim puts on one element."""
@@ -198,7 +200,7 @@ class Meter:
         for est_w, burst_w, node_milli, group, end in parts:
             self.committed_w += est_w
             self.node_milli += node_milli
-            at = end if end >= FOREVER else -(-end // _GRAIN_S) * _GRAIN_S
+            at = _counted_until(end)
             ending = ends.get(at)
             if ending is None:
                 ending = ends[at] = _Ending()
@@ -221,7 +223,7 @@ class Meter:
         est_w, burst_w, node_milli, group, end = part
         self.committed_w -= est_w
         self.node_milli -= node_milli
-        at = end if end >= FOREVER else -(-end // _GRAIN_S) * _GRAIN_S
+        at = _counted_until(end)
         ending = self._ends[at]
         ending.est_w -= est_w
         ending.node_milli -= node_milli
@@ -386,3 +388,8 @@ class Meter:
         root = isqrt(scaled)
         root += root * root < scaled
         return min(total, -(-root // 1_000))
+
+
+def _counted_until(end: int) -> int:
+    """The end of a claim's window, rounded up to the grain."""
+    return end if end >= FOREVER else -(-end // _GRAIN_S) * _GRAIN_S

@@ -23,7 +23,6 @@ _SEGMENT = re.compile(r"(?:^|(?<=[\s;]))power:(id=[^\s;]*)", re.ASCII)
 _SHARE = re.compile(r"([A-Za-z0-9_.-]+)/(\d{1,18})/(\d{1,18})/(\d{1,18})", re.ASCII)
 _WORD = re.compile(r"[A-Za-z0-9_.:@-]+")
 
-
 NEVER = "never"
 """The hold of a job that Slurm lets nobody hold."""
 
