@@ -55,7 +55,7 @@ def _field(kind: Kind, parse: Callable[[str], Any]) -> BeforeValidator:
         try:
             return parse(value)
         except (_BadValueError, UsageError) as error:
-            problem = str(error).partition("; write")[0]
+            problem = str(error).partition("; write")[0]  # its example is for users; `expected` is for site files
             raise PydanticCustomError(
                 "site", "{problem}", {"problem": problem, "expected": kind.expected}
             ) from None
@@ -105,18 +105,14 @@ def _power_factor(text: str) -> Fraction:
     return factor
 
 
-def _positive_watts(text: str) -> int:
-    watts = parse_capacity_w(text)
-    if watts <= 0:
-        raise _BadValueError(f"'{text}' is nothing")
-    return watts
+def _positive(read: Callable[[str], int]) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        number = read(text)
+        if number <= 0:
+            raise _BadValueError(f"'{text}' is nothing")
+        return number
 
-
-def _positive_demand(text: str) -> int:
-    watts = parse_demand_w(text)
-    if watts <= 0:
-        raise _BadValueError(f"'{text}' is nothing")
-    return watts
+    return parse
 
 
 def _hook_timeout(text: str) -> int:
@@ -124,13 +120,6 @@ def _hook_timeout(text: str) -> int:
     if not 1 <= milliseconds <= 2_000:
         raise _BadValueError(f"'{text}' is not between 1ms and 2s, and slurmctld waits meanwhile")
     return milliseconds
-
-
-def _positive_seconds(text: str) -> int:
-    seconds = parse_duration_s(text)
-    if seconds <= 0:
-        raise _BadValueError(f"'{text}' is nothing")
-    return seconds
 
 
 def _kept_for(text: str) -> int:
@@ -235,10 +224,9 @@ DATABASE = Kind(
 )
 TEXT = Kind("text", "some text")
 
-Capacity = Annotated[int, _field(WATTS, _positive_watts), WATTS]
-Baseline = Annotated[int, _field(WATTS, parse_demand_w), WATTS]
-Demand = Annotated[int, _field(WATTS, _positive_demand), WATTS]
-Overhead = Annotated[int, _field(WATTS, parse_demand_w), WATTS]
+Capacity = Annotated[int, _field(WATTS, _positive(parse_capacity_w)), WATTS]
+Demand = Annotated[int, _field(WATTS, _positive(parse_demand_w)), WATTS]
+DemandOrZero = Annotated[int, _field(WATTS, parse_demand_w), WATTS]
 Margin = Annotated[Fraction, _field(SHARE, _share_below_one), SHARE]
 Share = Annotated[Fraction, _field(SHARE, parse_fraction), SHARE]
 Decimal = Annotated[Fraction, _field(NUMBER, _decimal), NUMBER]
@@ -251,9 +239,8 @@ Milli = Annotated[int, _field(Kind("number", "a number from 0 to 1000 such as 2"
 Factor = Annotated[int, _field(Kind("number", "a number from 0.001 to 1000 such as 0.9"), _milli(1)), NUMBER]
 Phases = Annotated[int, _field(Kind("`1` or `3`", "1 or 3"), _phases), Kind("`1` or `3`", "1 or 3")]
 Count = Annotated[int, _field(COUNT, _count), COUNT]
-Seconds = Annotated[int, _field(DURATION, _positive_seconds), DURATION]
+Seconds = Annotated[int, _field(DURATION, _positive(parse_duration_s)), DURATION]
 KeptFor = Annotated[int, _field(Kind("duration", "a duration from 1d on such as 400d"), _kept_for), DURATION]
-SecondsOrNone = Annotated[int, _field(DURATION, parse_duration_s), DURATION]
 HookTimeout = Annotated[int, _field(Kind("duration", "1ms to 2s, such as 100ms"), _hook_timeout), DURATION]
 Notice = Annotated[int | None, _field(NOTICE, _notice), NOTICE]
 Name = Annotated[str, _field(NAME, check_name), NAME]

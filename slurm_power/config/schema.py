@@ -1,6 +1,6 @@
 """The site file key by key: what `docs/configuration.md` is made from.
 
-Defaults are written as they would stand in the file. What needs more than one section to judge is in `site.py`.
+Defaults are written as they would stand in the file. What needs more than one section to judge is in `check.py`.
 """
 
 from typing import Any, Literal
@@ -9,12 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from slurm_power.config.fields import (
     AtLeastOne,
-    Baseline,
     Capacity,
     Count,
     DatabaseUrl,
     DayHours,
     Demand,
+    DemandOrZero,
     Factor,
     HookTimeout,
     Hostlist,
@@ -23,7 +23,6 @@ from slurm_power.config.fields import (
     Milli,
     Name,
     Notice,
-    Overhead,
     Phases,
     PowerFactor,
     Seconds,
@@ -95,7 +94,7 @@ class Zone(Section):
     limit: Capacity | None = key(None, "what it may draw; the least of limit, breaker and cooling counts")
     breaker: Breaker | None = key(None, "the breaker that protects it")
     cooling: Capacity | None = key(None, "heat that can be taken away from it")
-    baseline: Baseline = key("0", "what it draws without jobs: idle nodes, switches, fans")
+    baseline: DemandOrZero = key("0", "what it draws without jobs: idle nodes, switches, fans")
     margin: Margin | None = key(None, "part of its limit that is never planned; without it `defaults.margin`")
     feeds: tuple[Name, ...] = key(
         (), "the nearest feeds, power and cooling; those further up follow from `parent`"
@@ -115,7 +114,7 @@ class Partition(Section):
     node_watts: Demand | None = key(None, "rated power of a node: the est of last resort")
     gpu_watts: Demand | None = key(None, "board power of one GPU")
     gpu_factor: Factor = key("1", "part of the board power that a busy GPU draws")
-    overhead_watts: Overhead = key("0", "what a node draws beside its GPUs")
+    overhead_watts: DemandOrZero = key("0", "what a node draws beside its GPUs")
 
 
 class Tier(Section):

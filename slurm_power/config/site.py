@@ -173,15 +173,11 @@ def _timezone(name: str | None, problems: Problems) -> tzinfo:
         return local_timezone()
     try:
         return ZoneInfo(name)
-    except (OSError, ValueError):
-        # ZoneInfoNotFoundError is a KeyError, a directory's name an OSError, `..` a ValueError
-        pass
-    except KeyError:
-        pass
-    problems.add(
-        ("timezone",), f"'{name}' is no time zone of this machine", "an IANA name such as Europe/Berlin"
-    )
-    return UTC
+    except (KeyError, OSError, ValueError):  # an unknown name (ZoneInfoNotFoundError), that of a directory, `..`
+        problems.add(
+            ("timezone",), f"'{name}' is no time zone of this machine", "an IANA name such as Europe/Berlin"
+        )
+        return UTC
 
 
 def local_timezone() -> tzinfo:
@@ -192,5 +188,5 @@ def local_timezone() -> tzinfo:
             return ZoneInfo(name)
         with _LOCAL.open("rb") as stream:
             return ZoneInfo.from_file(stream, key="localtime")
-    except (OSError, ValueError, KeyError):
+    except (KeyError, OSError, ValueError):  # as above
         return UTC
