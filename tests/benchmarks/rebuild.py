@@ -1,7 +1,12 @@
-"""After a crash: all jobs read from squeue's own text, every claim counted again. Seconds, and the process's memory."""
+"""After a crash: all jobs read from squeue's own text, every claim counted again. Seconds, and the process's memory.
 
+And the round after it, in which nothing has changed: how long it takes, and for how long at most nobody is answered.
+"""
+
+import gc
 import multiprocessing
 import resource
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from multiprocessing.connection import Connection
@@ -11,6 +16,7 @@ from slurm_power.adapters.slurm.dialect import DIALECTS
 from slurm_power.adapters.slurm.jobs import JobReader
 from slurm_power.adapters.slurm.runner import Completed
 from slurm_power.config import load_site
+from slurm_power.daemon.main import spare_survivors
 from slurm_power.ports import Decision, NodeRecord, PartitionRecord, StoredJob
 from slurm_power.service.desk import Desk
 from slurm_power.service.observe import Observer
@@ -31,15 +37,21 @@ def run(quick: bool) -> dict[str, object]:
         "read_s": spread([one["read_s"] for one in found]),
         "count_s": spread([one["count_s"] for one in found]),
         "whole_s": spread([one["read_s"] + one["count_s"] for one in found]),
+        "cpu_s": spread([one["cpu_s"] for one in found]),
         "memory_mb": spread([one["memory_mb"] for one in found], digits=0),
+        "unchanged_read_s": spread([one["unchanged_read_s"] for one in found]),
+        "unchanged_count_s": spread([one["unchanged_count_s"] for one in found]),
+        "unchanged_longest_s": spread([one["unchanged_longest_s"] for one in found]),
     }
 
 
 class Canned:
-    """squeue's answer for running jobs, one a node, as 24.11 prints it."""
+    """squeue's answer for running jobs, one a node, as 24.11 prints it; made beforehand, as its time is not ours."""
 
     def __init__(self, jobs: int) -> None:
-        self._jobs = jobs
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the process lives)
+        for job in range(1, jobs + 1):
+            self._file.write(self._row(job).encode())
 
     def run(
         self,
@@ -54,10 +66,11 @@ class Canned:
         raise AssertionError((program, args, stdin, env, check, writes))
 
     def stream(self, program: str, *args: str, env: Mapping[str, str] | None = None) -> Iterator[bytes]:
-        """The rows, in pieces."""
+        """The rows, in pieces as large as the runner's."""
         del program, args, env
-        for first in range(1, self._jobs + 1, 500):
-            yield "".join(self._row(job) for job in range(first, min(first + 500, self._jobs + 1))).encode()
+        self._file.seek(0)
+        while piece := self._file.read(1 << 20):
+            yield piece
 
     @staticmethod
     def _row(job: int) -> str:
@@ -103,15 +116,34 @@ def _measure(jobs: int, answer: Connection) -> None:
     nodes = [NodeRecord(name, True, 64, 64, 8, 8, features=features[name]) for name in names]
     desk.survey(nodes, [PartitionRecord("train", hosts, default=True)], [f"pw_{zone}" for zone in site.topology.zones])
     reader = JobReader(Canned(jobs), DIALECTS[2], lambda: NONCE)
-    began = time.perf_counter()
+    observer = Observer(desk)
+    gc.disable()  # as the daemon does until its first round is over
+    cpu, began = time.process_time(), time.perf_counter()
     records = reader.read()
     read = time.perf_counter()
-    Observer(desk).observe(records, time.monotonic())
+    observer.observe(records, time.monotonic())
     counted = time.perf_counter()
+    cpu = time.process_time() - cpu
+    spare_survivors()
+    gc.enable()
     if len(desk.ledger.claims) != jobs:
         raise AssertionError(f"{len(desk.ledger.claims)} claims of {jobs} jobs")
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    answer.send({"read_s": read - began, "count_s": counted - read, "memory_mb": memory})
+    found = {"read_s": read - began, "count_s": counted - read, "cpu_s": cpu, "memory_mb": memory}
+    answer.send({**found, **_unchanged(reader, observer)})
+
+
+def _unchanged(reader: JobReader, observer: Observer) -> dict[str, float]:
+    began = time.perf_counter()
+    records = reader.read()
+    read = last = time.perf_counter()
+    longest = 0.0
+    for _ in observer.steps(records, time.monotonic()):
+        now = time.perf_counter()
+        longest, last = max(longest, now - last), now
+    end = time.perf_counter()
+    longest = max(longest, end - last)
+    return {"unchanged_read_s": read - began, "unchanged_count_s": end - read, "unchanged_longest_s": longest}
 
 
 def _in_process(jobs: int) -> dict[str, float]:
