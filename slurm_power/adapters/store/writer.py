@@ -1,8 +1,9 @@
 """A thread between the daemon and its database: who decides never waits for a disk.
 
-What is put is kept in order. Saves of jobs and audit lines between two other operations are gathered for a moment and
-folded into one batch, since a commit costs more than the decision that it keeps: of several saves of one job only the
-last is written. Operations and `flush` wait for nothing but what was put before them. A database that fails is tried
+What is put is kept in order. Saves of jobs and audit lines between two other operations are folded into one batch: of
+several saves of one job only the last is written. Audit lines alone are gathered for a moment first, since a commit
+costs more than the decision that it keeps; who holds a job, and whatever is put otherwise, waits for nothing but what
+was put before it. A database that fails is tried
 again and again, at growing intervals; meanwhile at most `limit` rows wait, and past that the oldest are given up and
 counted (Slurm's own admission records can rebuild the claims).
 """
@@ -70,7 +71,7 @@ class StoreWriter:
     """Writes to `store` from a thread of its own, which starts at once. The store stays the caller's to close.
 
     `limit`: rows and operations that may wait. `retry_s`: pause after a failure, doubled up to `retry_max_s`.
-    `gather_s`: how long rows are gathered for one commit; a crash of the machine or of the daemon loses that much.
+    `gather_s`: how long audit lines are gathered for one commit; a crash of the machine or of the daemon loses so much.
     """
 
     def __init__(
@@ -184,6 +185,7 @@ class StoreWriter:
                 before = len(batch)
                 batch.jobs.update(jobs)
                 self._waiting += len(batch) - before
+                self._changed.notify_all()
                 self._trim()
 
     def _put_call(self, operation: Callable[[Store], Any], future: "Future[Any] | None") -> None:
@@ -258,8 +260,9 @@ class StoreWriter:
                     pause = min(2 * pause, self._retry_max_s)
 
     def _wanted_now(self) -> bool:
-        """Whether somebody waits for what is in the queue, or might."""
-        return self._closing or self._flushing > 0 or isinstance(self._queue[-1], _Call) or len(self._queue) > 1
+        """Whether there is more in the queue than audit lines, or somebody waits for those."""
+        head = self._queue[0]
+        return self._closing or self._flushing > 0 or len(self._queue) > 1 or isinstance(head, _Call) or bool(head.jobs)
 
     def _write(self, item: _Batch | _Call) -> StoreError | None:
         """Write one item; returns the error if it has to be tried again, and then `item` holds what is left of it."""

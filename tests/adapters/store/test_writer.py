@@ -359,11 +359,22 @@ def test_after_a_flush_rows_are_gathered_again(store: Faulty, gathering: StoreWr
     gathering.record([line(1)])
     assert gathering.flush(LONG_S)
     store.entered.clear()
-    for token in "ab":
-        gathering.save_jobs([job(token)])
+    for number in (2, 3):
+        gathering.record([line(number, job_id=str(number))])
         assert not store.entered.wait(0.05)
     assert gathering.flush(LONG_S)
-    assert store.calls == ["record 812", "save a,b"]
+    assert store.calls == ["record 812", "record 2,3"]
+
+
+def test_who_holds_a_job_is_written_at_once(store: Faulty, gathering: StoreWriter) -> None:
+    """A crash in that moment would make his own hold one of ours, to be lifted when watts are free."""
+    gathering.record([line(1)])
+    gathering.save_jobs([job("a")])
+    store.await_attempts(2)
+    gathering.drop_jobs(["a"])
+    store.await_attempts(1)
+    assert gathering.flush(LONG_S)
+    assert store.calls == ["save a", "record 812", "drop a"]
 
 
 def test_an_operation_behind_rows_does_not_wait_for_more_of_them(store: Faulty, gathering: StoreWriter) -> None:
@@ -381,14 +392,13 @@ def test_nor_does_an_operation_between_rows(store: Faulty, gathering: StoreWrite
     gathering.save_jobs([job("a")])
     store.go.set()
     assert [each.target for each in opened.result(LONG_S)] == ["813"]
-    assert store.calls == ["set first=1", "record 812", "intents 813"]
+    assert store.calls[:3] == ["set first=1", "record 812", "intents 813"]
     assert gathering.flush(LONG_S)
     assert store.calls[3:] == ["save a"]
 
 
 def test_close_does_not_wait_for_more_rows(store: Faulty, gathering: StoreWriter) -> None:
     gathering.record([line(1)])
-    gathering.save_jobs([job("a")])
     assert not store.entered.wait(0.05)
     assert gathering.close(LONG_S)
-    assert store.calls == ["save a", "record 812"]
+    assert store.calls == ["record 812"]
