@@ -63,7 +63,8 @@ def test_without_an_answer_jobs_are_held_and_admitted_later(home: Driver, troubl
     home.agree()
     assert home.state(own_hold) == "parked"
     assert cluster.job(own_hold)["Priority"] == "0"
-    assert home.scontrol("release", str(own_hold), user="alice")
+    # after several time-outs the hook does not ask for a while, and denies
+    cluster.wait(lambda: home.scontrol("release", str(own_hold), user="alice"), bool, "the hook to ask again")
     home.running(own_hold)
     home.agree()
 
