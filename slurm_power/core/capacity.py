@@ -43,7 +43,7 @@ class FloorPlan:
         for pool, zones in self.pools.items():
             for zone in zones:
                 found[zone].append(Section(pool))
-                if self.bays[self.bay_of[zone]]:
+                if self.wide:
                     found[zone].append(Section(pool, self.bay_of[zone]))
         self.sections = {zone: tuple(sections) for zone, sections in found.items()}
 

@@ -234,6 +234,13 @@ class TestWideFeeds:
         assert where(one, request(30_000)) == "d000"
         assert where(one, request(40_000)) == "s000"
 
+    def test_a_zone_under_none_of_them_is_found_when_they_are_full(self) -> None:
+        zones = [zone(f"l{k:03d}", feeds=("left",)) for k in range(70)]
+        one = ledger([*zones, zone("r000")], [feed("left", 50_000)])
+        one.add(claim("a", "l000", 45_000))
+        assert where(one, request(6_000)) == "r000"
+        assert zones_of(one, request(6_000, nodes=2, exclusive=True)) == {"r000": 2}
+
     def test_with_zones_named_too(self) -> None:
         one = self.bays()
         one.add(claim("a", "l000", 45_000))
