@@ -25,8 +25,8 @@ _log = logging.getLogger("slurm_power.rounds")
 
 _BATCH = 200
 """Plans that are written to Slurm together."""
-_BREATH = 16
-"""Steps of a pass between two chances for the hook to be answered."""
+_BREATH_S = 0.005
+"""After so long, at the end of the step that a pass is in, the hook gets a chance to be answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,15 +231,17 @@ class Rounds:
         """Run a pass and write what it plans, in batches, each made durable as intents first."""
         plans: list[Plan] = []
         count = 0
-        for step, plan in enumerate(steps):
+        since = self._clock.monotonic()
+        for plan in steps:
             if plan is not None:
                 plans.append(plan)
                 count += 1
             if len(plans) >= _BATCH:
                 await self._write(plans)
                 plans = []
-            elif step % _BREATH == 0:
+            elif self._clock.monotonic() - since >= _BREATH_S:
                 await asyncio.sleep(0)
+                since = self._clock.monotonic()
         if plans:
             await self._write(plans)
         return count

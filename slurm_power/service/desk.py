@@ -8,8 +8,9 @@ from slurm_power.config import Site
 from slurm_power.core.claim import Claim
 from slurm_power.core.ledger import Ledger, Shortfall
 from slurm_power.core.policy import Mode, Scope, Tier
-from slurm_power.core.queue import SHADOW, shadow
+from slurm_power.core.queue import SHADOW, shading
 from slurm_power.core.request import Request
+from slurm_power.core.steps import Steps
 from slurm_power.core.window import Window
 from slurm_power.ports import Clock, NodeRecord, PartitionRecord
 from slurm_power.service.asking import Ask
@@ -112,12 +113,13 @@ class Desk:
         self.ledger.advance(now)
         return self.ledger.now
 
-    def cast_shadow(self, request: Request) -> None:
+    def cast_shadow(self, request: Request) -> Steps[None]:
         """Book what the head of the queue needs from its earliest start on, so that nobody admitted now delays it."""
-        claim = shadow(request, self.ledger, self._shadow_zones)
-        if claim is not None:
+        ledger = self.ledger
+        claim = yield from shading(request, ledger, self._shadow_zones)
+        if claim is not None and ledger is self.ledger:
             self.shadow, self._shadow = request, claim
-            self.ledger.add(claim)
+            ledger.add(claim)
 
     @property
     def settled(self) -> bool:

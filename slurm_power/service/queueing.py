@@ -4,12 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from heapq import heapify, heappop
 
-from slurm_power.core.admission import Admit, Hold, Reject, Verdict, decide
+from slurm_power.core.admission import Admit, Hold, Reject, Verdict, deciding
 from slurm_power.core.claim import Charge
 from slurm_power.core.lifecycle import Event, State
+from slurm_power.core.placement import Placer
 from slurm_power.core.queue import Rank, Waiting, rank
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.request import Request
+from slurm_power.core.steps import Steps, finish
 from slurm_power.ports import Command, HoldKind, JobRecord, Release, Update
 from slurm_power.service.asking import Ask, opening
 from slurm_power.service.binding import Binding
@@ -37,7 +39,6 @@ class Queue:
     def run(self) -> Iterator[Plan | None]:
         """Plans; None where nothing is to be written. Between two of them others may be answered."""
         desk = self._desk
-        desk.drop_shadow()
         now = desk.now()
         places: list[Rank] = []
         for number, key in enumerate(desk.book.keys_in(State.WAITING)):
@@ -46,6 +47,7 @@ class Queue:
             entry = desk.book.get(key)
             if entry is not None and self._in_hours(entry):
                 places.append(rank(_waiting(desk, entry), now))
+        desk.drop_shadow()
         heapify(places)  # not sorted: the hook is answered between two jobs, not while a hundred thousand are sorted
         while places:
             entry = desk.book.get(heappop(places)[-1])
@@ -53,7 +55,7 @@ class Queue:
                 continue
             plan = None
             with desk.faults.apart(entry.key):
-                plan = self._place_or_shade(entry)
+                plan = yield from self._place_or_shade(entry)
             yield plan
 
     def _in_hours(self, entry: Entry) -> bool:
@@ -66,16 +68,17 @@ class Queue:
             return False
         return True
 
-    def _place_or_shade(self, entry: Entry) -> Plan | None:
+    def _place_or_shade(self, entry: Entry) -> Steps[Plan | None]:
         """The plan for an entry; the first that has to wait for watts gets the shadow."""
         desk = self._desk
-        plan = self._place(entry)
+        plan = yield from self._place(entry)
         held = isinstance(entry.verdict, Hold) and entry.verdict.reasons[0] is not _THROTTLED
-        if plan is None and desk.shadow is None and entry.ask is not None and held:
-            desk.cast_shadow(entry.ask.request.with_copies(1))
+        waits = held and desk.book.get(entry.key) is entry and _ready(desk, entry)
+        if plan is None and desk.shadow is None and entry.ask is not None and waits:
+            yield from desk.cast_shadow(entry.ask.request.with_copies(1))
         return plan
 
-    def _place(self, entry: Entry) -> Plan | None:
+    def _place(self, entry: Entry) -> Steps[Plan | None]:
         ask, record = entry.ask, entry.record
         if ask is None or record is None:
             return None
@@ -83,16 +86,16 @@ class Queue:
             return self._components(entry, record.het_job_id)
         if record.array_tasks:
             return self._range(entry, ask, record)
-        return self._one(entry, ask, record)
+        return (yield from self._one(entry, ask, record))
 
     # -- one job ------------------------------------------------------------------------------------------------
 
-    def _one(self, entry: Entry, ask: Ask, record: JobRecord) -> Plan | None:
+    def _one(self, entry: Entry, ask: Ask, record: JobRecord) -> Steps[Plan | None]:
         array, throttle = record.array_job_id, record.array_throttle
         if array is not None and throttle is not None and len(self._desk.book.active_tasks(array)) >= throttle:
             entry.verdict = Hold((_THROTTLED,))
             return None
-        verdict = self._decide(entry, ask.request)
+        verdict = yield from self._deciding(entry, ask.request)
         if not isinstance(verdict, Admit):
             self._note_rejection(entry, verdict)
             return None
@@ -194,20 +197,45 @@ class Queue:
 
     # -- each of them -------------------------------------------------------------------------------------------
 
-    def _decide(self, entry: Entry, request: Request) -> Verdict:
-        """The verdict. What asks no less than a like request that just found no place is not searched for again."""
-        desk = self._desk
+    def _decide(self, entry: Entry, request: Request) -> Verdict | None:
+        """The verdict, at once: for tasks and components, several of which are placed together."""
+        return finish(self._deciding(entry, request, apart=False))
+
+    def _deciding(self, entry: Entry, request: Request, *, apart: bool = True) -> Steps[Verdict | None]:
+        """The verdict; None where the entry is no longer to be placed when it has been found.
+
+        What asks no less than a like request that just found no place is not searched for again. With `apart` others
+        may be answered between two steps, and what they were promised may lie where this job was to go.
+        """
+        desk, ask = self._desk, entry.ask
         where = (request.tier, request.pool, request.zones, request.excluded)
         kind = (*where, request.group, request.headroom_w, request.ask)
         failed = self._failed.get(kind)
         if failed is not None and _no_less(request, failed[0]):
-            verdict: Verdict = failed[1]
-        else:
-            verdict = decide(request, desk.ledger, desk.floor, ignore=desk.ignored_by(request), others=desk.tiers)
-            if isinstance(verdict, Hold):
-                self._failed[kind] = (request, verdict)
+            entry.verdict = failed[1]
+            return failed[1]
+        ledger = desk.ledger
+        steps = deciding(request, ledger, desk.floor, ignore=desk.ignored_by(request), others=desk.tiers)
+        verdict, alone = yield from _watched(steps)
+        if apart and not alone:
+            stands = desk.ledger is ledger and desk.book.get(entry.key) is entry and entry.ask is ask
+            if not stands or not _ready(desk, entry):
+                return None
+            if isinstance(verdict, Admit):
+                verdict = self._again(request, verdict)
+        if isinstance(verdict, Hold):
+            self._failed[kind] = (request, verdict)
         entry.verdict = verdict
         return verdict
+
+    def _again(self, request: Request, verdict: Admit) -> Verdict:
+        """An admission that took several steps, as of now; a hold where its place has gone to others meanwhile."""
+        desk, charges = self._desk, verdict.claim.charges
+        now = desk.now()
+        placer = Placer(request, desk.ledger, request.window(now), desk.ignored_by(request))
+        if not placer.stands(charges):
+            return Hold((Reason(Code.LARGE, detail=str(request.ask.nodes)),))
+        return replace(verdict, claim=request.claim(charges, now, verdict.claim.share_milli))
 
     def _binding(
         self,
@@ -225,13 +253,25 @@ class Queue:
             return None
         return binding
 
-    def _note_rejection(self, entry: Entry, verdict: Verdict) -> None:
+    def _note_rejection(self, entry: Entry, verdict: Verdict | None) -> None:
         """What could never run stays held, and says why; its user changes or cancels it."""
         desk = self._desk
         if isinstance(verdict, Reject) and entry.note != verdict.reasons[0].text:
             entry.note = verdict.reasons[0].text
             reasons = [reason.as_json() for reason in verdict.reasons]
             desk.book.decided(entry, "never", desk.now(), desk.mode, reasons)
+
+
+def _watched(steps: Steps[Verdict]) -> Steps[tuple[Verdict, bool]]:
+    """What the steps lead to, and whether it was one step alone."""
+    alone = True
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value, alone
+        alone = False
+        yield
 
 
 def _ready(desk: Desk, entry: Entry) -> bool:

@@ -4,8 +4,9 @@ A pass yields plans; the daemon carries them out and tells `applied` what became
 questions may be answered, so every step looks at the book as it is then.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
+from heapq import heapify, heappop
+from itertools import chain, islice
 
 from slurm_power.core.lifecycle import Event, State
 from slurm_power.core.policy import Mode
@@ -19,6 +20,8 @@ from slurm_power.service.queueing import Queue
 
 _PATIENCE_S, _LONGEST_S = 30, 900
 """How long a job is put off that Slurm has refused to bind, the first time and at most."""
+_AT_ONCE = 500
+"""Entries that are looked at before others get their turn."""
 _POWERS = (HoldKind.POWER, HoldKind.BOTH)
 _STARTING_REASONS = frozenset({"BeginTime", "Dependency", "Prolog", "None"})
 
@@ -49,13 +52,38 @@ def run_freeing(desk: Desk) -> Iterator[Plan | None]:
     everything = desk.mode is not Mode.ENFORCE
     states = (State.FREE, State.WAITING, State.PARKED, State.DENIED) if everything else (State.FREE,)
     done: set[str] = set()
-    for entry in desk.book.select(_held_by_us, *states):
+    for entry in _select(desk, _held_by_us, *states):
+        if entry is None:
+            yield None
+            continue
         record = entry.record
         if entry.key in done or record is None or not _held_by_us(entry):
             continue
         parts = desk.book.together(entry)
         done.update(part.key for part in parts)
         yield _freeing(record, [part for part in parts if part.record is not None])
+
+
+def _select(desk: Desk, wanted: Callable[[Entry], bool], *states: State) -> Iterator[Entry | None]:
+    """Those entries in one of these states that are wanted, in order of key; None where others may be answered.
+
+    They may change, or leave, while they are read.
+    """
+    book = desk.book
+    keys: list[str] = []
+    for number, key in enumerate(chain.from_iterable(map(book.keys_in, states))):
+        if number % _AT_ONCE == 0:
+            yield None
+        entry = book.get(key)
+        if entry is not None and wanted(entry):
+            keys.append(key)
+    heapify(keys)  # not sorted: that would take long where they are a hundred thousand
+    for number in range(len(keys)):
+        if number % _AT_ONCE == 0:
+            yield None
+        entry = book.get(heappop(keys))
+        if entry is not None:
+            yield entry
 
 
 def _freeing(record: JobRecord, parts: Sequence[Entry]) -> Plan:
@@ -124,7 +152,10 @@ def _put_off(desk: Desk, key: str, note: str) -> None:
 
 def _hold_strays(desk: Desk) -> Iterator[Plan | None]:
     """Jobs that wait for power, by our book, but are free to start in Slurm."""
-    for entry in desk.book.select(_startable, State.WAITING, State.PARKED, State.DENIED):
+    for entry in _select(desk, _startable, State.WAITING, State.PARKED, State.DENIED):
+        if entry is None:
+            yield None
+            continue
         record = entry.record
         if record is None or not _startable(entry):
             continue
@@ -142,7 +173,10 @@ def _overdue(desk: Desk) -> Iterator[Plan | None]:
     """
     grace_s = desk.site.policy.start_grace_s
     now = desk.now()
-    for entry in desk.book.select(_startable, State.ADMITTED):
+    for entry in _select(desk, _startable, State.ADMITTED):
+        if entry is None:
+            yield None
+            continue
         record = entry.record
         if record is None or not _startable(entry):
             continue

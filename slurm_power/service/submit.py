@@ -19,8 +19,8 @@ from slurm_power.service.desk import Desk, Reply
 from slurm_power.service.facts import JobFacts, from_hook
 from slurm_power.service.wording import describe
 
-_MOST_WORK = 100_000
-"""Parts of a job × zones to choose from: about a tenth of a second."""
+_MOST_PARTS = 1_000
+"""Zones over which a job might have to go: a few milliseconds where it finds its place, 30 where feeds are full."""
 _PASS = Reply("pass")
 _UNSETTLED = Reason(Code.NOT_ELIGIBLE, detail="the site's zones have just changed, and what runs is counted anew")
 
@@ -57,9 +57,8 @@ def withdraw(desk: Desk, reply: Reply) -> None:
 
 
 def _quick(desk: Desk, request: Request) -> bool:
-    """Whether a place can be looked for while slurmctld waits: a job over many zones of a large floor takes long."""
-    parts = -(-request.ask.nodes // max(desk.ledger.most_nodes, 1))
-    return parts < 2 or parts * len(desk.ledger.nodes) <= _MOST_WORK
+    """Whether a place can be looked for while slurmctld waits: of a job over very many zones that takes long."""
+    return not request.ask.spreads or min(request.ask.nodes, len(desk.ledger.nodes)) <= _MOST_PARTS
 
 
 def _later(request: Request) -> Hold:

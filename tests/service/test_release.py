@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from slurm_power.core.admission import decide
+from slurm_power.core.admission import deciding
 from slurm_power.core.lifecycle import State
 from slurm_power.core.policy import Mode
 from slurm_power.core.record import find_record
@@ -198,9 +198,9 @@ class TestOrder:
 
         def counted(request: Any, *args: Any, **options: Any) -> Any:
             asked.append(request.id)
-            return decide(request, *args, **options)
+            return deciding(request, *args, **options)
 
-        monkeypatch.setattr("slurm_power.service.queueing.decide", counted)
+        monkeypatch.setattr("slurm_power.service.queueing.deciding", counted)
         running = replace(runs(9, 20_000), end_time=START + 3_600)
         waiting = [held(10 + n, "power:est=5kW,max=5kW,zones=rack03", name="same") for n in range(50)]
         assert plans(lab, running, *waiting) == []
