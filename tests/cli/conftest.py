@@ -1,11 +1,13 @@
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from slurm_power.cli.spower import spower
-from tests.cli.stage import Stage, play, short_directory
+from tests.cli.stage import SITE, Stage, play, short_directory
 
 Spower = Callable[..., Result]
 
@@ -28,6 +30,14 @@ def run(*args: str, env: dict[str, str] | None = None) -> Result:
     return CliRunner().invoke(spower, args, env=clean, prog_name="spower")
 
 
+@pytest.fixture(scope="package", autouse=True)
+def _ctrl_c() -> Iterator[None]:
+    """Ctrl-C ends a command: started in the background, the tests and all that they start would ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="package")
 def scene() -> Iterator[Scene]:
     with short_directory() as directory, Stage(directory).open() as stage:
@@ -39,3 +49,11 @@ def stage() -> Iterator[Stage]:
     """A daemon of one test's own."""
     with short_directory() as directory, Stage(directory).open() as stage:
         yield stage
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """The file of a site without problems."""
+    path = tmp_path / "site.yaml"
+    path.write_text(SITE)
+    return path

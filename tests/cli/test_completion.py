@@ -22,9 +22,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 def completed(scene: Scene, directory: Path, *words: str) -> list[str]:
     """What bash offers for the last word."""
     program = directory / "spower"
-    program.write_text(
-        f'#!/bin/sh\\nexec {sys.executable} -m slurm_power.cli.spower "$@"\\n'.replace("\\n", "\n")
-    )
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m slurm_power.cli.spower "$@"\n')
     program.chmod(0o755)
     done = subprocess.run(
         ["bash", "-c", _COMPLETE, "bash", str(SCRIPT), str(program), *words],

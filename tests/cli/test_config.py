@@ -20,13 +20,6 @@ WIDE = SITE.replace("limit: 62kW", "limit: 20kW")
 """Warns: zones wider than side A."""
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
-    path = tmp_path / "site.yaml"
-    path.write_text(SITE)
-    return path
-
-
 def test_a_good_file(site: Path) -> None:
     result = run("config", "check", str(site))
     assert (result.exit_code, result.output) == (0, f"{site}: no problems; zones 3, nodes 6, feeds 3\n")

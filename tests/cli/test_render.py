@@ -10,15 +10,7 @@ from slurm_power.cli import render
 from slurm_power.config import load_site
 from slurm_power.render import sacctmgr_commands, slurm_fragment
 from tests.cli.conftest import run
-from tests.cli.stage import SITE
 from tests.cli.test_config import Slurm
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
-    path = tmp_path / "site.yaml"
-    path.write_text(SITE)
-    return path
 
 
 def test_slurm_prints_the_fragment_and_the_qos_as_comments(site: Path) -> None:
