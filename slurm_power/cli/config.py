@@ -1,6 +1,5 @@
 """`spower config`: check the site file, show what it comes to, print the reference of its keys."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,14 +8,14 @@ import click
 
 from slurm_power.adapters.slurm import Runner, SlurmCommands
 from slurm_power.cli import site_view
-from slurm_power.cli.options import output_options
-from slurm_power.cli.output import Output
+from slurm_power.cli.options import json_option, output_options, site_file_argument
+from slurm_power.cli.output import Output, json_text
 from slurm_power.cli.table import Answer, Columns, Row, Table, count, text, watts, words
+from slurm_power.cli.zones import feed_kind
 from slurm_power.config import Finding, Severity, Site, SiteError, check_against_slurm, load_site, site_path
 from slurm_power.config import reference as reference_text
 from slurm_power.core.errors import ConfigError
 
-PROBLEMS = 2
 FINDINGS = Columns(
     text("severity"),
     text("file"),
@@ -40,7 +39,6 @@ SITE = Columns(
     text("nodes"),
     text("feeds"),
 )
-_FILE = click.argument("file", required=False, type=click.Path(path_type=Path))
 
 
 @click.group("config", short_help="Check, show and explain the site file.")
@@ -49,7 +47,7 @@ def config() -> None:
 
 
 @config.command("check")
-@_FILE
+@site_file_argument
 @click.option("--slurm", is_flag=True, help="Compare it with the running Slurm too.")
 @output_options(FINDINGS)
 @click.pass_context
@@ -66,31 +64,29 @@ def check(context: click.Context, /, file: Path | None, slurm: bool, output: Out
         if slurm:
             found += [_finding(finding) for finding in _compare(site)]
     output.show(lambda: _findings(site_path(file), site, found))
-    context.exit(PROBLEMS if any(row["severity"] == Severity.ERROR for row in found) else 0)
+    context.exit(ConfigError.exit_code if any(row["severity"] == Severity.ERROR for row in found) else 0)
 
 
 @config.command("show")
-@_FILE
+@site_file_argument
 @output_options(SITE)
 def show(file: Path | None, output: Output) -> None:
     """Print what the site file comes to: limits resolved, defaults filled in, what may be planned."""
     data = site_view.effective(load_site(file))
     rows: list[Row] = [
         *({**row, "kind": "zone"} for row in data["zones"]),
-        *({**row, "kind": "feed" if row["kind"] == "power" else row["kind"]} for row in data["feeds"]),
+        *({**row, "kind": feed_kind(row)} for row in data["feeds"]),
     ]
     lines = site_view.as_yaml(data).splitlines()
     output.show(lambda: Answer(data, Table(SITE.all, rows), lines))
 
 
 @config.command("reference")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 def reference(as_json: bool) -> None:
     """Print every key of the site file with its type, default and meaning, as Markdown."""
     content = reference_text()
-    click.echo(
-        json.dumps({"schema": 1, "markdown": content}, indent=2) + "\n" if as_json else content, nl=False
-    )
+    click.echo(json_text({"schema": 1, "markdown": content}) if as_json else content, nl=False)
 
 
 def _compare(site: Site) -> tuple[Finding, ...]:

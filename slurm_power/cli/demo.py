@@ -17,6 +17,7 @@ from slurm_power.cli.demo_cast import Cast
 from slurm_power.cli.demo_end import judge
 from slurm_power.cli.demo_stage import Stage
 from slurm_power.cli.demo_watch import Watch
+from slurm_power.cli.group import INTERRUPTED
 from slurm_power.config import load_site
 from slurm_power.core.errors import PowerError
 from slurm_power.sandbox import build, cluster
@@ -24,8 +25,6 @@ from slurm_power.sandbox.failure import TAIL_LINES
 from slurm_power.sandbox.layout import Layout
 from slurm_power.sandbox.tools import search_path
 
-INTERRUPTED = 130
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOGS = ("slurm-powerd.log", "slurmctld.log")
 _ONE_USER = (
     "Not root: alice, bob and carol are all {user}, who may use every tier. Who may use which tier is not shown."
@@ -34,7 +33,7 @@ _ONE_USER = (
 
 def main() -> None:
     """Play the demo, clean up, exit."""
-    for number in _ENDING:
+    for number in build.ENDING:
         signal.signal(number, _interrupt)
     stage = Stage()
     root = Path(tempfile.mkdtemp(prefix="slurm_power-demo-", dir="/tmp"))
@@ -115,7 +114,7 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 
 
 def _ignore_signals() -> None:
-    for number in _ENDING:
+    for number in build.ENDING:
         signal.signal(number, signal.SIG_IGN)
 
 

@@ -1,9 +1,8 @@
 """`spower explain JOB`: why a job waits, runs or cannot run, by which numbers, and what would help."""
 
 import click
-from click.shell_completion import CompletionItem
 
-from slurm_power.cli.link import Link, complete, link_options
+from slurm_power.cli.link import Link, link_options, names_from
 from slurm_power.cli.options import output_options
 from slurm_power.cli.output import Output
 from slurm_power.cli.table import count, text, words
@@ -13,12 +12,8 @@ COLUMNS = answer_columns(text("job"), count("job_id"), text("state"), words("not
 _FACTS = ("state", "verdict", "tier", "power", "zones", "est", "max", "earliest", "note")
 
 
-def _jobs(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    return [CompletionItem(name) for name in complete(context, "jobs", "jobs", "job", incomplete)]
-
-
 @click.command("explain", short_help="Why a job waits, and what would help.")
-@click.argument("job", shell_complete=_jobs)
+@click.argument("job", shell_complete=names_from("jobs", "job"))
 @output_options(COLUMNS, iterate=True)
 @link_options
 def explain(job: str, output: Output, link: Link) -> None:

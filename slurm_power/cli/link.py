@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from slurm_power.adapters.lines_client import ask
 from slurm_power.core.errors import ConfigError, PowerError, UsageError
@@ -15,6 +16,7 @@ SOCKET_VARIABLE = "SLURM_POWER_SOCKET"
 PATIENCE_S = 10.0
 _SCHEMA = 1
 _COMPLETION_S = 1.0
+Completion = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +81,16 @@ def link_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return linked
 
 
-def complete(context: click.Context, op: str, list_name: str, key: str, incomplete: str) -> list[str]:
-    """Names for the shell's completion; none where the daemon does not answer at once."""
-    given = context.params
-    try:
-        answer = Link(given.get("socket"), given.get("conf"), _COMPLETION_S).ask(op)
-    except PowerError:
-        return []
-    names = [str(row[key]) for row in answer[list_name]]
-    return [name for name in names if name.startswith(incomplete)]
+def names_from(op: str, key: str) -> Completion:
+    """Completes a word with the `key` of each row in the daemon's answer to `op`; with nothing if it is slow."""
+
+    def complete(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        given = context.params
+        try:
+            answer = Link(given.get("socket"), given.get("conf"), _COMPLETION_S).ask(op)
+        except PowerError:
+            return []
+        names = [str(row[key]) for row in answer[op]]
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+    return complete

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +13,9 @@ from slurm_power.core.errors import UsageError
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 _LEAST_INTERVAL_S = 0.1
+
+json_option = click.option("--json", "as_json", is_flag=True, help="As JSON; docs/json has the schemas.")
+site_file_argument = click.argument("file", required=False, type=click.Path(path_type=Path))
 
 
 def output_options(columns: Columns, *, iterate: bool = False) -> Decorator:
@@ -37,7 +41,7 @@ def output_options(columns: Columns, *, iterate: bool = False) -> Decorator:
             metavar="COLUMN,…",
             help=f"Columns to show: {', '.join(column.name for column in columns.all)}; or all.",
         )
-        @click.option("--json", "as_json", is_flag=True, help="As JSON; docs/json has the schemas.")
+        @json_option
         @click.option("-P", "--parsable2", is_flag=True, help="Parted by |, watts as integers.")
         @wraps(command)
         def formed(

@@ -3,10 +3,11 @@
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import click
 
@@ -51,7 +52,7 @@ class Output:
 
     def _text(self, answer: Answer, header: bool) -> str:
         if self.form is Form.JSON:
-            return json.dumps(answer.data, indent=2 if self.every_s is None else None) + "\n"
+            return json_text(answer.data) if self.every_s is None else json.dumps(answer.data) + "\n"
         columns = self.chosen or answer.record.columns
         if self.form is Form.PARSABLE:
             return _parsable(Table(columns, answer.record.rows), header)
@@ -61,6 +62,11 @@ class Output:
         blocks = ["".join(f"{plain(line)}\n" for line in lines)] if lines else []
         blocks += [_drawn(part, header) for part in answer.parts]
         return ("\n" if header else "").join(blocks)
+
+
+def json_text(data: Mapping[str, Any]) -> str:
+    """A whole answer as JSON, for one look."""
+    return json.dumps(data, indent=2) + "\n"
 
 
 def _ask_again(ask: Callable[[], Answer], every_s: float) -> Answer:

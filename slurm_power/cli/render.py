@@ -1,6 +1,5 @@
 """`spower render`: what Slurm's own configuration has to say for a site file. Nothing is written."""
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -9,6 +8,8 @@ from shlex import join
 import click
 
 from slurm_power.adapters.slurm import Runner, SlurmCommands
+from slurm_power.cli.options import json_option, site_file_argument
+from slurm_power.cli.output import json_text
 from slurm_power.config import load_site
 from slurm_power.core.binding import PREFIX
 from slurm_power.ports import LicenseRecord, NodeRecord
@@ -18,8 +19,6 @@ Version = tuple[int, int, int]
 _OLDEST: Version = (22, 5, 8)
 _LUA = "/usr/share/slurm_power/lua"
 _VERSION = re.compile(r"(\d{2})\.0?(\d{1,2})(?:\.(\d{1,3}))?")
-_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
-_FILE = click.argument("file", required=False, type=click.Path(path_type=Path))
 
 
 def _version(_context: click.Context, _option: click.Parameter, value: str | None) -> Version | None:
@@ -37,7 +36,7 @@ def render() -> None:
 
 
 @render.command("slurm")
-@_FILE
+@site_file_argument
 @click.option(
     "--slurm", "running", is_flag=True, help="Ask the running Slurm for its version, features and licences."
 )
@@ -51,7 +50,7 @@ def render() -> None:
     show_default=True,
     help="Where the hook and the launch gate are installed.",
 )
-@_JSON
+@json_option
 def slurm(
     file: Path | None, running: bool, version: Version | None, lua_dir: PurePosixPath, as_json: bool
 ) -> None:
@@ -69,7 +68,8 @@ def slurm(
     )
     commands = sacctmgr_commands(site)
     if as_json:
-        _print_json({"slurm_conf": fragment, "sacctmgr": [list(argv) for argv in commands]})
+        data = {"schema": 1, "slurm_conf": fragment, "sacctmgr": [list(argv) for argv in commands]}
+        click.echo(json_text(data), nl=False)
         return
     click.echo(fragment)
     click.echo("# The tiers' QOS, for accounting; `spower render sacctmgr` prints these commands alone.")
@@ -78,13 +78,13 @@ def slurm(
 
 
 @render.command("sacctmgr")
-@_FILE
-@_JSON
+@site_file_argument
+@json_option
 def sacctmgr(file: Path | None, as_json: bool) -> None:
     """Print the commands that make the tiers' QOS, for a shell."""
     commands = sacctmgr_commands(load_site(file))
     if as_json:
-        _print_json({"sacctmgr": [list(argv) for argv in commands]})
+        click.echo(json_text({"schema": 1, "sacctmgr": [list(argv) for argv in commands]}), nl=False)
         return
     for argv in commands:
         click.echo(join(argv))
@@ -94,7 +94,3 @@ def own_licences(records: Sequence[LicenseRecord]) -> str:
     """The site's own licences as slurm.conf lists them: not ours, not remote ones, no layers."""
     own = [record for record in records if not record.name.startswith(PREFIX)]
     return ",".join(f"{record.name}:{record.total}" for record in own if not set("@(") & set(record.name))
-
-
-def _print_json(data: dict[str, object]) -> None:
-    click.echo(json.dumps({"schema": 1, **data}, indent=2))

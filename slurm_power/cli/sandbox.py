@@ -1,12 +1,13 @@
 """`spower sandbox`: a private, real Slurm cluster on this machine."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import click
 
+from slurm_power.cli.options import json_option
+from slurm_power.cli.output import json_text
 from slurm_power.sandbox import build, cluster
 from slurm_power.sandbox.layout import default_dir
 
@@ -106,11 +107,11 @@ def down(root: Path) -> None:
 
 @sandbox.command("status")
 @_DIR
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 def status(root: Path, as_json: bool) -> None:
     """Show what runs, and where the logs are."""
     found = cluster.status(_absolute(root))
-    click.echo(json.dumps(found, indent=2) if as_json else "\n".join(_as_text(found)))
+    click.echo(json_text(found) if as_json else "".join(f"{line}\n" for line in _as_text(found)), nl=False)
 
 
 @sandbox.command("env")

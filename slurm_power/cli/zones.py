@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from slurm_power.cli.hostlists import expand
-from slurm_power.cli.link import Link, complete, link_options
+from slurm_power.cli.link import Link, link_options, names_from
 from slurm_power.cli.options import output_options
 from slurm_power.cli.output import Output
 from slurm_power.cli.table import Answer, Columns, Row, Table, count, text, watts
@@ -57,12 +56,8 @@ _RECORD = (
 )
 
 
-def _names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    return [CompletionItem(name) for name in complete(context, "zones", "zones", "name", incomplete)]
-
-
 @click.command("zones", short_help="Watts of zones and feeds.")
-@click.argument("names", nargs=-1, metavar="[HOSTLIST]...", shell_complete=_names)
+@click.argument("names", nargs=-1, metavar="[HOSTLIST]...", shell_complete=names_from("zones", "name"))
 @output_options(COLUMNS, iterate=True)
 @link_options
 def zones(names: Sequence[str], output: Output, link: Link) -> None:
@@ -99,7 +94,7 @@ def select(found: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any]:
 def present(found: Mapping[str, Any]) -> Answer:
     """Zones and feeds as tables."""
     zone_rows: list[Row] = [{**row, "kind": "zone"} for row in found["zones"]]
-    feed_rows: list[Row] = [{**row, "kind": _kind(row)} for row in found["feeds"]]
+    feed_rows: list[Row] = [{**row, "kind": feed_kind(row)} for row in found["feeds"]]
     parts = [
         Table(COLUMNS.pick(columns), rows, title)
         for title, columns, rows in (("ZONE", _ZONE, zone_rows), ("FEED", _FEED, feed_rows))
@@ -110,15 +105,16 @@ def present(found: Mapping[str, Any]) -> Answer:
     )
 
 
-def _kind(feed: Row) -> str:
+def feed_kind(feed: Row) -> str:
+    """What a feed is called beside zones: `feed`, or what it delivers where that is not power."""
     return "feed" if feed["kind"] == "power" else str(feed["kind"])
 
 
 def _notes(found: Mapping[str, Any]) -> list[str]:
     """What must not be overlooked."""
-    notes = (
-        [] if found["mode"] == Mode.ENFORCE else [f"The mode is {found['mode']}: no job is held for watts."]
-    )
+    notes = []
+    if found["mode"] != Mode.ENFORCE:
+        notes.append(f"The mode is {found['mode']}: no job is held for watts.")
     closed = [row["name"] for row in found["zones"] if row["thermal"] == "critical"]
     if closed:
         notes.append(f"Closed by their thermal state: {', '.join(closed)}.")
