@@ -6,6 +6,7 @@
 
 local LICENSE = "pw_"
 local FIELD_END = "\31"
+local ON_NODES = "CONFIGURING,RUNNING,SUSPENDED,STOPPED,COMPLETING"
 
 local settings = {
   socket = "/run/slurm_power/hook.sock",
@@ -119,16 +120,17 @@ local function quoted(word)
   return "'" .. tostring(word):gsub("'", "'\\''") .. "'"
 end
 
--- What slurmctld says of the job; of all components, if it is one of a heterogeneous job. Only fields that users
--- cannot write are asked for, so that no text of theirs can pass for another field.
-local function records(job_id)
+-- What slurmctld says of the job, in one of these states; of all components, if it is one of a heterogeneous job, of
+-- all tasks for the id of an array. Only fields that users cannot write are asked for, so that no text of theirs can
+-- pass for another field.
+local function records(job_id, states)
   local format = {}
   for _, field in ipairs({ "JobId", "HetJobId", "licenses", "admin_comment" }) do
     format[#format + 1] = field .. ":0" .. FIELD_END
   end
   local conf = settings.slurm_conf and ("SLURM_CONF=" .. quoted(settings.slurm_conf) .. " ") or ""
-  local pipe = assert(io.popen(("%s/usr/bin/timeout 20 %s -h -a -t all -j %s -O %s 2>/dev/null"):format(
-    conf, quoted(settings.squeue), quoted(job_id), quoted(table.concat(format, ",")))))
+  local pipe = assert(io.popen(("%s/usr/bin/timeout 20 %s -h -a -t %s -j %s -O %s 2>/dev/null"):format(
+    conf, quoted(settings.squeue), states, quoted(job_id), quoted(table.concat(format, ",")))))
   local text = pipe:read("*a")
   pipe:close()
   local found = {}
@@ -220,11 +222,25 @@ local function valid(record, env)
   return true
 end
 
+-- Where no licence counts the watts of each task, tasks start one at a time: all pending ones carry the same record,
+-- and how many of them it was counted for, Slurm does not tell. Its throttle does not either: a user may raise it while
+-- nobody is there to see. Two tasks that ask at the same moment are both turned away, to be tried again.
+local function alone(job_id, array_id)
+  local seen = false
+  for _, row in ipairs(records(array_id, ON_NODES)) do
+    if row.id ~= job_id then
+      return false, "another task of its array is on nodes, and no licences count their watts"
+    end
+    seen = true
+  end
+  return seen, "Slurm does not show what runs of its array"
+end
+
 local function judge(env)
   local job_id, het_id = env.SLURM_JOB_ID:match("^%d+$"), (env.SLURM_HET_JOB_ID or ""):match("^%d+$")
   local leader = het_id or assert(job_id, "SLURM_JOB_ID is no number")
   local own, licenses, charges = nil, "", {}
-  for _, row in ipairs(records(leader)) do
+  for _, row in ipairs(records(leader, "all")) do
     if row.id == job_id or (het_id and row.het == het_id) then
       local record = admission(row.admin_comment)
       for zone, charge in pairs(record and record.charges or {}) do
@@ -238,10 +254,16 @@ local function judge(env)
   if ok then
     ok, problem = nodes_fit(assert(env.SLURM_JOB_NODELIST, "no SLURM_JOB_NODELIST"), own)
   end
-  if ok and settings.licenses then
-    ok, problem = licenses_fit(licenses, charges)
+  if not ok or own.v == "free" then
+    return ok, problem
+  elseif settings.licenses then
+    return licenses_fit(licenses, charges)
   end
-  return ok, problem
+  local array_id = (env.SLURM_ARRAY_JOB_ID or ""):match("^%d+$")
+  if array_id then
+    return alone(job_id, array_id)
+  end
+  return true
 end
 
 local function allowed(wire, env)

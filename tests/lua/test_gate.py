@@ -36,7 +36,10 @@ class Gate:
         self.rows = directory / "rows"
         squeue = directory / "squeue"
         asked, rows = quote(f"{directory}/asked"), quote(str(self.rows))
-        squeue.write_text(f'#!/bin/sh\nprintf "%s\\n" "$SLURM_CONF" "$@" > {asked}\ncat {rows}\n')
+        squeue.write_text(
+            f'#!/bin/sh\nprintf "%s\\n" "$SLURM_CONF" "$@" > {asked}\n'
+            f'case "$*" in *RUNNING*) cat {rows}-on-nodes ;; *) cat {rows} ;; esac\n'
+        )
         squeue.chmod(0o755)
         self.configure()
         self.nodes(NODES)
@@ -48,9 +51,10 @@ class Gate:
     def nodes(self, text: str) -> None:
         self.socket.with_name(self.socket.name + ".nodes").write_text(text)
 
-    def queue(self, *rows: tuple[str, str, str, str]) -> None:
-        """What squeue prints: job id, het job id, licences, admin comment."""
-        self.rows.write_text("".join("\x1f".join(row) + "\x1f\n" for row in rows))
+    def queue(self, *rows: tuple[str, str, str, str], on_nodes: bool = False) -> None:
+        """What squeue prints, of all jobs or of those on nodes: job id, het job id, licences, admin comment."""
+        file = self.rows.with_name("rows-on-nodes") if on_nodes else self.rows
+        file.write_text("".join("\x1f".join(row) + "\x1f\n" for row in rows))
 
     def run(self, script: str = "power_prolog", env: Mapping[str, str | None] | None = None) -> tuple[int, str]:
         merged = {name: value for name, value in {**ENV, **(env or {})}.items() if value is not None}
@@ -183,6 +187,42 @@ def test_a_site_without_licences(gate: Gate) -> None:
     gate.configure(licenses=False)
     gate.queue(("812", "0", "", ADMITTED))
     assert gate.launches()
+
+
+TASK = {"SLURM_JOB_ID": "813", "SLURM_ARRAY_JOB_ID": "812", "SLURM_ARRAY_TASK_ID": "2"}
+
+
+@pytest.mark.parametrize(
+    ("beside", "launches"), [((), True), (("814",), False), (("812",), False), (("811", "815"), False)]
+)
+def test_without_licences_tasks_of_an_array_start_one_at_a_time(
+    gate: Gate, beside: tuple[str, ...], launches: bool
+) -> None:
+    """They all carry the record of one claim, and their user may have raised the throttle that it was counted by."""
+    gate.configure(licenses=False)
+    gate.queue(("813", "0", "", ADMITTED), ("812", "0", "", ADMITTED))
+    gate.queue(*((job, "0", "", ADMITTED) for job in ("813", *beside)), on_nodes=True)
+    assert gate.launches(**TASK) is launches
+
+
+def test_without_licences_what_runs_of_an_array_must_be_known(gate: Gate) -> None:
+    gate.configure(licenses=False)
+    gate.queue(("813", "0", "", ADMITTED))
+    assert not gate.launches(**TASK)
+    gate.queue(on_nodes=True)
+    assert not gate.launches(**TASK)
+
+
+def test_where_licences_count_tasks_start_side_by_side(gate: Gate) -> None:
+    gate.queue(("813", "0", "pw_rack01:18500", ADMITTED))
+    gate.queue(("813", "0", "", ADMITTED), ("814", "0", "", ADMITTED), on_nodes=True)
+    assert gate.launches(**TASK)
+
+
+def test_tasks_outside_all_zones_start_side_by_side(gate: Gate) -> None:
+    gate.configure(licenses=False)
+    gate.queue(("813", "0", "", "power:id=a,v=free"))
+    assert gate.launches(**TASK, SLURM_JOB_NODELIST="login1")
 
 
 def two_zones(first: int, second: int) -> str:
