@@ -13,6 +13,7 @@ from slurm_power.core.errors import PowerError
 from slurm_power.sandbox.layout import Layout
 from slurm_power.sandbox.parts import clean_environment
 from slurm_power.sandbox.tools import search_path
+from slurm_power.sandbox.users import me
 from slurm_power.sandbox.wrappers import variables
 
 _PATIENCE_S = 60.0
@@ -48,7 +49,7 @@ class Cast:
 
     def __init__(self, layout: Layout) -> None:
         self.alone = os.geteuid() != 0
-        self._me = pwd.getpwuid(os.geteuid()).pw_name
+        self._me = me()
         self._cwd = layout.root
         self._env = {
             **clean_environment(layout.root, variables(layout)),

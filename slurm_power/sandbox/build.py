@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import pwd
 import secrets
 import signal
 import threading
@@ -20,16 +19,16 @@ from slurm_power.sandbox import accounts, users
 from slurm_power.sandbox.database import Database, new_password
 from slurm_power.sandbox.demo_site import demo_site
 from slurm_power.sandbox.failure import SandboxError, with_log
+from slurm_power.sandbox.free_ports import free_ports
 from slurm_power.sandbox.layout import Layout
 from slurm_power.sandbox.munge import munged
 from slurm_power.sandbox.nodes import slurmctld, slurmd
 from slurm_power.sandbox.parts import Part, clean_environment
-from slurm_power.sandbox.ports import free_ports
 from slurm_power.sandbox.power import power_lines, powerd
 from slurm_power.sandbox.process import wait_until
 from slurm_power.sandbox.site import node_names, partitions, read_site, write_site
 from slurm_power.sandbox.slurm_conf import ClusterPlan, Node, write_slurm_conf
-from slurm_power.sandbox.state import Ledger, State, User, locked
+from slurm_power.sandbox.state import State, StateFile, User, locked
 from slurm_power.sandbox.teardown import take_down
 from slurm_power.sandbox.tools import Tools, check_programs, run
 from slurm_power.sandbox.tree import mount_tree
@@ -60,7 +59,7 @@ def up(options: Options) -> State:
     layout = Layout(options.root)
     layout.create()
     with locked(layout), _handlers(_interrupt):
-        ledger = Ledger(
+        file = StateFile(
             State(
                 layout.root,
                 cluster=f"sandbox{secrets.token_hex(3)}",
@@ -68,11 +67,11 @@ def up(options: Options) -> State:
                 slurm_root=None if options.slurm_root is None else str(options.slurm_root),
             )
         )
-        _build_or_nothing(_Builder(options, data, layout, ledger), ledger)
-    return ledger.state
+        _build_or_nothing(_Builder(options, data, layout, file), file)
+    return file.state
 
 
-def _build_or_nothing(builder: "_Builder", ledger: Ledger) -> None:
+def _build_or_nothing(builder: "_Builder", file: StateFile) -> None:
     """Build in another thread: an interrupt reaches only this one, never between a start and its record."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         work = pool.submit(builder.build)
@@ -80,9 +79,9 @@ def _build_or_nothing(builder: "_Builder", ledger: Ledger) -> None:
             work.result()
         except BaseException as error:  # whatever it was, nothing may be left running
             with _handlers(signal.SIG_IGN):
-                ledger.close()
+                file.close()
                 wait([work])
-                _clean_up(ledger.state, error)
+                _clean_up(file.state, error)
             raise
 
 
@@ -109,11 +108,11 @@ def _check(options: Options) -> None:
 class _Builder:
     """One run of `up`: every step either ends well or raises."""
 
-    def __init__(self, options: Options, data: dict[str, Any], layout: Layout, ledger: Ledger) -> None:
+    def __init__(self, options: Options, data: dict[str, Any], layout: Layout, file: StateFile) -> None:
         self._options = options
         self._data = data
         self._layout = layout
-        self._ledger = ledger
+        self._file = file
         self._tools = Tools(None if options.slurm_root is None else layout.chroot)
         self._env = clean_environment(layout.root, variables(layout))
 
@@ -134,18 +133,18 @@ class _Builder:
             keys.result()
             tables.result()
         self._start(database.slurmdbd(self._tools))
-        accounts.set_up(self._tools, self._env, self._ledger.state.cluster, site, members)
+        accounts.set_up(self._tools, self._env, self._file.state.cluster, site, members)
         self._start_slurm(ctld_port, nodes)
         if options.daemon:
             self._start(powerd(layout, self._env, site))
-        self._ledger.change(complete=True)
+        self._file.change(complete=True)
 
     def _users(self, site: Site) -> tuple[User, ...]:
         """The users of the cluster; as root they are made, else there is only the caller."""
         root = os.geteuid() == 0
-        names = self._options.users if root else (pwd.getpwuid(os.geteuid()).pw_name,)
+        names = self._options.users if root else (users.me(),)
         members = accounts.users_of(names, site.policy)
-        self._ledger.change(users=members)
+        self._file.change(users=members)
         if root:
             users.acquire(names, self._layout.root)
         return members
@@ -160,7 +159,7 @@ class _Builder:
             for name, port in zip(node_names(site), node_ports, strict=True)
         )
         plan = ClusterPlan(
-            self._ledger.state.cluster,
+            self._file.state.cluster,
             ctld_port,
             dbd_port,
             nodes,
@@ -174,21 +173,21 @@ class _Builder:
 
     def _version(self) -> tuple[int, int, int]:
         version = self._tools.version(self._env)
-        self._ledger.change(slurm_version="{}.{:02d}.{}".format(*version))
+        self._file.change(slurm_version="{}.{:02d}.{}".format(*version))
         return version
 
     def _start_slurm(self, ctld_port: int, nodes: tuple[Node, ...]) -> None:
         """The controller and all nodes, until every node is fit for work."""
         parts = [slurmctld(self._layout, self._tools, self._env, ctld_port)]
         parts += [slurmd(self._layout, self._tools, self._env, node) for node in nodes]
-        started = [self._ledger.start(part) for part in parts]
+        started = [self._file.start(part) for part in parts]
         for part in started:
             self._wait_ready(part)
         if not wait_until(self._all_idle, NODES_S):
             raise with_log("not every node came up", self._layout.log / "slurmctld.log")
 
     def _all_idle(self) -> bool:
-        self._ledger.check_open()
+        self._file.check_open()
         try:
             states = run(self._tools.argv("sinfo", "--noheader", "--Node", "--format=%T"), self._env).split()
         except SandboxError:  # slurmctld listens before it answers
@@ -196,10 +195,10 @@ class _Builder:
         return set(states) == {"idle"}
 
     def _start(self, part: Part) -> None:
-        self._wait_ready(self._ledger.start(part))
+        self._wait_ready(self._file.start(part))
 
     def _wait_ready(self, part: Part) -> None:
-        part.wait_ready(self._ledger.check_open)
+        part.wait_ready(self._file.check_open)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 from slurm_power.sandbox.failure import SandboxError
 from slurm_power.sandbox.layout import Layout
 from slurm_power.sandbox.parts import Part
-from slurm_power.sandbox.state import Ledger, State, load, locked
+from slurm_power.sandbox.state import State, StateFile, load, locked
 from slurm_power.sandbox.teardown import take_down
 from slurm_power.sandbox.wrappers import variables
 
@@ -26,7 +26,7 @@ def stop(root: Path, name: str) -> None:
         part = _part(state, name)
         if not part.alive:
             raise SandboxError(f"{name} does not run; start it with: spower sandbox start {name}")
-        Ledger(state).add(part.stop())
+        StateFile(state).add(part.stop())
 
 
 def start(root: Path, name: str) -> None:
@@ -36,7 +36,7 @@ def start(root: Path, name: str) -> None:
         part = _part(state, name)
         if part.alive:
             raise SandboxError(f"{name} runs already")
-        Ledger(state).start(part).wait_ready()
+        StateFile(state).start(part).wait_ready()
 
 
 def status(root: Path) -> dict[str, Any]:
@@ -55,10 +55,7 @@ def status(root: Path) -> dict[str, Any]:
         "slurm_version": state.slurm_version,
         "slurm_root": state.slurm_root,
         "site": state.site,
-        "users": [
-            {"name": user.name, "account": user.account, "qos": list(user.qos), "default_qos": user.default_qos}
-            for user in state.users
-        ],
+        "users": [user.as_json() for user in state.users],
         "pids": {**_pids(single), "slurmd": _pids(nodes)},
         "logs": {**_logs(single), "slurmd": _logs(nodes)},
     }

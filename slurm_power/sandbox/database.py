@@ -1,12 +1,11 @@
 """MariaDB and slurmdbd, with tables of their own and a password that only this sandbox knows."""
 
-import os
-import pwd
 import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from slurm_power.sandbox import users
 from slurm_power.sandbox.failure import SandboxError
 from slurm_power.sandbox.layout import Layout, write_file
 from slurm_power.sandbox.parts import Part
@@ -28,7 +27,7 @@ class Database:
     def mariadbd(self) -> Part:
         """Make the tables (a second or two), and say how MariaDB is started."""
         layout = self.layout
-        owner = pwd.getpwuid(os.geteuid()).pw_name
+        owner = users.me()
         own = (f"--datadir={layout.data}", f"--user={owner}")
         # root's own account works through the unix socket alone; the grant tables hold no other
         # and --force: it would not go on where the machine's own name does not resolve
@@ -91,7 +90,7 @@ class Database:
             "DbdHost": "localhost",
             "DbdAddr": "127.0.0.1",
             "DbdPort": self.dbd_port,
-            "SlurmUser": pwd.getpwuid(os.geteuid()).pw_name,
+            "SlurmUser": users.me(),
             "LogFile": layout.log / "slurmdbd.log",
             "PidFile": layout.run / "slurmdbd.pid",
             "StorageType": "accounting_storage/mysql",

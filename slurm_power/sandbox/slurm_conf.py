@@ -4,12 +4,11 @@ Everybody is addressed at 127.0.0.1. Slurm's daemons listen at every address all
 to what the machine's own name resolves to, which may be another address or nothing. munge's key keeps strangers out.
 """
 
-import os
-import pwd
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from slurm_power.sandbox import users
 from slurm_power.sandbox.layout import Layout, write_file
 
 CPUS = 64
@@ -88,7 +87,7 @@ def _write_gres(layout: Layout, gpus: int) -> None:
 
 
 def _settings(layout: Layout, plan: ClusterPlan) -> Mapping[str, object]:
-    owner = pwd.getpwuid(os.geteuid()).pw_name
+    owner = users.me()
     return {
         "ClusterName": plan.cluster,
         "SlurmctldHost": f"{socket.gethostname().split('.')[0]}(127.0.0.1)",

@@ -27,6 +27,10 @@ class User:
     qos: tuple[str, ...]
     default_qos: str
 
+    def as_json(self) -> dict[str, Any]:
+        """The user as data for JSON."""
+        return {"name": self.name, "account": self.account, "qos": list(self.qos), "default_qos": self.default_qos}
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -43,7 +47,7 @@ class State:
     parts: Mapping[str, Part] = field(default_factory=dict)
 
 
-class Ledger:
+class StateFile:
     """The state file, kept up to date; safe to use from several threads.
 
     Once closed it starts nothing more, so that nothing can slip past an end that is under way.
@@ -137,10 +141,7 @@ def _as_json(state: State) -> dict[str, Any]:
         "slurm_root": state.slurm_root,
         "slurm_version": state.slurm_version,
         "complete": state.complete,
-        "users": [
-            {"name": user.name, "account": user.account, "qos": list(user.qos), "default_qos": user.default_qos}
-            for user in state.users
-        ],
+        "users": [user.as_json() for user in state.users],
         "parts": {name: _part_as_json(part) for name, part in state.parts.items()},
     }
 

@@ -27,6 +27,11 @@ Uses = dict[str, list[str]]
 """User that was made → directories of the sandboxes that use it."""
 
 
+def me() -> str:
+    """The user that this process runs as; not as root, everything in a sandbox runs as this one."""
+    return pwd.getpwuid(os.geteuid()).pw_name
+
+
 def check_names(names: Sequence[str]) -> None:
     """Raises SandboxError for a name that is no user name, or that is there twice."""
     for name in names:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slurm_power.sandbox import process
-from slurm_power.sandbox.ports import free_ports
+from slurm_power.sandbox.free_ports import free_ports
 
 
 @pytest.fixture
