@@ -6,33 +6,52 @@ reads from left to right; `&` before `|`, as people mean it, says yes wherever S
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 _TOKEN = re.compile(r"\s*([&|,()\[\]]|\*\d+|[^&|,()\[\]*\s]+)")
 
+_LONGEST = 1_024
+"""Slurm refuses a longer constraint, but only after we have been asked about it."""
 _MOST_GROUPS = 64
 """Slurm takes no group within a group; we must not go a level deeper for each parenthesis that a user writes."""
 
 
 def could_satisfy(expression: str, nodes: Sequence[frozenset[str]]) -> bool:
-    """Whether nodes with these features could run a job with this constraint; yes where it cannot be read."""
-    found = [match[1] for match in _TOKEN.finditer(expression)]
-    tokens = [token for token in found if not token.startswith("*")]
-    if not tokens or not nodes or tokens.count("(") > _MOST_GROUPS:
+    """Whether nodes with these features could run a job with this constraint; yes where it cannot be read.
+
+    A site has many nodes, of few kinds as far as one constraint tells them apart: each kind is looked at once.
+    """
+    if len(expression) > _LONGEST or not nodes:
         return True
-    if "[" in tokens or len(tokens) < len(found):
-        # Counted, or within brackets, each term is about nodes of its own; else all terms are about every node.
-        return all(any(_holds([token], node) for node in nodes) for token in _needed_names(tokens))
-    return any(_holds(tokens, node) for node in nodes)
+    tokens, apart = _tokens(expression)
+    if not tokens or tokens.count("(") > _MOST_GROUPS:
+        return True
+    names = frozenset(tokens)
+    kinds = {names.intersection(node) for node in nodes}
+    if apart:
+        return frozenset().union(*kinds).issuperset(_needed_names(tokens))
+    return any(_holds(tokens, kind) for kind in kinds)
 
 
-def _needed_names(tokens: list[str]) -> Iterable[str]:
+@lru_cache(maxsize=64)
+def _tokens(expression: str) -> tuple[tuple[str, ...], bool]:
+    """The tokens without counts, and whether each term is about nodes of its own (where it is counted, or stands
+    within brackets); else all terms are about every node.
+    """
+    found = [match[1] for match in _TOKEN.finditer(expression)]
+    tokens = tuple(token for token in found if not token.startswith("*"))
+    return tokens, "[" in tokens or len(tokens) < len(found)
+
+
+def _needed_names(tokens: Sequence[str]) -> Iterable[str]:
     """The names that some node must have: those not part of an alternative."""
     if "|" in tokens:
         return ()
     return (token for token in tokens if token not in "&,()[]")
 
 
-def _holds(tokens: list[str], features: frozenset[str]) -> bool:
+@lru_cache(maxsize=1_024)
+def _holds(tokens: tuple[str, ...], features: frozenset[str]) -> bool:
     """Whether one node satisfies the tokens; yes where they do not make an expression."""
     position = 0
 
