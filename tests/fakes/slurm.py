@@ -240,10 +240,6 @@ class FakeSlurm(Engine):
         """Licences held back by a reservation."""
         self._reserved[license_name] = count
 
-    def set_total(self, license_name: str, count: int) -> None:
-        """A licence's total after a reconfigure; may fall below what is used."""
-        self._totals[license_name] = count
-
     # -- time ---------------------------------------------------------------------------------------------------
 
     def tick(self, now: int) -> None:

@@ -1,6 +1,6 @@
 """A desk in one process on a small floor: a site, a clock that stands still, a journal in lists."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from slurm_power.config import Site, load_site
 from slurm_power.core.binding import feature_of, licence_plan
 from slurm_power.ports import Decision, HoldKind, JobRecord, NodeRecord, PartitionRecord, StoredJob
-from slurm_power.service.desk import Desk, Reply
+from slurm_power.service.desk import Desk
 from slurm_power.service.observe import Observer
 from tests.fakes.slurm import FakeSlurm, make_nodes
 
@@ -174,8 +174,3 @@ def job(comment: str = "power:est=5kW", **fields: object) -> dict[str, object]:
         **fields,
     }
     return {name: value for name, value in found.items() if value is not None}
-
-
-def set_by(reply: Reply) -> Mapping[str, str | int]:
-    """The fields that the reply sets."""
-    return reply.fields

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, func, make_url, select, text
+from sqlalchemy import Engine, create_engine, func, inspect, make_url, select, text
 
 from slurm_power.adapters.store import SqlStore, StoreDataError, migrate, open_store, schema
 from slurm_power.adapters.store.engine import make_engine, place_of
@@ -146,14 +146,33 @@ def test_a_migration_that_was_cut_short_is_completed(url: str) -> None:
     store = open_store(url)
     store.save_jobs([job("a")])
     store.record([line(1)])
+    assert ([one.token for one in store.jobs()], len(store.decisions())) == (["a"], 1)
     store.close()
 
 
 def test_upgrade_twice_changes_nothing(url: str) -> None:
     engine = make_engine(url, busy_s=5)
     upgrade(engine, url)
+    before = shape(engine)
     upgrade(engine, url)
+    assert shape(engine) == before
     engine.dispose()
+
+
+def shape(engine: Engine) -> dict[str, object]:
+    """Every table with its columns and indexes, and the schema's version."""
+    found = inspect(engine)
+    with engine.connect() as connection:
+        version = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+    tables = {
+        name: (
+            sorted(column["name"] for column in found.get_columns(name)),
+            sorted(str(index["name"]) for index in found.get_indexes(name)),
+        )
+        for name in found.get_table_names()
+    }
+    assert "jobs" in tables
+    return {**tables, "version": version}
 
 
 def test_a_database_of_the_first_schema_is_brought_up_with_what_is_in_it(url: str) -> None:
