@@ -286,7 +286,7 @@ class StoredJob:
 
 
 class Store(Protocol):
-    """The database of promises. Methods block; the daemon calls them from one writer thread."""
+    """The database of promises. Methods block and may raise StoreError; one thread writes, others may read."""
 
     def save_jobs(self, jobs: Sequence[StoredJob]) -> None:
         """Insert or replace by token."""

@@ -11,7 +11,7 @@ from math import ceil, floor
 from slurm_power.core.errors import UsageError
 
 MAX_WATTS = 2_147_483_647
-"""The most that one Slurm licence can count (SLURM-FACTS: more and slurmctld dies at a reconfigure)."""
+"""The most that one Slurm licence can count (of a larger one in slurm.conf slurmctld dies at a reconfigure)."""
 
 _WATTS = re.compile(r"(?P<whole>\d{1,40})(?:\.(?P<part>\d{1,40}))?\s*(?P<unit>W|w|kW|kw|KW|MW)?", re.ASCII)
 _FACTOR = {"": 1, "W": 1, "w": 1, "kW": 1_000, "kw": 1_000, "KW": 1_000, "MW": 1_000_000}

@@ -1,4 +1,4 @@
-"""Comments for the tests of envelopes: an instant, the article's object, and a generator that knows no parser."""
+"""Comments for the tests of envelopes: an instant, an object with every name, and a generator that knows no parser."""
 
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -11,11 +11,11 @@ from slurm_power.core.envelope import Envelope, Per, Quantity
 
 NOW = int(datetime(2026, 4, 20, 12, 0, tzinfo=UTC).timestamp())
 SIX_PM = NOW + 6 * 3_600
-ARTICLE = (
+FULL = (
     '{"jobId": "train-resnet-4471","priority": "gold","estimatedPowerKW": 18.5,"maxPowerKW": 24,'
     '"minRackHeadroomKW": 20,"deadline": "2026-04-20T18:00:00Z","preemptible": false}'
 )
-ARTICLE_SAYS = Envelope(
+FULL_SAYS = Envelope(
     est=Quantity(Fraction(18_500)),
     max=Quantity(Fraction(24_000)),
     headroom=Quantity(Fraction(20_000)),

@@ -14,7 +14,7 @@ from slurm_power.core.envelope import Envelope, Per, parse_comment
 from slurm_power.core.errors import EnvelopeError
 from slurm_power.core.units import MAX_WATTS
 from tests.benchmarks.fuzz_envelope import judge
-from tests.core.envelopes import ARTICLE, ARTICLE_SAYS, NAMES, NOW, SIX_PM, watts, written_comments
+from tests.core.envelopes import FULL, FULL_SAYS, NAMES, NOW, SIX_PM, watts, written_comments
 
 # --- What is accepted ---
 
@@ -130,15 +130,15 @@ def test_deep_nesting_in_an_object_of_the_users_own_is_his() -> None:
 
 
 @pytest.mark.parametrize("form", ["{}", "power:{}", "note;power:{};note", "\n {}  "])
-def test_the_article_passes_as_it_stands(form: str) -> None:
-    assert parse_comment(form.replace("{}", ARTICLE), NOW) == ARTICLE_SAYS
+def test_an_object_with_every_name_passes(form: str) -> None:
+    assert parse_comment(form.replace("{}", FULL), NOW) == FULL_SAYS
 
 
-def test_the_article_is_late_after_its_deadline() -> None:
+def test_an_object_is_late_after_its_deadline() -> None:
     with pytest.raises(EnvelopeError, match="already past") as raised:
-        parse_comment(ARTICLE, SIX_PM)
-    assert ARTICLE[raised.value.position :].startswith('"2026-04-20T18:00:00Z"')
-    assert parse_comment(ARTICLE, SIX_PM - 1) == ARTICLE_SAYS
+        parse_comment(FULL, SIX_PM)
+    assert FULL[raised.value.position :].startswith('"2026-04-20T18:00:00Z"')
+    assert parse_comment(FULL, SIX_PM - 1) == FULL_SAYS
 
 
 def test_an_object_of_the_form_needs_no_watts() -> None:
@@ -250,6 +250,6 @@ def test_json_of_any_writer(
 
 def test_parsing_does_not_depend_on_the_depth_of_the_caller() -> None:
     def deep(levels: int) -> Envelope | None:
-        return deep(levels - 1) if levels else parse_comment(ARTICLE, NOW)
+        return deep(levels - 1) if levels else parse_comment(FULL, NOW)
 
-    assert deep(sys.getrecursionlimit() // 2) == ARTICLE_SAYS
+    assert deep(sys.getrecursionlimit() // 2) == FULL_SAYS
