@@ -10,6 +10,8 @@ from slurm_power.core.binding import PREFIX, feature_of, licence_plan
 from slurm_power.core.policy import Native, Policy, Tier
 from slurm_power.ports import NodeRecord
 
+LUA_DIR = "/usr/share/slurm_power/lua"
+"""Where the hook and the gate are installed unless told otherwise."""
 PRIORITY_STEP = 1_000
 """How far apart the priorities of neighbouring tiers' QOS are."""
 _GATE_SLACK_S = 30
@@ -38,7 +40,7 @@ def slurm_fragment(
     site: Site,
     *,
     version: tuple[int, int, int] = (22, 5, 8),
-    lua_dir: PurePath | str = "/usr/share/slurm_power/lua",
+    lua_dir: PurePath | str = LUA_DIR,
     nodes: Sequence[NodeRecord] = (),
     licences: str = "",
 ) -> str:

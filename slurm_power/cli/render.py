@@ -13,11 +13,10 @@ from slurm_power.cli.output import json_text
 from slurm_power.config import load_site
 from slurm_power.core.binding import PREFIX
 from slurm_power.ports import LicenseRecord, NodeRecord
-from slurm_power.render import sacctmgr_commands, slurm_fragment
+from slurm_power.render import LUA_DIR, sacctmgr_commands, slurm_fragment
 
 Version = tuple[int, int, int]
 _OLDEST: Version = (22, 5, 8)
-_LUA = "/usr/share/slurm_power/lua"
 _VERSION = re.compile(r"(\d{2})\.0?(\d{1,2})(?:\.(\d{1,3}))?")
 
 
@@ -46,7 +45,7 @@ def render() -> None:
 @click.option(
     "--lua-dir",
     type=click.Path(path_type=PurePosixPath),
-    default=_LUA,
+    default=LUA_DIR,
     show_default=True,
     help="Where the hook and the launch gate are installed.",
 )
