@@ -33,8 +33,10 @@ _log = logging.getLogger("slurm_power.daemon")
 _RETRY_S = 2.0
 _FLUSH_S = 10.0
 _CONTROL_PER_UID = 32
-_TURN_S = 0.001
-"""How long another thread (reading Slurm's answers, writing to the database) may keep the hook from being answered."""
+_TURN_S = 0.0001
+"""How long another thread (reading Slurm's answers, writing to the database) may keep the hook from being answered. It
+does so anew after every system call of an answer, of which there are about six.
+"""
 
 
 class Daemon:

@@ -6,8 +6,9 @@ A failed read keeps the last good state.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.config import Site
@@ -23,10 +24,12 @@ from slurm_power.service.release import applied, run_freeing, run_pass
 
 _log = logging.getLogger("slurm_power.rounds")
 
+T = TypeVar("T")
+
 _BATCH = 200
 """Plans that are written to Slurm together."""
-_BREATH_S = 0.005
-"""After so long, at the end of the step that a pass is in, the hook gets a chance to be answered."""
+_BREATH_S = 0.0005
+"""After so long, at the end of the step that a round is in, the hook gets a chance to be answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ class Rounds:
         async with self._turn:
             begun = self._clock.monotonic()
             jobs = await self._read(begun)
-            await self._breathe(self._observer.steps(jobs, begun))
+            await self._observe(jobs, begun)
             self._took_s = self._clock.monotonic() - begun
             self._close(self._unsure, "unsure; Slurm was read anew")
             self._unsure = []
@@ -126,7 +129,7 @@ class Rounds:
         async with self._turn:
             begun = self._clock.monotonic()
             jobs = await asyncio.to_thread(self._slurm.jobs)
-            await self._breathe(self._observer.steps(jobs, begun))
+            await self._observe(jobs, begun)
 
     async def learn(self, job_id: int) -> None:
         """Read one job, for a gate that cannot wait for the next round. Raises SlurmError."""
@@ -231,17 +234,13 @@ class Rounds:
         """Run a pass and write what it plans, in batches, each made durable as intents first."""
         plans: list[Plan] = []
         count = 0
-        since = self._clock.monotonic()
-        for plan in steps:
+        async for plan in self._breathe(steps):
             if plan is not None:
                 plans.append(plan)
                 count += 1
             if len(plans) >= _BATCH:
                 await self._write(plans)
                 plans = []
-            elif self._clock.monotonic() - since >= _BREATH_S:
-                await asyncio.sleep(0)
-                since = self._clock.monotonic()
         if plans:
             await self._write(plans)
         return count
@@ -255,14 +254,14 @@ class Rounds:
             )
         except StoreError as error:
             _log.error("nothing is written to Slurm while the database fails: %s", error)
-            self._take_in(plans, [Outcome(0, "the state database fails", unreached=True)] * len(plans))
+            await self._take_in(plans, [Outcome(0, "the state database fails", unreached=True)] * len(plans))
             return
         try:
             outcomes = await asyncio.to_thread(self._slurm.write, [plan.chain for plan in plans])
         except SlurmError as error:
             _log.error("cannot write to Slurm: %s", error)
             outcomes = [Outcome(0, str(error), unsure=True)] * len(plans)
-        self._take_in(plans, outcomes)
+        await self._take_in(plans, outcomes)
         ids: dict[bool, list[int]] = {False: [], True: []}
         for intent, outcome in zip(opened, outcomes, strict=True):
             if intent.id is not None:
@@ -275,16 +274,25 @@ class Rounds:
         if ids:
             self._writer.put(lambda store: store.close_intents(ids, result))
 
-    def _take_in(self, plans: Sequence[Plan], outcomes: Sequence[Outcome]) -> None:
-        for plan, outcome in zip(plans, outcomes, strict=True):
+    async def _take_in(self, plans: Sequence[Plan], outcomes: Sequence[Outcome]) -> None:
+        async for plan, outcome in self._breathe(zip(plans, outcomes, strict=True)):
             if outcome.error:
                 _log.warning("%s %s: %s", plan.action, plan.target, outcome.error, extra={"done": outcome.done})
             with self._desk.faults.apart(plan.target):
                 applied(self._desk, plan, outcome)
 
-    async def _breathe(self, steps: Iterator[None]) -> None:
-        for _ in steps:
-            await asyncio.sleep(0)
+    async def _observe(self, jobs: Sequence[JobRecord], begun: float) -> None:
+        async for _ in self._breathe(self._observer.steps(jobs, begun)):
+            pass
+
+    async def _breathe(self, steps: Iterable[T]) -> AsyncIterator[T]:
+        """What the steps yield, with a turn for everybody else whenever they have taken long enough."""
+        since = self._clock.monotonic()
+        for step in steps:
+            yield step
+            if self._clock.monotonic() - since >= _BREATH_S:
+                await asyncio.sleep(0)
+                since = self._clock.monotonic()
 
     async def _pause(self) -> None:
         """At least as long as reading took in the last round, so that a large cluster is not read without a break.

@@ -16,9 +16,9 @@ from slurm_power.service.restore import restore
 from slurm_power.service.running import on_nodes
 from slurm_power.service.world import nodes_of
 
-_AT_ONCE = 25
+_AT_ONCE = 4
 """Records that are taken in before others get their turn."""
-_MANY = 500
+_MANY = 100
 """Records that are compared with what is known before others get their turn."""
 _ON_NODES = frozenset({JobState.CONFIGURING, JobState.RUNNING, JobState.SUSPENDED, JobState.COMPLETING})
 
