@@ -81,7 +81,7 @@ class StoreWriter:
         limit: int = 100_000,
         retry_s: float = 0.25,
         retry_max_s: float = 15.0,
-        gather_s: float = 0.1,
+        gather_s: float = 0.25,
     ) -> None:
         self._store = store
         self._limit = limit
