@@ -1,17 +1,16 @@
 """`spower check`: would such a job fit? Nothing is submitted and nothing is claimed."""
 
 import re
-import time
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
+from slurm_power.cli import times
 from slurm_power.cli.link import Link, link_options
 from slurm_power.cli.options import output_options
 from slurm_power.cli.output import Output
 from slurm_power.cli.table import text, words
-from slurm_power.cli.times import parse_future
 from slurm_power.cli.verdicts import answer_columns, present
 from slurm_power.core.reasons import Code
 from slurm_power.core.units import parse_slurm_duration_s
@@ -55,15 +54,9 @@ def check(context: click.Context, /, at: str | None, output: Output, link: Link,
     With --at the question is the same for a job that is submitted now and starts at that time; `counted` in the
     answer says what is taken to draw power by then. 0 then means: fits at that time.
     """
-    job, start = describe(options), None if at is None else _instant(at)
+    job, start = describe(options), None if at is None else times.at(at)
     answer = output.show(lambda: present(link.ask("check", job=job, at=start), COLUMNS, _FACTS))
     context.exit(exit_code(answer.data))
-
-
-def _instant(at: str) -> int:
-    from slurm_power.config import local_timezone  # noqa: PLC0415 -- slow to load, and only a given time needs it
-
-    return parse_future(at, int(time.time()), local_timezone())
 
 
 def exit_code(found: Mapping[str, Any]) -> int:

@@ -22,6 +22,7 @@ COLUMNS = Columns(
     count("failures"),
     count("writes"),
     count("store_waiting"),
+    count("store_lost"),
     words("error"),
     words("store_error"),
 )
@@ -48,6 +49,8 @@ def troubles(found: Mapping[str, Any], now: int) -> list[str]:
         wrong.append(f"Slurm was last read at {last or 'no time yet'}{told}.")
     if found["store_error"]:
         wrong.append(f"The database fails: {found['store_error']}.")
+    if found["store_lost"]:
+        wrong.append(f"{found['store_lost']} changes never reached the database since the daemon's start.")
     return wrong
 
 

@@ -1,16 +1,15 @@
 """`spower report`: what was decided, how often and why; with --would, what was not done in other modes."""
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
+from slurm_power.cli import times
 from slurm_power.cli.link import Link, link_options
 from slurm_power.cli.options import output_options
 from slurm_power.cli.output import Output
 from slurm_power.cli.table import Answer, Columns, Row, Table, count, text, words
-from slurm_power.cli.times import parse_past
 from slurm_power.cli.users import user_of
 
 COLUMNS = Columns(
@@ -47,14 +46,8 @@ _LINES = 1_000
 @link_options
 def report(would: bool, since: str | None, limit: int, output: Output, link: Link) -> None:
     """Show decisions: how often each was taken, for which reasons, and one line each."""
-    start = 0 if since is None else _instant(since)
+    start = 0 if since is None else times.since(since)
     output.show(lambda: present(link.ask("report", would=would, since=start, limit=limit)))
-
-
-def _instant(since: str) -> int:
-    from slurm_power.config import local_timezone  # noqa: PLC0415 -- slow to load, and only a given time needs it
-
-    return max(0, parse_past(since, int(time.time()), local_timezone()))
 
 
 def present(found: Mapping[str, Any]) -> Answer:

@@ -1,6 +1,7 @@
 """Times of the past, as `--since` takes them, and of the future, as `--at` does."""
 
 import re
+import time
 from datetime import datetime, tzinfo
 
 from slurm_power.core.errors import UsageError
@@ -8,6 +9,22 @@ from slurm_power.core.units import parse_duration_s
 from slurm_power.core.window import parse_instant
 
 _AGO = re.compile(r"now\s*-\s*(.+)", re.ASCII | re.IGNORECASE)
+
+
+def since(text: str) -> int:
+    """The instant that a `--since` names, on the site's clock; what is before 1970 is 0. Raises UsageError."""
+    return max(0, parse_past(text, int(time.time()), _site_zone()))
+
+
+def at(text: str) -> int:
+    """The instant that an `--at` names, on the site's clock. Raises UsageError."""
+    return parse_future(text, int(time.time()), _site_zone())
+
+
+def _site_zone() -> tzinfo:
+    from slurm_power.config import local_timezone  # noqa: PLC0415 -- slow to load, and only a given time needs it
+
+    return local_timezone()
 
 
 def parse_past(text: str, now: int, zone: tzinfo) -> int:

@@ -65,11 +65,6 @@ def rank(waiting: Waiting, now: int) -> Rank:
     )
 
 
-def order(queue: list[Waiting], now: int) -> list[Waiting]:
-    """The queue, first come first."""
-    return sorted(queue, key=lambda waiting: rank(waiting, now))
-
-
 def shadow(request: Request, ledger: Ledger, keep: Iterable[str] = ()) -> Claim | None:
     """The claim to book for the head of the queue; None where no start can be told.
 

@@ -137,11 +137,11 @@ class ControlHandler:
 
     async def _report(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
         most = _LINES_OF_MASTERS if peer.uid in self._masters else _LINES
-        since, limit = int(request.get("since", 0)), min(int(request.get("limit", _LINES)), most)
-
-        viewer = self._limited_to(peer)
-
-        would = bool(request.get("would"))
+        since = _whole(request, "since", 0, (0, FOREVER))
+        limit = min(_whole(request, "limit", _LINES, (1, _LINES_OF_MASTERS)), most)
+        viewer, would = self._limited_to(peer), request.get("would", False)
+        if not isinstance(would, bool):
+            raise UsageError('"would" is true or false')
 
         def read(store: Store) -> tuple[Sequence[Decision], list[str], Mapping[str, str]]:
             found = views.reported(store.decisions(uid=viewer, since=since, limit=limit), would=would)
@@ -173,7 +173,15 @@ class ControlHandler:
             "faulty_jobs": dict(faulty[:_FAULTS_SHOWN]),
             "store_waiting": store.waiting,
             "store_error": store.error,
+            "store_lost": store.given_up,
         }
+
+
+def _whole(request: Mapping[str, Any], name: str, usual: int, bounds: tuple[int, int]) -> int:
+    value = request.get(name, usual)
+    if not isinstance(value, int) or isinstance(value, bool) or not bounds[0] <= value <= bounds[1]:
+        raise UsageError(f'"{name}" is a whole number from {bounds[0]} to {bounds[1]}')
+    return value
 
 
 async def _in_turns(make: Callable[[Item], dict[str, object]], items: Sequence[Item]) -> list[dict[str, object]]:

@@ -43,7 +43,6 @@ class Daemon:
     """One site's daemon, from its start to its end."""
 
     def __init__(self, site: Site, store: SqlStore, runner: Runner, slurm_user: tuple[int, int]) -> None:
-        self._runner = runner
         self._owner = slurm_user if os.geteuid() == 0 else None
         clock = SystemClock()
         self._store = store

@@ -12,6 +12,7 @@ from slurm_power.adapters.lines import encode_result
 from slurm_power.adapters.lines_server import Peer
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.core.claim import Charge
+from slurm_power.core.errors import UsageError
 from slurm_power.core.lifecycle import State
 from slurm_power.core.record import find_record
 from slurm_power.daemon.control import ControlHandler
@@ -282,6 +283,20 @@ class TestLongAnswers:
         assert len(found["decisions"]) == lines
         assert found["counts"] == {"admit": lines}
         assert turns > 2 * lines // 50  # rows, and their text, a few at a time
+
+    @pytest.mark.parametrize(
+        "asked", [{"limit": -1}, {"limit": 0}, {"limit": 1 << 70}, {"limit": "9"}, {"since": "x"}, {"since": 1 << 70},
+                  {"since": -1}, {"since": True}, {"would": "no"}]
+    )  # fmt: skip
+    def test_nobody_gets_past_the_bounds_of_a_report(self, lab: Lab, asked: dict[str, object]) -> None:
+        store = MemoryStore()
+        writer = StoreWriter(store)
+        control = self.control(lab, store, writer)
+        try:
+            with pytest.raises(UsageError, match=f'"{next(iter(asked))}" is '):
+                asyncio.run(control(Peer(1001, 0, 1), {"op": "report", **asked}))
+        finally:
+            writer.close(10)
 
     def test_intents_do_not_wait_for_a_report(self, lab: Lab) -> None:
         begun, go_on = threading.Event(), threading.Event()
