@@ -24,7 +24,7 @@ lint: setup
 	luacheck --quiet lua tests/lua
 
 demo: setup
-	$(BIN)/python -m slurm_power.cli.demo
+	$(BIN)/python -m slurm_power.demo
 
 bench: setup
 	$(BIN)/pip install --quiet --editable '.[bench]'

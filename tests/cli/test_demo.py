@@ -5,16 +5,16 @@ from fractions import Fraction
 
 import pytest
 
-from slurm_power.cli import demo_story as story
-from slurm_power.cli.demo_cast import Said
-from slurm_power.cli.demo_history import Run, instants, parse_runs
-from slurm_power.cli.demo_reckoning import Budget, Draw, Reckoned, budgets, miscounts, passed, reckon
-from slurm_power.cli.demo_story import Expect, Submission
-from slurm_power.cli.demo_watch import breaches, changes, draws, unadmitted
 from slurm_power.core.envelope import Envelope, parse_comment, resolve
 from slurm_power.core.errors import SlurmParseError
 from slurm_power.core.policy import BurstRule
 from slurm_power.core.topology import Feed, Redundancy, Side, Topology, Zone
+from slurm_power.demo import story
+from slurm_power.demo.cast import Said
+from slurm_power.demo.history import Run, instants, parse_runs
+from slurm_power.demo.reckoning import Budget, Draw, Reckoned, budgets, miscounts, passed, reckon
+from slurm_power.demo.story import Expect, Submission
+from slurm_power.demo.watch import breaches, changes, draws, unadmitted
 from slurm_power.ports import JobRecord, JobState, LicenseRecord
 
 RSS, SUM = BurstRule(), BurstRule(rss=False)

@@ -7,14 +7,14 @@ from typing import Any
 
 from slurm_power.adapters.lines_client import ask
 from slurm_power.adapters.slurm import Runner, SlurmCommands
-from slurm_power.cli.demo_reckoning import Budget, Draw, Reckoned, budgets, miscounts, passed, reckon
-from slurm_power.cli.demo_story import Submission
 from slurm_power.cli.hostlists import expand
 from slurm_power.config import Site
 from slurm_power.core.binding import PREFIX
 from slurm_power.core.errors import PowerError
 from slurm_power.core.record import Standing, find_record
 from slurm_power.core.topology import Topology
+from slurm_power.demo.reckoning import Budget, Draw, Reckoned, budgets, miscounts, passed, reckon
+from slurm_power.demo.story import Submission
 from slurm_power.ports import JobRecord, JobState, LicenseRecord
 
 _PERIOD_S = 0.2

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from slurm_power.adapters.slurm import Runner
-from slurm_power.cli.demo_reckoning import Draw
-from slurm_power.cli.demo_story import Submission
-from slurm_power.cli.demo_watch import Known
 from slurm_power.cli.hostlists import expand
 from slurm_power.core.errors import SlurmParseError
+from slurm_power.demo.reckoning import Draw
+from slurm_power.demo.story import Submission
+from slurm_power.demo.watch import Known
 
 _FIELDS = "JobID,JobName,State,Start,End,NodeList"
 

@@ -11,15 +11,15 @@ from pathlib import Path
 from types import FrameType
 
 from slurm_power.adapters.slurm import Runner
-from slurm_power.cli import demo_story as story
-from slurm_power.cli.demo_acts import Acts
-from slurm_power.cli.demo_cast import Cast
-from slurm_power.cli.demo_end import judge
-from slurm_power.cli.demo_stage import Stage
-from slurm_power.cli.demo_watch import Watch
 from slurm_power.cli.group import INTERRUPTED
 from slurm_power.config import load_site
 from slurm_power.core.errors import PowerError
+from slurm_power.demo import story
+from slurm_power.demo.acts import Acts
+from slurm_power.demo.cast import Cast
+from slurm_power.demo.end import judge
+from slurm_power.demo.stage import Stage
+from slurm_power.demo.watch import Watch
 from slurm_power.sandbox import build, cluster
 from slurm_power.sandbox.failure import TAIL_LINES
 from slurm_power.sandbox.layout import Layout

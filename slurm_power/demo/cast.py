@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurm_power.cli.demo_story import Expect, Submission
 from slurm_power.core.errors import PowerError
+from slurm_power.demo.story import Expect, Submission
 from slurm_power.sandbox.layout import Layout
 from slurm_power.sandbox.parts import clean_environment
 from slurm_power.sandbox.tools import search_path

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Callable, Iterable
 
-from slurm_power.cli import demo_story as story
-from slurm_power.cli.demo_cast import Cast, Said
-from slurm_power.cli.demo_stage import Stage
-from slurm_power.cli.demo_story import Expect, Submission
-from slurm_power.cli.demo_watch import Watch
+from slurm_power.demo import story
+from slurm_power.demo.cast import Cast, Said
+from slurm_power.demo.stage import Stage
+from slurm_power.demo.story import Expect, Submission
+from slurm_power.demo.watch import Watch
 from slurm_power.ports import JobState
 
 _PACE_S = 0.7

@@ -3,12 +3,12 @@
 import time
 
 from slurm_power.adapters.slurm import Runner
-from slurm_power.cli.demo_history import Run, instants, read_runs
-from slurm_power.cli.demo_reckoning import reckon
-from slurm_power.cli.demo_stage import Stage, plain_table
-from slurm_power.cli.demo_watch import Known, Peak, Watch, breaches
 from slurm_power.config import Site
 from slurm_power.core.units import format_watts
+from slurm_power.demo.history import Run, instants, read_runs
+from slurm_power.demo.reckoning import reckon
+from slurm_power.demo.stage import Stage, plain_table
+from slurm_power.demo.watch import Known, Peak, Watch, breaches
 
 _ACCOUNTING_S = 15.0
 
