@@ -73,7 +73,8 @@ class Observer:
         """Whether nothing new can be learnt of `known`: touched since reading began, or exactly as it was.
 
         The pending rest of an array is looked at each time: how much of it may run depends on its started tasks. So
-        is a parked job whose time has come or whose forerunners have ended, and one whose release may have been lost.
+        is a parked job whose time has come or whose forerunners have ended, an admitted one with a forerunner that has
+        not, and one whose release may have been lost.
         """
         same = known or self.desk.book.of_job(record.job_id)
         if same is not None and same.touched > begun:
@@ -84,9 +85,10 @@ class Observer:
             return False
         if known.record is not record and known.record != record:
             return False
+        waits = bool(record.dependency) and self._pending.unmet(record.dependency) != ""
         if known.state is not State.PARKED:
-            return True
-        if record.dependency and not self._pending.unmet(record.dependency):
+            return not waits or known.state is not State.ADMITTED
+        if record.dependency and not waits:
             return False
         time = known.ask.request.not_before if known.ask is not None else 0
         return not time or time > self.desk.ledger.now

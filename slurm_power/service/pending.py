@@ -137,9 +137,10 @@ class Pending:
             entry.dirty = True
             self._to_queue(entry)  # requeued: it goes back through admission
             return
-        if entry.state is State.ADMITTED and self.unmet(record.dependency):
+        if self.unmet(record.dependency) or self._begins_later(record):
+            # It has to wait on, or for ever. What it waits for is taken from this record: a held one may not show it.
             entry.dirty = True
-            self._to_queue(entry)  # Slurm says that it has to wait on, or for ever
+            self._stray(entry, record)
             return
         if entry.state is State.ADMITTED and not record.array_tasks and entry.charges == found.charges:
             return
@@ -149,6 +150,14 @@ class Pending:
             self._admit(entry, claim)
         else:
             self._to_queue(entry)
+
+    def _begins_later(self, record: JobRecord) -> bool:
+        """Whether its begin time has moved so far ahead that it would hold its watts longer than a start may take.
+
+        That much also allows for the clocks of two hosts.
+        """
+        desk = self._desk
+        return (record.eligible_time or 0) > desk.ledger.now + desk.site.policy.start_grace_s
 
     def _admit(self, entry: Entry, claim: Claim) -> None:
         book = self._desk.book
@@ -179,7 +188,7 @@ class Pending:
         return replace(replace(ask.request, id=entry.key).claim(charges, desk.now(), share), copies=copies)
 
     def _stray(self, entry: Entry, record: JobRecord) -> None:
-        """Pending without an admission: submitted before we were there, or let go past us."""
+        """Free to start, but not ours to let start: submitted before we were there, let go past us, or not eligible."""
         ask = self._ask_anew(entry, record)
         if ask is not None and self._desk.acts_on(ask):
             self._to_queue(entry)

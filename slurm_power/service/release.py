@@ -23,7 +23,7 @@ _PATIENCE_S, _LONGEST_S = 30, 900
 _AT_ONCE = 500
 """Entries that are looked at before others get their turn."""
 _POWERS = (HoldKind.POWER, HoldKind.BOTH)
-_STARTING_REASONS = frozenset({"BeginTime", "Dependency", "Prolog", "None"})
+_STARTING_REASONS = frozenset({"Dependency", "Prolog", "None"})
 
 
 def run_pass(desk: Desk) -> Iterator[Plan | None]:
@@ -185,7 +185,7 @@ def _overdue(desk: Desk) -> Iterator[Plan | None]:
         if record.array_tasks and not desk.ledger.claims[entry.key].copies:
             entry.released = now  # as many of its tasks run as its throttle allows: the rest holds no watts till then
             continue
-        since = max(entry.released or entry.created, record.eligible_time or 0)
+        since = entry.released or entry.created  # its begin time does not count: its user may move that at any time
         if now - since < grace_s or record.reason in _STARTING_REASONS:
             continue
         reason = Reason(Code.STARTING, detail=record.reason)

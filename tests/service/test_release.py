@@ -343,7 +343,7 @@ class TestHeldAgain:
         lab.observe(after)
         assert (entry(lab, 1).state, lab.committed("rack03")) == (State.WAITING, 0)
 
-    @pytest.mark.parametrize("reason", ["BeginTime", "Dependency", "Prolog"])
+    @pytest.mark.parametrize("reason", ["Dependency", "Prolog"])
     def test_unless_it_starts_or_may_not_yet(self, lab: Lab, reason: str) -> None:
         record = held(
             1, priority=1_000, reason=reason, admin_comment="power:id=t1,v=admit,zones=rack03/1/5000/6500"
@@ -351,6 +351,16 @@ class TestHeldAgain:
         lab.observe(record)
         lab.wait(400)
         assert plans(lab, record) == []
+
+    def test_a_begin_time_that_is_always_near_does_not_keep_its_watts(self, lab: Lab) -> None:
+        admitted = "power:id=t1,v=admit,zones=rack03/1/5000/6500"
+        record = held(1, priority=1_000, reason="BeginTime", admin_comment=admitted)
+        lab.observe(record)
+        found = []
+        for _ in range(4):
+            lab.wait(200)
+            found += plans(lab, replace(record, eligible_time=lab.clock.instant + 250))
+        assert ("hold", "1") in targets(found)
 
     def test_a_user_who_holds_it_meanwhile_is_heard(self, lab: Lab) -> None:
         record = held(
