@@ -49,6 +49,8 @@ class Entry:
     """What it was admitted with, per copy."""
     gate: tuple[int, int] | None = None
     """The job id and restart count that the launch gate let pass."""
+    gate_told: tuple[str, ...] = ()
+    """What the gate said of that start besides; empty where it was not asked."""
     gate_asked: float | None = None
     """Monotonic time at which the gate was first told to wait."""
     released: int | None = None

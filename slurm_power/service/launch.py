@@ -17,6 +17,8 @@ from slurm_power.service.facts import from_record
 from slurm_power.service.world import nodes_of
 
 _RETRY_S = 2
+_TOLD = ("SLURM_JOB_NODELIST", "SLURM_JOB_UID", "SLURM_JOB_LICENSES", "SLURM_JOB_NAME", "SLURM_JOB_COMMENT")
+"""Variables that stay the same when the gate is asked again for the same start."""
 
 
 def job_of(env: Mapping[str, str]) -> int | None:
@@ -54,7 +56,13 @@ def launch(desk: Desk, env: Mapping[str, str], *, final: bool = True) -> Reply:
     if entry is None:
         return Reply("look")  # its release was still on its way when Slurm was read for it
     start = (job_id, _restarts(env))
-    if entry.gate == start and entry.state is State.RUNNING:
+    told = tuple(env.get(name, "") for name in _TOLD)
+    passed = entry.gate == start and entry.state is State.RUNNING
+    if not final and (_another(entry, env, passed) or (passed and entry.gate_told not in ((), told))):
+        return Reply("look")  # slurmctld may have lost its state and begun its job ids anew
+    if _another(entry, env, passed):
+        return Reply("deny", "slurm_power knows another job by this id")
+    if passed:
         return Reply("allow")
     if not desk.settled:
         return Reply("wait", fields={"seconds": _RETRY_S}) if final else Reply("look")
@@ -70,13 +78,24 @@ def launch(desk: Desk, env: Mapping[str, str], *, final: bool = True) -> Reply:
         if not final:
             return Reply("look")
         return _short(desk, entry, short, now)
-    entry.gate = start
+    entry.gate, entry.gate_told = start, told
     entry.gate_asked = None
     entry.note = ""
     entry.touched = desk.clock.monotonic()
     desk.book.move(entry, Event.LAUNCH, claim)
     desk.book.decided(entry, "launch", now, desk.mode)
     return Reply("allow")
+
+
+def _another(entry: Entry, env: Mapping[str, str], passed: bool) -> bool:
+    """Whether the gate asks about another job than ours of that id: another user's, or already let pass elsewhere."""
+    uid = env.get("SLURM_JOB_UID", "")
+    if uid.isdigit() and int(uid) != entry.uid:
+        return True
+    if not passed:
+        return False
+    known = entry.gate_told[0] if entry.gate_told else entry.record.node_list if entry.record is not None else ""
+    return set(nodes_of(known)) != set(nodes_of(env.get("SLURM_JOB_NODELIST", "")))
 
 
 def end(desk: Desk, env: Mapping[str, str]) -> Reply:

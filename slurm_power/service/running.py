@@ -65,7 +65,7 @@ def _by_record(desk: Desk, entry: Entry, record: JobRecord, counts: dict[str, in
 
 def _ungated(desk: Desk, entry: Entry, record: JobRecord, claim: Claim) -> None:
     """A start that the gate did not see: before we were there, while we were away, or past it."""
-    entry.gate = (record.job_id, record.restarts)
+    entry.gate, entry.gate_told = (record.job_id, record.restarts), ()
     short = desk.shortfall_instead(entry.key, claim)
     if short is None:
         desk.book.decided(entry, "found-running", desk.now(), desk.mode)

@@ -217,3 +217,61 @@ def test_the_end_is_written_down_and_frees_nothing_yet(lab: Lab) -> None:
     assert end(lab.desk, env(99, "n07")).verdict == "allow"
     assert lab.journal.decisions[-1].action == "end"
     assert lab.committed("rack03") == 5_000
+
+
+class TestAnIdUsedAgain:
+    """slurmctld has lost its state and counts job ids from the start, before a poll has shown it."""
+
+    @pytest.fixture
+    def told(self, lab: Lab) -> dict[str, str]:
+        shown(lab, 5)
+        first = env(5, "n07") | {"SLURM_JOB_UID": "1001", "SLURM_JOB_LICENSES": "pw_rack03:5000"}
+        assert launch(lab.desk, first, final=False).verdict == "allow"
+        return first
+
+    def test_the_same_start_is_let_pass_again(self, lab: Lab, told: dict[str, str]) -> None:
+        assert launch(lab.desk, told, final=False).verdict == "allow"
+
+    @pytest.mark.parametrize("other", [{"SLURM_JOB_NODELIST": "n01"}, {"SLURM_JOB_UID": "1002"}])
+    def test_another_job_is_not_let_pass_on_its_word(
+        self, lab: Lab, told: dict[str, str], other: dict[str, str]
+    ) -> None:
+        assert launch(lab.desk, told | other, final=False).verdict == "look"
+        assert launch(lab.desk, told | other).verdict == "deny"
+        assert (state(lab, 5), lab.committed("rack03"), lab.committed("rack01")) == (State.RUNNING, 5_000, 0)
+
+    def test_on_the_same_nodes_slurm_is_read_first(self, lab: Lab, told: dict[str, str]) -> None:
+        other = told | {"SLURM_JOB_LICENSES": "pw_rack03:9000"}
+        assert launch(lab.desk, other, final=False).verdict == "look"
+        assert launch(lab.desk, other).verdict == "allow", "Slurm showed the same job under another text"
+
+    def test_once_slurm_was_read_its_own_watts_count(self, lab: Lab, told: dict[str, str]) -> None:
+        other = told | {"SLURM_JOB_NODELIST": "n01"}
+        comment = "power:est=9kW,max=9kW"
+        reply = submit(lab.desk, job(comment))
+        record = JobRecord(
+            5,
+            JobState.CONFIGURING,
+            1001,
+            name="train",
+            partition="main",
+            comment=comment,
+            node_list="n01",
+            admin_comment=str(reply.fields["admin_comment"]),
+        )
+        lab.observe(record)
+        assert launch(lab.desk, other).verdict == "allow"
+        assert (lab.committed("rack03"), lab.committed("rack01")) == (0, 9_000)
+
+    def test_a_start_that_the_gate_did_not_see_is_known_by_its_nodes(self, lab: Lab) -> None:
+        record = JobRecord(
+            5, JobState.RUNNING, 1001, partition="main", comment="power:est=5kW", node_list="n07"
+        )
+        lab.observe(record)
+        assert launch(lab.desk, env(5, "n07"), final=False).verdict == "allow"
+        assert launch(lab.desk, env(5, "n01"), final=False).verdict == "look"
+
+    def test_a_pending_job_is_not_anothers(self, lab: Lab) -> None:
+        shown(lab, 6)
+        assert launch(lab.desk, env(6, "n07") | {"SLURM_JOB_UID": "1002"}).verdict == "deny"
+        assert state(lab, 6) is State.ADMITTED
