@@ -1,7 +1,7 @@
 """All jobs that the daemon knows, their claims in the ledger, and what is to be written down of them."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -9,6 +9,7 @@ from slurm_power.core.admission import Verdict
 from slurm_power.core.claim import Charge, Claim
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.lifecycle import CLAIMING, Event, State, follow
+from slurm_power.core.window import FOREVER, Window
 from slurm_power.ports import Decision, HoldKind, JobRecord, StoredJob
 from slurm_power.service.asking import Ask
 from slurm_power.service.facts import ArraySpec, task_ids
@@ -263,20 +264,26 @@ class Book:
         self.entries, self.by_job, self.arrays = other.entries, other.by_job, other.arrays
         self.rumours, self.components = other.rumours, other.components
         self._states, self._tokens = other._states, other._tokens
-        claims = [other.ledger.claims[entry.key] for entry in self.entries.values() if entry.state in CLAIMING]
+        now = self.ledger.now
+        claiming = [other.ledger.claims[entry.key] for entry in self.entries.values() if entry.state in CLAIMING]
+        claims = [claim if claim.window.start <= now else _begun(claim, now) for claim in claiming]
         homeless = {c.id for c in claims if any(charge.zone not in self.ledger.nodes for charge in c.charges)}
         self.ledger.load(claim for claim in claims if claim.id not in homeless)
         for key in sorted(homeless):
             self.move(self.entries[key], Event.FREE)
 
+    def not_later_than(self, now: int) -> None:
+        """The clock has been set back: what was noted at an instant to come was noted now."""
+        for entry in self.entries.values():
+            entry.created = min(entry.created, now)
+            entry.released = None if entry.released is None else min(entry.released, now)
+            entry.retry_at = min(entry.retry_at, now)
+            if entry.ask is not None and entry.ask.request.not_before > now:
+                entry.dirty = True  # its time had come by the wrong clock
+
     def keys_in(self, state: State) -> list[str]:
         """The keys of the entries in a state, in no order."""
         return list(self._states[state])
-
-    def select(self, wanted: Callable[[Entry], bool], *states: State) -> Iterator[Entry]:
-        """Those entries in one of these states that are wanted, in order of key; they may leave while they are read."""
-        keys = sorted(key for state in states for key in self._states[state] if wanted(self.entries[key]))
-        return (self.entries[key] for key in keys if key in self.entries)
 
     def save(self, entry: Entry) -> None:
         """Keep who holds the job, which Slurm cannot tell us after a restart; all else is in Slurm's own record of it.
@@ -349,3 +356,9 @@ class Book:
     def _forget_job(self, entry: Entry) -> None:
         if entry.job_id is not None and self.by_job.get(entry.job_id) == entry.key:
             del self.by_job[entry.job_id]
+
+
+def _begun(claim: Claim, now: int) -> Claim:
+    """A live claim from before the clock was set back: from now on, and for as long as it was."""
+    end = claim.window.end
+    return claim.at(Window(now, end if end >= FOREVER else now + end - claim.window.start))

@@ -1,5 +1,6 @@
 """What all use cases share: site, ledger, floor, book, clock, mode. Made by the daemon; holds no logic of its own."""
 
+import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from secrets import token_urlsafe
@@ -19,6 +20,10 @@ from slurm_power.service.book import Book, Journal
 from slurm_power.service.facts import JobFacts
 from slurm_power.service.faults import Faults
 from slurm_power.service.world import World
+
+_log = logging.getLogger("slurm_power.desk")
+_CLOCK_BACK_S = 60
+"""The clock may be set back by so much, and the ledger's time just stands still meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,19 @@ class Desk:
         self.ledger.advance(now)
         return self.ledger.now
 
+    def mend_clock(self) -> None:
+        """The clock was ahead and has been set right: the same claims on a ledger of today, and nothing later than now.
+
+        Not while anything holds on to the book or its ledger.
+        """
+        now, ahead = self.clock.now(), self.ledger.now
+        if ahead - now <= _CLOCK_BACK_S:
+            return
+        _log.warning("the clock was ahead, the ledger goes back to its time", extra={"seconds": ahead - now})
+        self.book.not_later_than(now)
+        self._rebuild(self.world, now)
+        self._count_nodes()
+
     def cast_shadow(self, request: Request) -> Steps[None]:
         """Book what the head of the queue needs from its earliest start on, so that nobody admitted now delays it."""
         ledger = self.ledger
@@ -183,19 +201,22 @@ class Desk:
 
     def _look(self, world: World) -> None:
         if world.site is not self.site or world.pools() != self.world.pools():
-            self._rebuild(world)
+            self._rebuild(world, self.now())
         else:
             self.world = world
             self.binder = Binder(self.site.topology, world.licenses, world.features())
             self.book.look_again()
-        for zone in self.site.topology.zones:
-            self.ledger.set_nodes(zone, world.zone_nodes(zone))
-            self.floor.set_nodes(zone, world.all_nodes(zone))
+        self._count_nodes()
 
-    def _rebuild(self, world: World) -> None:
+    def _count_nodes(self) -> None:
+        for zone in self.site.topology.zones:
+            self.ledger.set_nodes(zone, self.world.zone_nodes(zone))
+            self.floor.set_nodes(zone, self.world.all_nodes(zone))
+
+    def _rebuild(self, world: World, now: int) -> None:
         """Another site file or other partitions: the same claims on a new floor. The shadow is booked anew later."""
         before = self.book
-        ledger = Ledger(world.site.topology, world.pools(), world.site.policy.burst, self.now())
+        ledger = Ledger(world.site.topology, world.pools(), world.site.policy.burst, now)
         self.shadow = self._shadow = None
         self._install(world.site, world, ledger)
         self.book.take_over(before)

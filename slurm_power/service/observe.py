@@ -40,6 +40,8 @@ class Observer:
 
     def steps(self, records: Sequence[JobRecord], begun: float, *, whole: bool = True) -> Iterator[None]:
         """The same, yielding after every few records so that others can be answered meanwhile."""
+        if whole:
+            self.desk.mend_clock()
         present: set[str] = set()
         news: list[JobRecord] = []
         if whole and not self.desk.book.entries:
@@ -183,7 +185,9 @@ class Observer:
                 continue
             if rests != (entry.record is not None and entry.record.array_tasks != ""):
                 continue
-            if entry.seen or now - entry.created >= desk.site.policy.token_ttl_s:
+            ttl_s = desk.site.policy.token_ttl_s
+            # By both clocks: the wall's may leap ahead.
+            if entry.seen or min(now - entry.created, begun - entry.touched) >= ttl_s:
                 desk.book.drop(entry)
 
 

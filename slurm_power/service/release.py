@@ -186,7 +186,8 @@ def _overdue(desk: Desk) -> Iterator[Plan | None]:
             entry.released = now  # as many of its tasks run as its throttle allows: the rest holds no watts till then
             continue
         since = entry.released or entry.created  # its begin time does not count: its user may move that at any time
-        if now - since < grace_s or record.reason in _STARTING_REASONS:
+        # By both clocks: the wall's may leap ahead, and what touches a job is at times not its release.
+        if min(now - since, desk.clock.monotonic() - entry.touched) < grace_s or record.reason in _STARTING_REASONS:
             continue
         reason = Reason(Code.STARTING, detail=record.reason)
         entry.note = reason.text
