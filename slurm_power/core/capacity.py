@@ -65,9 +65,8 @@ class Rooms:
         self._feed_rooms = {feed: meters[feed].room_for(burst_milli) for feed in plan.narrow}
         self._most = dict.fromkeys(plan.narrow, 0)
         """The most room that a zone below a feed has ever had by itself: a feed with as much room limits none."""
-        self._rooms: dict[str, int] = {}
-        for zone in plan.lanes:
-            self._measure(zone)
+        self._rooms = {zone: self._room_now(zone) for zone in plan.lanes}
+        self.index.fill({zone: (room_w, classes[zone]) for zone, room_w in self._rooms.items()})
 
     def room_w(self, zone: str) -> int:
         """The most est that one more such claim could have in the zone, wide feeds apart, in W."""
@@ -87,12 +86,15 @@ class Rooms:
         return fresh._rooms
 
     def _measure(self, zone: str) -> None:
+        room_w = self._rooms[zone] = self._room_now(zone)
+        self.index.put(zone, room_w, self._classes[zone])
+
+    def _room_now(self, zone: str) -> int:
         room_w = own_w = self._meters[zone].room_for(self.burst_milli)
         for tap in self._plan.narrow_taps[zone]:
             self._most[tap.feed] = max(self._most[tap.feed], own_w)
             room_w = min(room_w, self._through(tap, self._feed_rooms[tap.feed]))
-        self._rooms[zone] = room_w
-        self.index.put(zone, room_w, self._classes[zone])
+        return room_w
 
     def _touched(self, feed: str) -> Iterator[str]:
         """Zones whose room may differ now that a narrow feed changed: it was, or it becomes, what limits them."""

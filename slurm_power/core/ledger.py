@@ -83,7 +83,15 @@ class Ledger:
     def rooms_for(self, est_w: int, max_w: int) -> Rooms:
         """The rooms for claims as bursty as this; made when they are first asked for."""
         burst = (max_w - est_w) * 1_000
-        milli = next(milli for milli in BURSTS_MILLI if burst >= milli * est_w)
+        return self._rooms_of(next(milli for milli in BURSTS_MILLI if burst >= milli * est_w))
+
+    def make_rooms(self) -> Iterator[None]:
+        """Make the rooms of all burst classes, a class a step, so that no submission has to."""
+        for milli in BURSTS_MILLI:
+            self._rooms_of(milli)
+            yield
+
+    def _rooms_of(self, milli: int) -> Rooms:
         rooms = self._rooms.get(milli)
         if rooms is None:
             rooms = self._rooms[milli] = Rooms(self.plan, self.meters, self._classes, milli)

@@ -46,7 +46,7 @@ class RoomIndex:
     `sections` says for each zone in which sections it is filed, `lanes` its lane.
     """
 
-    def __init__(self, sections: Mapping[str, Sequence[Section]], lanes: Mapping[str, Lane]) -> None:
+    def __init__(self, sections: Mapping[str, tuple[Section, ...]], lanes: Mapping[str, Lane]) -> None:
         self._names = sorted(lanes)
         self._rank = {name: rank for rank, name in enumerate(self._names)}
         self._base = len(self._names) + 1
@@ -69,6 +69,19 @@ class RoomIndex:
                 keys = self._drawers[_Drawer(section, lane, before[1])]
                 del keys[bisect_left(keys, before[0])]
             insort(self._drawer(_Drawer(section, lane, free)), key)
+
+    def fill(self, zones: Mapping[str, tuple[int, FreeClass]]) -> None:
+        """File many zones that are not filed yet, zone → room in W and class; much faster than one by one."""
+        drawers: dict[tuple[tuple[Section, ...], Lane, FreeClass], list[list[int]]] = {}
+        for key, zone in sorted((room_w * self._base + self._rank[zone], zone) for zone, (room_w, _) in zones.items()):
+            free, lane, sections = zones[zone][1], self._lanes[zone], self._sections[zone]
+            self._where[zone] = (key, free)
+            found = drawers.get((sections, lane, free))
+            if found is None:
+                found = [self._drawer(_Drawer(section, lane, free)) for section in sections]
+                drawers[sections, lane, free] = found
+            for keys in found:
+                keys.append(key)
 
     def filed(self) -> dict[str, tuple[int, FreeClass]]:
         """Zone → room and class under which it is filed; each is in its drawers and in no other."""

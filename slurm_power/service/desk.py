@@ -11,7 +11,7 @@ from slurm_power.core.ledger import Ledger, Shortfall
 from slurm_power.core.policy import Mode, Scope, Tier
 from slurm_power.core.queue import SHADOW, shading
 from slurm_power.core.request import Request
-from slurm_power.core.steps import Steps
+from slurm_power.core.steps import Steps, finish
 from slurm_power.core.window import Window
 from slurm_power.ports import Clock, NodeRecord, PartitionRecord
 from slurm_power.service.asking import Ask
@@ -131,6 +131,11 @@ class Desk:
         self._rebuild(self.world, now)
         self._count_nodes()
 
+    def make_rooms(self) -> Steps[None]:
+        """What the ledgers look up at a submission, made before one comes. Once; then it takes no time."""
+        yield from self.ledger.make_rooms()
+        yield from self.floor.make_rooms()
+
     def cast_shadow(self, request: Request) -> Steps[None]:
         """Book what the head of the queue needs from its earliest start on, so that nobody admitted now delays it."""
         ledger = self.ledger
@@ -221,6 +226,8 @@ class Desk:
         self._install(world.site, world, ledger)
         self.book.take_over(before)
         self.book.look_again()
+        if self.seen:
+            finish(self.make_rooms())
 
 
 def _unguessable() -> Iterator[str]:

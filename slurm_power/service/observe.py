@@ -46,6 +46,8 @@ class Observer:
         news: list[JobRecord] = []
         if whole and not self.desk.book.entries:
             yield from restore(self.desk, records)
+        if whole:
+            yield from self.desk.make_rooms()
         for number, record in enumerate(records):
             if number % _MANY == 0:
                 yield

@@ -1,7 +1,5 @@
 """The index of zones by room, against a plain sort."""
 
-from collections.abc import Sequence
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +9,7 @@ from slurm_power.core.topology import Lane
 
 NAMES = [f"rack{k}" for k in range(8)]
 LANES = {name: list(Lane)[k % 3] for k, name in enumerate(NAMES)}
-SECTIONS: dict[str, Sequence[Section]] = {
+SECTIONS: dict[str, tuple[Section, ...]] = {
     name: (Section(""), Section("", k % 2), *([Section("part")] if k < 5 else []))
     for k, name in enumerate(NAMES)
 }
@@ -53,3 +51,22 @@ def test_both_orders_are_those_of_a_plain_sort(
         expected, key=lambda pair: (-pair[1], pair[0])
     )
     assert index.filed() == filed
+
+
+@given(
+    first=st.dictionaries(st.sampled_from(NAMES), st.tuples(ROOMS, CLASSES)),
+    later=st.lists(st.tuples(st.sampled_from(NAMES), ROOMS, CLASSES), max_size=10),
+)
+def test_filled_at_once_it_is_as_filed_one_by_one(
+    first: dict[str, tuple[int, FreeClass]], later: list[tuple[str, int, FreeClass]]
+) -> None:
+    index, other = RoomIndex(SECTIONS, LANES), RoomIndex(SECTIONS, LANES)
+    index.fill(first)
+    for zone, (room_w, free) in first.items():
+        other.put(zone, room_w, free)
+    for zone, room_w, free in later:
+        index.put(zone, room_w, free)
+        other.put(zone, room_w, free)
+    everything = Search([Section(""), Section("part")], tuple(Lane), FreeClass(-2, 0, 0))
+    assert index.filed() == other.filed()
+    assert list(index.tightest_first(everything, -50)) == list(other.tightest_first(everything, -50))
