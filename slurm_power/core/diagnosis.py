@@ -143,7 +143,7 @@ class Forecast:
         if self._placer.free_nodes(zone) >= ask.total:
             return ledger.now
         nodes = ledger.nodes[zone]
-        if ask.cpus > nodes.cpus or ask.gpus > nodes.gpus:
+        if ask.cpus > nodes.cpus or ask.gpus > nodes.gpus or not self._placer.may_hold(zone):
             return None
         share = self._placer.share_milli(zone)
         if ask.total > nodes.up * WHOLE_NODE // share:

@@ -43,6 +43,7 @@ class Fit:
         self._rooms = ledger.rooms_for(request.est_w, request.max_w)
         self.ahead = window.start > ledger.now
         """Whether the window begins later than now."""
+        self._most = dict(request.ask.most)
         self._open_bays: dict[int, list[int]] = {}
         """For so many nodes, the bays whose wide feeds can carry them; filled once a wide feed turned out full."""
 
@@ -70,6 +71,22 @@ class Fit:
 
     def free_nodes(self, zone: str) -> int:
         """How many nodes of the request's shape could start in the zone in this window."""
+        free = self._free_nodes(zone)
+        return min(free, self._may_take(zone)) if self._most else free
+
+    def may_hold(self, zone: str) -> bool:
+        """Whether enough of the zone's nodes would do for the whole request, were they free."""
+        return not self._most or self._may_take(zone) >= self.request.ask.total
+
+    def _may_take(self, zone: str) -> int:
+        """How many of the request's nodes (or parts) may go to the zone; of many copies all, if one finds its nodes."""
+        ask = self.request.ask
+        most = self._most.get(zone, ask.total)
+        if ask.copies > 1:
+            return ask.total if most >= ask.nodes else 0
+        return most
+
+    def _free_nodes(self, zone: str) -> int:
         nodes = self.ledger.nodes[zone]
         ask = self.request.ask
         if self.ahead:

@@ -26,6 +26,8 @@ class NodeAsk:
     exclusive: bool = False
     together: bool = False
     """All nodes in one zone: its constraint cannot be combined with several."""
+    most: tuple[tuple[str, int], ...] = ()
+    """(zone, nodes): no more than so many of a zone's nodes would do, for reasons that the ledger does not see."""
 
     @property
     def spreads(self) -> bool:

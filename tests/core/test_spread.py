@@ -1,6 +1,7 @@
 """Jobs over several zones: against the rule written plainly, over many zones, and in steps with others in between."""
 
 import random
+from dataclasses import replace
 from unittest.mock import patch
 
 import pytest
@@ -217,3 +218,31 @@ class TestStands:
         one.add(claim("a", "rack1", 5_000))
         assert self.stands(one, headroom_w=95_000)
         assert not self.stands(one, headroom_w=95_001)
+
+
+class TestZonesOfWhichOnlySomeNodesWouldDo:
+    def asked(self, nodes: int, copies: int = 1, **most: int) -> Request:
+        job = request(1_000 * copies, nodes=nodes, copies=copies, exclusive=True)
+        return replace(job, ask=replace(job.ask, most=tuple(most.items())))
+
+    def place(self, job: Request, hours_ahead: int = 0) -> dict[str, int] | None:
+        one = ledger([zone("a", nodes=4), zone("b", nodes=4), zone("c", nodes=4)])
+        found = Placer(job, one, job.window(NOW + hours_ahead * 3_600)).place()
+        return None if found is None else {charge.zone: charge.nodes for charge in found.charges}
+
+    @pytest.mark.parametrize("hours_ahead", [0, 5])
+    def test_no_zone_gets_more_than_would_do(self, hours_ahead: int) -> None:
+        assert self.place(self.asked(3, a=1, b=2), hours_ahead) == {"c": 3}
+        assert self.place(self.asked(7, a=1, b=2), hours_ahead) == {"a": 1, "b": 2, "c": 4}
+        assert self.place(self.asked(8, a=1, b=2), hours_ahead) is None
+
+    def test_each_copy_finds_its_nodes_among_them(self) -> None:
+        assert self.place(self.asked(2, copies=2, a=1, c=1)) == {"b": 4}
+        assert self.place(self.asked(2, copies=2, a=1, b=1, c=1)) is None
+
+    def test_what_could_never_go_there_is_denied_and_waits_for_no_start(self) -> None:
+        one = ledger([zone("a", nodes=4), zone("b", nodes=4)])
+        verdict = decide(self.asked(3, a=1, b=1), one, one.empty())
+        assert isinstance(verdict, Reject)
+        assert not verdict.helps
+        assert shadow(self.asked(3, a=1, b=1), one) is None
