@@ -109,6 +109,8 @@ class NodeRecord:
     memory_alloc_mb: int = 0
     features: tuple[str, ...] = ()
     partitions: tuple[str, ...] = ()
+    gpu_types: tuple[tuple[str, int], ...] = ()
+    """GPUs by type, in order of name; empty where they have no types."""
 
 
 @dataclass(frozen=True, slots=True)

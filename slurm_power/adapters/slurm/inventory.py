@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from slurm_power.adapters.slurm.runner import Commands
-from slurm_power.adapters.slurm.text import count_gpus, limit_s, plain
+from slurm_power.adapters.slurm.text import count_gpus, gpu_types, limit_s, plain
 from slurm_power.core.errors import SlurmError, SlurmParseError
 from slurm_power.ports import LicenseRecord, NodeRecord, PartitionRecord, QosRecord
 
@@ -143,6 +143,7 @@ def _node(fields: dict[str, str]) -> NodeRecord:
         memory_alloc_mb=int(fields.get("AllocMem", "0")),
         features=_list(fields.get("ActiveFeatures", "")),
         partitions=_list(fields.get("Partitions", "")),
+        gpu_types=gpu_types(plain(fields.get("Gres", ""))),
     )
 
 

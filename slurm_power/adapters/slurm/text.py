@@ -73,6 +73,17 @@ def count_gpus(tres: str) -> int | None:
     return total if total is not None else typed
 
 
+@lru_cache(maxsize=4_096)
+def gpu_types(gres: str) -> tuple[tuple[str, int], ...]:
+    """(type, GPUs) in a node's list of generic resources, in order of name: `gpu:h100:4(S:0-1),gpu:a100:2`."""
+    types: dict[str, int] = {}
+    for item in _ASIDE.sub("", gres).split(","):
+        name, *rest = _PARTS.split(item)
+        if name == "gpu" and rest and _count(rest[0]) is None:
+            types[rest[0]] = types.get(rest[0], 0) + ((_count(rest[1]) or 0) if len(rest) > 1 else 1)
+    return tuple(sorted(types.items()))
+
+
 def _count(text: str) -> int | None:
     digits = text.removesuffix("K")
     return int(digits) * (1 if digits == text else 1_024) if digits.isdigit() else None

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm_power.adapters.slurm.text import count_gpus, fold_tasks, instant, job_gpus, limit_s, number, plain
+from slurm_power.adapters.slurm.text import count_gpus, fold_tasks, gpu_types, instant, job_gpus, limit_s, number, plain
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,19 @@ def test_folded_tasks_name_the_same_tasks(tasks: set[int]) -> None:
         first, _, last = part.partition("-")
         named += range(int(first), int(last or first) + 1)
     assert named == sorted(tasks)
+
+
+@pytest.mark.parametrize(
+    ("gres", "types"),
+    [
+        ("", ()),
+        ("gpu:8(S:0-1)", ()),
+        ("gpu", ()),
+        ("gpu:h100:4(S:0-1)", (("h100", 4),)),
+        ("nvme:2,gpu:h100:4(S:0),gpu:a100:2(S:1),gpu:h100:2", (("a100", 2), ("h100", 6))),
+        ("gpu:1g.10gb:7", (("1g.10gb", 7),)),
+        ("gpu:a100", (("a100", 1),)),
+    ],
+)
+def test_types_of_gpus(gres: str, types: tuple[tuple[str, int], ...]) -> None:
+    assert gpu_types(gres) == types
