@@ -10,7 +10,7 @@ from functools import lru_cache
 
 _TOKEN = re.compile(r"\s*([&|,()\[\]]|\*\d+|[^&|,()\[\]*\s]+)")
 
-_LONGEST = 1_024
+LONGEST = 1_024
 """Slurm refuses a longer constraint, but only after we have been asked about it."""
 _MOST_GROUPS = 64
 """Slurm takes no group within a group; we must not go a level deeper for each parenthesis that a user writes."""
@@ -21,7 +21,7 @@ def could_satisfy(expression: str, nodes: Sequence[frozenset[str]]) -> bool:
 
     A site has many nodes, of few kinds as far as one constraint tells them apart: each kind is looked at once.
     """
-    if len(expression) > _LONGEST or not nodes:
+    if len(expression) > LONGEST or not nodes:
         return True
     tokens, apart = _tokens(expression)
     if not tokens or tokens.count("(") > _MOST_GROUPS:

@@ -1,6 +1,6 @@
 """From what a job says to a request for watts: envelope, tier, class, shape, zones. Decides nothing about room."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 
@@ -23,6 +23,7 @@ from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.request import Request
 from slurm_power.core.units import format_duration, format_watts
 from slurm_power.service.facts import JobFacts
+from slurm_power.service.usable import usable
 from slurm_power.service.world import Partition, World, expand
 
 _NO_CLASS = WorkClass("")
@@ -48,6 +49,8 @@ class Ask:
     """The user's own licences."""
     features: str = ""
     """The user's own constraint."""
+    pinned: bool = False
+    """Whether its required nodes lie in several zones and are all that it gets: nothing else could bind it."""
     waits: Reason | None = None
     """Why it may not claim watts yet: a dependency, a user's hold, components or class hours."""
 
@@ -75,14 +78,29 @@ def interpret(facts: JobFacts, world: World, token: str, now: int, submitted: in
 def _interpret(facts: JobFacts, world: World, token: str, now: int, submitted: int) -> Ask | Free:
     envelope = parse_comment(facts.comment, submitted, world.site.timezone) or Envelope()
     partitions = _partitions(facts, world)
-    zones = _zones(facts, envelope, partitions, world)
+    named = expand(facts.required_nodes) if facts.required_nodes else ()
+    zones = _zones(facts, envelope, partitions, world, named)
     if zones is not None and not zones:
         return Free()
     work_class = _class(envelope, world)
     tier, qos = _tier(facts, envelope, work_class, world)
-    ask = facts.shape(max(p.node_cpus for p in partitions), max(p.node_gpus for p in partitions))
-    if ask.nodes > 1 and facts.features and _keeps_together(strip_ours(facts.features)):
+    ask = facts.shape(
+        max(p.node_cpus for p in partitions),
+        max(p.node_gpus for p in partitions),
+        max(p.node_memory_mb for p in partitions),
+    )
+    required = world.zones_of(named)
+    if required:
+        _check_required(ask, named, required, zones, world)
+    pinned = len(required) > 1
+    if pinned:
+        ask = replace(ask, most=tuple(sorted(required.items())))
+    elif ask.nodes > 1 and facts.features and _keeps_together(strip_ours(facts.features)):
         ask = replace(ask, together=True)
+    most = usable(facts, ask, partitions, zones, world) if not pinned else {}
+    if most:
+        zones = _with_nodes(ask, most, partitions, zones)
+        ask = replace(ask, most=tuple(pair for pair in most.items() if zones is None or pair[0] in zones))
     est_w, max_w, headroom_w = _watts(envelope, work_class, partitions[0], ask, world)
     opens = opening(work_class.hours, now, world.site.timezone)
     request = Request(
@@ -111,8 +129,44 @@ def _interpret(facts: JobFacts, world: World, token: str, now: int, submitted: i
         scales=_scales(envelope, facts),
         licenses=foreign_licences(facts.licenses),
         features=strip_ours(facts.features),
+        pinned=pinned,
         waits=_waits(facts, work_class, opens, now),
     )
+
+
+def _check_required(
+    ask: NodeAsk, named: Sequence[str], required: Mapping[str, int], zones: frozenset[str] | None, world: World
+) -> None:
+    """Refuse required nodes that no binding can go with: what binds a job to zones would keep others out."""
+    zone = next(iter(required))
+    if sum(required.values()) < len(named):
+        raise _Refused(Code.NO_ZONE, "--nodelist names nodes inside and outside the zones; submit a job for each")
+    if zones is not None and not zones.issuperset(required):
+        raise _Refused(Code.NO_ZONE, "--nodelist names nodes in zones that its partition or zones= leaves out")
+    if ask.nodes > len(named) and (len(required) > 1 or ask.nodes > world.sizes[zone]):
+        raise _Refused(
+            Code.NO_ZONE,
+            f"--nodelist names {len(named)} of its {ask.nodes} nodes, which have to go over several zones; "
+            "name all of them, such as -N2 -w a01,b01, or leave --nodelist out",
+        )
+
+
+def _with_nodes(
+    ask: NodeAsk, most: Mapping[str, int], partitions: Sequence[Partition], zones: frozenset[str] | None
+) -> frozenset[str] | None:
+    """The zones with enough nodes that would do: of a job that may go over several zones, with one."""
+    least = 1 if ask.spreads else ask.nodes
+    allowed = partitions[0].zones if zones is None else zones
+    lacking = allowed.intersection([zone for zone, count in most.items() if count < least])
+    if not lacking:
+        return zones
+    left = allowed - lacking
+    if not left:
+        raise _Refused(
+            Code.NO_ZONE,
+            "its partition, memory, type of GPUs and --exclude leave none with enough nodes",
+        )
+    return left
 
 
 def _keeps_together(constraint: str) -> bool:
@@ -146,14 +200,15 @@ def _partitions(facts: JobFacts, world: World) -> list[Partition]:
     return found
 
 
-def _zones(facts: JobFacts, envelope: Envelope, partitions: list[Partition], world: World) -> frozenset[str] | None:
+def _zones(
+    facts: JobFacts, envelope: Envelope, partitions: list[Partition], world: World, named: Sequence[str]
+) -> frozenset[str] | None:
     """The zones that the job may go to; None: all of its partition's; empty: it runs outside all zones."""
     everything = partitions[0].zones
     if len(partitions) > 1:
         everything = everything.union(*(partition.zones for partition in partitions[1:]))
     allowed = everything
     if facts.required_nodes:
-        named = expand(facts.required_nodes)
         counts = world.zones_of(named)
         if named and not counts:
             if len(named) < max(facts.nodes or 1, facts.max_nodes or 1):
@@ -173,17 +228,9 @@ def _zones(facts: JobFacts, envelope: Envelope, partitions: list[Partition], wor
     constraint = strip_ours(facts.features)
     if constraint:
         allowed &= world.zones_with(constraint)
-    if facts.excluded_nodes:
-        allowed -= _emptied(expand(facts.excluded_nodes), world)
     if not allowed:
-        raise _Refused(Code.NO_ZONE, "its partition, zones=, --nodelist, --constraint and --exclude leave none")
+        raise _Refused(Code.NO_ZONE, "its partition, zones=, --nodelist and --constraint leave none")
     return None if allowed is everything and len(partitions) == 1 else allowed
-
-
-def _emptied(excluded: Iterable[str], world: World) -> frozenset[str]:
-    """Zones of which every node is excluded."""
-    counts = world.zones_of(excluded)
-    return frozenset(zone for zone, count in counts.items() if count >= len(world.site.topology.zones[zone].nodes))
 
 
 def _class(envelope: Envelope, world: World) -> WorkClass:

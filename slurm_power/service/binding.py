@@ -64,8 +64,8 @@ class Binder:
         licenses = licence_request(licensed, self._plan, ask.licenses)
         if licenses is None:
             return Reason(Code.BINDING, detail="its licences and ours are more than Slurm takes in one request")
-        features = bind_features(ask.features, charges)
-        if any(feature_of(charge.zone) not in self._features for charge in charges):
+        features = ask.features if ask.pinned else bind_features(ask.features, charges)
+        if not ask.pinned and any(feature_of(charge.zone) not in self._features for charge in charges):
             features = None
         own, before = ask.facts.excluded_nodes, find_record(ask.facts.admin_comment)
         excluded = own if before is not None and before.own_excluded is not None else None
@@ -77,7 +77,7 @@ class Binder:
             excluded = ",".join(filter(None, (own, self._all_but(charges[0].zone))))
             if len(excluded) > _LONGEST_LIST:
                 return Reason(Code.BINDING, detail="the list of nodes that it may not use would be too long for Slurm")
-        fixed = len(charges) > 1 or (ask.scales and not ask.facts.nodes_fixed)
+        fixed = len(charges) > 1 or (ask.scales and not ask.facts.nodes_fixed and not ask.facts.may_need_more)
         record = AdmissionRecord(
             token,
             Standing.ADMIT,

@@ -8,12 +8,20 @@ from slurm_power.core.binding import foreign_licences, strip_ours
 from slurm_power.core.nodes import NodeAsk
 from slurm_power.core.record import find_record
 from slurm_power.ports import JobRecord
+from slurm_power.service.world import expand
 
 _INFINITE = 4_294_967_295
 _NO_VALUES = frozenset({4_294_967_294, 65_534, 65_535, 254, 255})
 _EXCLUSIVE = 0
-_GPU = re.compile(r"(?:gres[:/])?gpu(?::[A-Za-z][\w.-]*)?(?:[:=](\d+))?")
-_RANGE = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
+_GPU = re.compile(r"(?:gres[:/])?gpu(?::[A-Za-z][\w.-]*)?(?:[:=](\d{1,18}))?")
+_TYPED = re.compile(r"(?:gres[:/])?gpu[:/]([A-Za-z][\w.-]*)(?:[:=](\d{1,18}))?", re.ASCII)
+_PER_GPU = re.compile(r"(?:gres[:/])?gpu[:=](\d{1,18})", re.ASCII)
+_LAYOUT = ("ntasks_per_socket", "ntasks_per_core", "threads_per_core", "cores_per_socket", "sockets_per_node")
+_NUMBER = r"\s*\+?(\d{1,18})"
+_RANGE = re.compile(rf"{_NUMBER}(?:-{_NUMBER}(?::{_NUMBER})?)?\s*", re.ASCII)
+_THROTTLE = re.compile(_NUMBER, re.ASCII)
+_MOST_TASKS = 4_000_001
+"""Slurm takes no larger array."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,18 @@ class JobFacts:
     gpus: int = 0
     """GPUs of the whole job, as far as they do not depend on its nodes."""
     gpus_per_node: int = 0
+    cpus_per_task: int = 1
+    gpus_per_task: int = 0
+    tasks_per_gpu: int | None = None
+    cpus_per_gpu: int = 0
+    memory_mb: int = 0
+    """Of each node."""
+    memory_per_cpu_mb: int = 0
+    memory_per_gpu_mb: int = 0
+    gpu_types: tuple[tuple[str, int], ...] = ()
+    """GPUs by type that every one of its nodes has to have."""
+    layout: bool = False
+    """Whether it asks for sockets, cores or threads."""
     exclusive: bool = False
     time_limit_s: int | None = None
     unlimited: bool = False
@@ -77,18 +97,43 @@ class JobFacts:
         """Whether Slurm may give it just so many nodes; Slurm's own record of a job does not say so."""
         return self.nodes is not None and self.nodes == self.max_nodes
 
-    def shape(self, node_cpus: int, node_gpus: int) -> NodeAsk:
+    @property
+    def may_need_more(self) -> bool:
+        """Whether Slurm may need more nodes than `shape` can tell: it rounds memory and counts cores its own way."""
+        return self.layout or self.memory_per_cpu_mb > 0 or self.memory_per_gpu_mb > 0
+
+    def shape(self, node_cpus: int, node_gpus: int, node_memory_mb: int = 0) -> NodeAsk:
         """What it asks of each node, on nodes of this size; nodes that it does not name follow from what it needs."""
+        cpus, gpus = max(node_cpus, 1), min(node_gpus, self.gpus_per_node or node_gpus)
+        if node_memory_mb and self.memory_per_cpu_mb:
+            cpus = min(cpus, max(node_memory_mb // self.memory_per_cpu_mb, 1))
+        if node_memory_mb and self.memory_per_gpu_mb:
+            gpus = min(gpus, max(node_memory_mb // self.memory_per_gpu_mb, 1))
+        if self.cpus_per_gpu:
+            gpus = min(gpus, max(cpus // self.cpus_per_gpu, 1))
         needed = max(
             self.nodes or 1,
-            -(-self.cpus // max(node_cpus, 1)),
-            -(-self.gpus // node_gpus) if node_gpus else 1,
-            -(-self.tasks // self.tasks_per_node) if self.tasks_per_node else 1,
+            -(-self.cpus // cpus),
+            -(-self.gpus // gpus) if gpus else 1,
+            -(-self.tasks // self._tasks_on(cpus, gpus)),
         )
         nodes = min(needed, max(self.max_nodes, self.nodes or 1)) if self.max_nodes is not None else needed
         copies = self.array.at_once if self.array else 1
         gpus = max(self.gpus_per_node, -(-self.gpus // nodes))
-        return NodeAsk(nodes, max(copies, 1), max(1, -(-self.cpus // nodes)), gpus, self.exclusive)
+        cpus = max(1, -(-self.cpus // nodes), gpus * self.cpus_per_gpu)
+        return NodeAsk(nodes, max(copies, 1), cpus, gpus, self.exclusive)
+
+    def _tasks_on(self, cpus: int, gpus: int) -> int:
+        """The most of its tasks that one node takes, at least 1."""
+        whole = self.cpus_per_task + (self.cpus_per_task % 2 if self.cpus_per_task > 1 else 0)  # two threads a core
+        limits = [max(cpus // whole, 1)]
+        if self.tasks_per_node:
+            limits.append(self.tasks_per_node)
+        if gpus and self.gpus_per_task:
+            limits.append(max(gpus // self.gpus_per_task, 1))
+        if gpus and self.tasks_per_gpu:
+            limits.append(gpus * self.tasks_per_gpu)
+        return min(limits)
 
 
 def from_hook(job: Mapping[str, object]) -> JobFacts:
@@ -96,9 +141,18 @@ def from_hook(job: Mapping[str, object]) -> JobFacts:
     tasks = _number(job, "num_tasks")
     per_node = _number(job, "ntasks_per_node")
     nodes = _number(job, "min_nodes")
+    required = _text(job, "req_nodes")
+    if required:
+        nodes = max(nodes or 1, len(expand(required)))  # as Slurm itself counts them
     if tasks is None:
         tasks = per_node * nodes if per_node and nodes else nodes or 1
-    cpus = max(tasks * (_number(job, "cpus_per_task") or 1), _number(job, "min_cpus") or 1)
+    cpus_per_task, per_task = _number(job, "cpus_per_task") or 1, count_gpus(_text(job, "tres_per_task"))
+    tasks_per_gpu = _number(job, "ntasks_per_tres") or _number(job, "ntasks_per_gpu")
+    cpus_per_gpu = _per_gpu(_text(job, "cpus_per_tres"))
+    gpus = max(count_gpus(_text(job, "tres_per_job")), tasks * per_task)
+    if tasks_per_gpu:
+        gpus = max(gpus, -(-tasks // tasks_per_gpu))
+    cpus = max(tasks * cpus_per_task, _number(job, "min_cpus") or 1, gpus * cpus_per_gpu)
     limit = _number(job, "time_limit", infinite=True)
     return JobFacts(
         uid=_number(job, "user_id") or 0,
@@ -113,9 +167,18 @@ def from_hook(job: Mapping[str, object]) -> JobFacts:
         tasks=tasks,
         tasks_per_node=per_node,
         cpus=cpus,
-        gpus=count_gpus(_text(job, "tres_per_job")) + tasks * count_gpus(_text(job, "tres_per_task")),
+        gpus=gpus,
         gpus_per_node=count_gpus(_text(job, "tres_per_node") or _text(job, "gres"))
         + (_number(job, "sockets_per_node") or 1) * count_gpus(_text(job, "tres_per_socket")),
+        cpus_per_task=cpus_per_task,
+        gpus_per_task=per_task,
+        tasks_per_gpu=tasks_per_gpu,
+        cpus_per_gpu=cpus_per_gpu,
+        memory_mb=_number(job, "min_mem_per_node") or 0,
+        memory_per_cpu_mb=_number(job, "min_mem_per_cpu") or 0,
+        memory_per_gpu_mb=_per_gpu(_text(job, "mem_per_tres")),
+        gpu_types=_gpu_types(job),
+        layout=any(_number(job, name) is not None for name in _LAYOUT),
         exclusive=_number(job, "shared", zero=True) == _EXCLUSIVE,
         time_limit_s=None if limit is None or limit == _INFINITE else limit * 60,
         unlimited=limit == _INFINITE,
@@ -125,7 +188,7 @@ def from_hook(job: Mapping[str, object]) -> JobFacts:
         prefer=_text(job, "prefer"),
         licenses=_text(job, "licenses"),
         tres=",".join(_text(job, f"tres_per_{what}") for what in ("job", "node", "socket", "task")),
-        required_nodes=_text(job, "req_nodes"),
+        required_nodes=required,
         excluded_nodes=_text(job, "exc_nodes"),
         reservation=_text(job, "reservation"),
         comment=_text(job, "comment"),
@@ -213,13 +276,13 @@ def count_gpus(tres: str) -> int:
 def count_tasks(expression: str) -> int:
     """Tasks in an array's index expression: `0-99`, `1,3,5-9:2`; what cannot be read counts as one."""
     total = 0
-    for part in expression.split(","):
-        match = _RANGE.fullmatch(part.strip())
+    for part in expression.strip().removeprefix("[").removesuffix("]").split(","):
+        match = _RANGE.fullmatch(part)
         if match is None:
             return max(total, 1)
         first, last, step = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
-        total += len(range(first, last + 1, max(step, 1)))
-    return total
+        total += max(last - first, -1) // max(step, 1) + 1
+    return min(total, _MOST_TASKS)
 
 
 def task_ids(expression: str) -> list[int]:
@@ -237,8 +300,27 @@ def parse_array(expression: str) -> ArraySpec | None:
     if not expression:
         return None
     tasks, _, throttle = expression.partition("%")
-    limit = int(throttle) if throttle.isdigit() and int(throttle) else None
-    return ArraySpec(count_tasks(tasks), limit)
+    limit = _THROTTLE.match(throttle)
+    return ArraySpec(count_tasks(tasks), (int(limit[1]) or None) if limit else None)
+
+
+def _gpu_types(job: Mapping[str, object]) -> tuple[tuple[str, int], ...]:
+    """The types of GPUs that every node has to have, and how many; of what is asked for the whole job, one."""
+    types: dict[str, int] = {}
+    for key in ("tres_per_node", "gres", "tres_per_socket", "tres_per_task", "tres_per_job"):
+        found = [match for part in _text(job, key).split(",") if (match := _TYPED.fullmatch(part.strip()))]
+        if key == "tres_per_job" and len(found) > 1:
+            continue  # some nodes may give one type and some the other
+        for match in found:
+            count = 1 if key == "tres_per_job" else int(match[2] or 1)
+            types[match[1]] = max(types.get(match[1], 0), count)
+    return tuple(sorted((name, count) for name, count in types.items() if count))
+
+
+def _per_gpu(tres: str) -> int:
+    """What is asked for with each GPU: 16 in `gres:gpu:16`; 0 where nothing is."""
+    match = _PER_GPU.fullmatch(tres.strip())
+    return int(match[1]) if match else 0
 
 
 def _text(job: Mapping[str, object], key: str) -> str:

@@ -137,7 +137,7 @@ def _admitted(desk: Desk, ask: Ask, verdict: Admit, binding: Binding, now: int) 
     if ask.qos:
         fields["qos"] = ask.qos
     given = {name: value for name, value in fields.items() if value != ""}
-    if ask.facts.prefer:
+    if ask.facts.prefer and not ask.pinned:
         given["prefer"] = _preference(desk, ask.facts.prefer, entry.charges)
     return Reply("admit", describe(verdict, desk.book, now, ask), given, entry.token)
 

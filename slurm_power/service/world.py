@@ -9,12 +9,14 @@ from math import prod
 from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
 
 from slurm_power.config import Site
-from slurm_power.core.constraint import could_satisfy
+from slurm_power.core.constraint import LONGEST, could_satisfy
 from slurm_power.core.errors import SlurmParseError
 from slurm_power.core.nodes import NodeFree, ZoneNodes, all_free
 from slurm_power.core.policy import Native, PartitionPolicy
 from slurm_power.ports import NodeRecord, PartitionRecord
 
+_MOST_TEXTS = 1_000
+"""Constraints that are remembered; of more the oldest is forgotten."""
 _ONE_NAME = re.compile(r"[\w.-]+", re.ASCII)
 # Read here and not by ClusterShell, which takes seconds for some lists that a user can write (two numbers a name),
 # accepts spans without end, and resolves groups (`@name`) with the commands of its configuration.
@@ -92,6 +94,11 @@ class Partition:
     """Whether some of its nodes lie in no zone."""
     node_cpus: int
     node_gpus: int
+    node_memory_mb: int
+    """0 where Slurm shows none."""
+    nodes: frozenset[str]
+    most: Mapping[str, int]
+    """Zone → its nodes, of the zones of which only a part is in the partition."""
     zone_node_w: int
     """What its widest zone could give each of its nodes, in W: the rating of a node of which nothing else is known."""
 
@@ -116,9 +123,12 @@ class World:
         self.licenses = self.all_licenses if site.policy.native is Native.LICENSES else frozenset()
         """Names of the licences that Slurm has, as far as the site wants them used."""
         self.nodes: Mapping[str, NodeRecord] = {node.name: node for node in nodes}
+        self.sizes = {name: len(zone.nodes) for name, zone in site.topology.zones.items()}
+        """Nodes of each zone."""
         self.partitions = {record.name: self._partition(record) for record in partitions}
         self.default_partition = next((record.name for record in partitions if record.default), "")
         self._by_feature: dict[str, frozenset[str]] = {}
+        self._kinds: dict[str, dict[str, list[tuple[NodeRecord, int]]]] = {}
 
     def renew(
         self, nodes: Sequence[NodeRecord], partitions: Sequence[PartitionRecord], licenses: Collection[str]
@@ -164,6 +174,8 @@ class World:
 
     def zones_with(self, constraint: str) -> frozenset[str]:
         """The zones whose nodes could satisfy a feature expression."""
+        if len(constraint) > LONGEST:
+            return frozenset(self.site.topology.zones)
         found = self._by_feature.get(constraint)
         if found is None:
             found = frozenset(
@@ -171,8 +183,25 @@ class World:
                 for name, zone in self.site.topology.zones.items()
                 if could_satisfy(constraint, [frozenset(n.features) for n in self._known(zone.nodes)])
             )
+            if len(self._by_feature) >= _MOST_TEXTS:
+                del self._by_feature[next(iter(self._by_feature))]
             self._by_feature[constraint] = found
         return found
+
+    def kinds(self, partition: Partition) -> Mapping[str, Sequence[tuple[NodeRecord, int]]]:
+        """For each zone of a partition one node of each kind, by memory and types of GPUs, and how many there are."""
+        name = partition.record.name
+        if name not in self._kinds:
+            self._kinds[name] = {zone: self._kinds_in(zone, partition.nodes) for zone in partition.zones}
+        return self._kinds[name]
+
+    def _kinds_in(self, zone: str, among: Collection[str]) -> list[tuple[NodeRecord, int]]:
+        kinds: dict[tuple[object, ...], tuple[NodeRecord, int]] = {}
+        for node in self._known(name for name in self.site.topology.zones[zone].nodes if name in among):
+            kind = node.memory_mb, node.gpu_types
+            first, count = kinds.get(kind, (node, 0))
+            kinds[kind] = first, count + 1
+        return list(kinds.values())
 
     def zones_of(self, nodes: Iterable[str]) -> dict[str, int]:
         """How many of these nodes lie in each zone; nodes of no zone are left out."""
@@ -199,13 +228,20 @@ class World:
             outside=sum(counts.values()) < len(names),
             node_cpus=max((node.cpus for node in known), default=1),
             node_gpus=max((node.gpus for node in known), default=0),
+            node_memory_mb=max((node.memory_mb for node in known), default=0),
+            nodes=frozenset(names),
+            most={zone: counts.get(zone, 0) for zone in zones if counts.get(zone, 0) < self.sizes[zone]},
             zone_node_w=max((self.site.topology.zones[zone].node_share_w for zone in zones), default=1),
         )
 
 
 def _same_make(one: NodeRecord, other: NodeRecord) -> bool:
     """Whether nothing but the use of a node differs."""
-    return (one.cpus, one.gpus, one.features) == (other.cpus, other.gpus, other.features)
+    return _make(one) == _make(other)
+
+
+def _make(node: NodeRecord) -> tuple[object, ...]:
+    return node.cpus, node.gpus, node.features, node.memory_mb, node.gpu_types
 
 
 def gather(nodes: Iterable[NodeRecord]) -> ZoneNodes:

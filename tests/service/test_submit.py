@@ -133,7 +133,7 @@ class TestTiers:
             ("power:est=2kW,zones=rack77", {}, "there is no rack77"),
             ("power:est=2kW,zones=rack01", {"req_nodes": "n09"}, "leave none"),
             ("power:est=2kW", {"features": "slow"}, "leave none"),
-            ("power:est=2kW", {"exc_nodes": "n[01-09]"}, "leave none"),
+            ("power:est=2kW", {"exc_nodes": "n[01-09]"}, "--exclude leave none"),
             ("power:est=80kW", {}, "short of power"),
             ("power:est=2kW", {"licenses": "pw_rack01:1"}, "licences pw_"),
             ("power:est=2kW", {"licenses": "matlab:1;pw_rack01"}, "licences pw_"),
