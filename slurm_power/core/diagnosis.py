@@ -146,7 +146,7 @@ class Forecast:
         if ask.cpus > nodes.cpus or ask.gpus > nodes.gpus or not self._placer.may_hold(zone):
             return None
         share = self._placer.share_milli(zone)
-        if ask.total > nodes.up * WHOLE_NODE // share:
+        if ask.nodes > nodes.up or ask.total > nodes.up * WHOLE_NODE // share:
             return None
         from_at = ledger.meters[zone].nodes_from(nodes.up * WHOLE_NODE - ask.total * share, ledger.now)
         return None if from_at is None else max(from_at, ledger.now + 1)

@@ -212,7 +212,8 @@ class Fit:
         nodes = self.ledger.nodes[zone]
         levels = self.ledger.meters[zone].levels(self.window, self.ledger.now, self.ignore)
         taken = max(level.node_milli for level in levels)
-        return max(0, nodes.up * WHOLE_NODE - taken) // nodes.share_milli(self.request.ask)
+        parts = max(0, nodes.up * WHOLE_NODE - taken) // nodes.share_milli(self.request.ask)
+        return min(parts, nodes.up) if self.request.ask.copies == 1 else parts
 
     def _pool(self) -> Sequence[str]:
         return self.ledger.plan.pools.get(self.request.pool, ())

@@ -25,7 +25,7 @@ class NodeAsk:
     gpus: int = 0
     exclusive: bool = False
     together: bool = False
-    """All nodes in one zone: its constraint cannot be combined with several."""
+    """All nodes in one zone: its constraint, or GPUs that it asks for as a whole, go with no binding to several."""
     most: tuple[tuple[str, int], ...] = ()
     """(zone, nodes): no more than so many of a zone's nodes would do, for reasons that the ledger does not see."""
 

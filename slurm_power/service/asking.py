@@ -95,8 +95,9 @@ def _interpret(facts: JobFacts, world: World, token: str, now: int, submitted: i
     pinned = len(required) > 1
     if pinned:
         ask = replace(ask, most=tuple(sorted(required.items())))
-    elif ask.nodes > 1 and facts.features and _keeps_together(strip_ours(facts.features)):
-        ask = replace(ask, together=True)
+    elif ask.nodes > 1:
+        by_gpus = facts.tres != "" and facts.gpus > max(p.node_gpus for p in partitions)
+        ask = replace(ask, together=by_gpus or (facts.features != "" and keeps_together(strip_ours(facts.features))))
     most = usable(facts, ask, partitions, zones, world) if not pinned else {}
     if most:
         zones = _with_nodes(ask, most, partitions, zones)
@@ -169,7 +170,7 @@ def _with_nodes(
     return left
 
 
-def _keeps_together(constraint: str) -> bool:
+def keeps_together(constraint: str) -> bool:
     """Whether Slurm has no way to say this constraint and several zones in one."""
     return bind_features(constraint, _TWO_ZONES) is None
 

@@ -12,7 +12,7 @@ from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.record import NEVER, AdmissionRecord, Standing, put_record
 from slurm_power.core.request import Request
 from slurm_power.ports import HoldKind
-from slurm_power.service.asking import Ask, Free, forbidden, interpret
+from slurm_power.service.asking import Ask, Free, forbidden, interpret, keeps_together
 from slurm_power.service.binding import Binding
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk, Reply
@@ -88,9 +88,15 @@ def _apart(desk: Desk, ask: Ask, verdict: Reject) -> Reject:
     if not could_ever_fit(replace(request, ask=replace(request.ask, together=False)), desk.floor):
         return verdict
     detail = (
-        f"--constraint={ask.features} keeps it to one zone, and none is large enough; leave counts and brackets out, "
-        "or submit a heterogeneous job with a component for each part, such as: sbatch -N2 -C x : -N2 -C y job.sh"
+        "GPUs for the whole job (--gpus, --gpus-per-task, --ntasks-per-gpu) keep it to one zone, and none is large "
+        "enough; ask for them by the node, such as -N4 --gpus-per-node=8"
     )
+    if keeps_together(ask.features):
+        detail = (
+            f"--constraint={ask.features} keeps it to one zone, and none is large enough; leave counts and brackets "
+            "out, or submit a heterogeneous job with a component for each part, such as: "
+            "sbatch -N2 -C x : -N2 -C y job.sh"
+        )
     return replace(verdict, reasons=(Reason(Code.BINDING, detail=detail), *verdict.reasons))
 
 

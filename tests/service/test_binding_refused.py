@@ -149,6 +149,36 @@ def test_as_many_nodes_as_it_needs(lab: Lab, fields: dict[str, object], nodes: i
     assert reply.fields.get("max_nodes") == nodes
 
 
+class TestGpusOfTheWholeJob:
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"tres_per_job": "gres:gpu:16"},
+            {"tres_per_job": "gres:gpu:16", "tres_per_node": "gres:gpu:4"},
+            {"tres_per_task": "gres:gpu:4", "num_tasks": 4},
+            {"num_tasks": 16, "ntasks_per_tres": 1},
+        ],
+    )
+    def test_more_than_a_zone_has_go_with_no_binding(self, lab: Lab, fields: dict[str, object]) -> None:
+        reply = submit(lab.desk, job("power:est=2kW", **{"min_nodes": None, **fields}))
+        assert reply.verdict == "reject"
+        assert "--gpus-per-node=8" in reply.message
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"tres_per_job": "gres:gpu:4", "min_nodes": 4},  # each part alone could give them
+            {"tres_per_node": "gres:gpu:4", "min_nodes": 4},
+            {"tres_per_job": "gres:gpu:16", "req_nodes": "n[01-03],n04"},
+        ],
+    )
+    def test_others_may_go_over_zones(self, lab: Lab, fields: dict[str, object]) -> None:
+        assert len(zones(submit(lab.desk, job("power:est=2kW", **fields)))) == 2
+
+    def test_they_find_a_zone_that_has_them(self, lab: Lab) -> None:
+        assert list(zones(told(lab, tres_per_job="gres:gpu:12", min_nodes=None)).values()) == [12 // 4]
+
+
 class TestArrays:
     @pytest.mark.parametrize("text", ["1-6", "[1-6]", "+1-+6", " +1-6", "[1,3-11:2]"])
     def test_as_slurm_reads_them(self, text: str) -> None:
