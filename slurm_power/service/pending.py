@@ -4,10 +4,11 @@ import re
 from dataclasses import replace
 from typing import TypeGuard
 
-from slurm_power.core.admission import Reject
+from slurm_power.core.admission import Hold, Reject
 from slurm_power.core.claim import Claim
 from slurm_power.core.lifecycle import CLAIMING, Event, State
 from slurm_power.core.policy import Mode
+from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.record import NEVER, AdmissionRecord, Standing, find_record
 from slurm_power.ports import HoldKind, JobRecord
 from slurm_power.service.asking import Ask, Free, interpret
@@ -108,6 +109,10 @@ class Pending:
         parked = entry.hold is not HoldKind.POWER or ask.waits is not None
         if parked and entry.state is not State.PARKED:
             desk.book.move(entry, Event.PARK)
+            waits = ask.waits or (Reason(Code.USER_HOLD) if entry.hold in _USERS else None)
+            if waits is not None and entry.hold is not HoldKind.ADMIN:
+                begins = ask.request.not_before
+                entry.verdict = Hold((waits,), begins if begins > desk.ledger.now else None)
         elif not parked and entry.state is not State.WAITING:
             self._to_queue(entry)
 

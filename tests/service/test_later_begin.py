@@ -10,6 +10,7 @@ from slurm_power.service.book import Entry
 from slurm_power.service.plan import Plan
 from slurm_power.service.release import applied, run_pass
 from slurm_power.service.submit import submit
+from slurm_power.service.views import explain
 from tests.service.support import START, Lab, job
 
 COMMENT = "power:est=20kW,max=20kW,zones=rack01"
@@ -54,6 +55,12 @@ def plans(lab: Lab) -> list[Plan]:
     return [plan for plan in run_pass(lab.desk) if plan is not None]
 
 
+def sentence(lab: Lab) -> str:
+    found = explain(lab.desk, "5")
+    assert found is not None
+    return str(found["sentence"])
+
+
 def held_by(lab: Lab, record: JobRecord) -> JobRecord:
     """What Slurm shows after our hold: of a held job no time from which it is eligible."""
     (plan,) = plans(lab)
@@ -71,6 +78,7 @@ def test_a_begin_time_moved_ahead_gives_the_watts_back(lab: Lab) -> None:
     assert submit(lab.desk, job(COMMENT)).verdict == "admit"
     lab.observe(held_by(lab, moved))
     assert entry(lab).state is State.PARKED
+    assert "begin time has not come" in sentence(lab)
 
 
 def test_it_stays_parked_until_its_time_and_is_placed_then(lab: Lab) -> None:
@@ -118,4 +126,5 @@ def test_a_users_hold_after_admission_gives_the_watts_back(lab: Lab) -> None:
     lab.observe(replace(record, priority=0, eligible_time=None, reason="JobHeldUser"))
     assert lab.committed("rack01") == 0
     assert entry(lab).state is State.PARKED
+    assert sentence(lab) == "Job 5 waits because the job is held by its user."
     assert plans(lab) == []
