@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slurm_power.core.binding import foreign_licences, strip_ours
 from slurm_power.core.nodes import NodeAsk
@@ -235,6 +235,21 @@ def from_record(record: JobRecord) -> JobFacts:
         batch=record.batch,
         requeue=record.requeue,
         user_hold=record.held,
+    )
+
+
+def with_unseen(facts: JobFacts, known: JobFacts) -> JobFacts:
+    """The facts in Slurm's record of a job, with what was asked at submission and the record does not show."""
+    return replace(
+        facts,
+        cpus_per_task=known.cpus_per_task,
+        gpus_per_task=known.gpus_per_task,
+        cpus_per_gpu=known.cpus_per_gpu,
+        memory_mb=known.memory_mb,
+        memory_per_cpu_mb=known.memory_per_cpu_mb,
+        memory_per_gpu_mb=known.memory_per_gpu_mb,
+        gpu_types=known.gpu_types,
+        layout=known.layout,
     )
 
 

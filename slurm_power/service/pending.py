@@ -14,10 +14,13 @@ from slurm_power.ports import HoldKind, JobRecord
 from slurm_power.service.asking import Ask, Free, interpret
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
-from slurm_power.service.facts import from_record, same_request
+from slurm_power.service.facts import from_record, same_request, with_unseen
 from slurm_power.service.holds import take_admins
 
 _AFTER_END = re.compile(r"after(?:any|ok|notok):(\d+)(?:_(?:\d+|\*))?(?:\(unfulfilled\))?")
+_REFUSED = "BadConstraints"
+_PATIENCE_S = 300
+"""How long a job is put off for which Slurm found no nodes where it was bound."""
 _USERS = (HoldKind.USER, HoldKind.BOTH)
 
 
@@ -34,7 +37,10 @@ class Pending:
         if before is not None and not same_request(before, record):
             entry.dirty = True
         if record.held and entry.hold is None:
-            entry.hold = self._whose_hold(entry, found)
+            if record.reason == _REFUSED and found is not None and found.standing is Standing.ADMIT:
+                self._refused(entry)
+            else:
+                entry.hold = self._whose_hold(entry, found)
         take_admins(self._desk.book, entry, record, before)
         free = found is not None and found.standing is Standing.FREE
         if self._desk.mode is not Mode.ENFORCE or (free and self._stays_free(entry, record, found)):
@@ -115,6 +121,12 @@ class Pending:
                 entry.verdict = Hold((waits,), begins if begins > desk.ledger.now else None)
         elif not parked and entry.state is not State.WAITING:
             self._to_queue(entry)
+
+    def _refused(self, entry: Entry) -> None:
+        """Slurm took the binding, but finds no nodes for it, and has set the job's priority to 0: nobody's hold."""
+        entry.hold = HoldKind.POWER
+        entry.note = "Slurm finds no nodes for it in the zones that it was bound to (BadConstraints)"
+        entry.retry_at = self._desk.ledger.now + _PATIENCE_S
 
     def _whose_hold(self, entry: Entry, found: AdmissionRecord | None) -> HoldKind:
         """The database knows best (users cannot change it), then the admission record; else it is the user's own."""
@@ -225,6 +237,8 @@ class Pending:
         facts = replace(
             from_record(record), user_hold=entry.hold in _USERS, dependency=self.unmet(record.dependency)
         )
+        if known is not None:
+            facts = with_unseen(facts, known.facts)
         if known is not None and record.eligible_time is None:
             facts = replace(facts, begin=known.facts.begin)  # Slurm does not show it of a held job
         submitted = known.submitted if known is not None else record.submit_time

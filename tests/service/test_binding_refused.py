@@ -5,13 +5,17 @@ from dataclasses import replace
 
 import pytest
 
+from slurm_power.core.lifecycle import State
 from slurm_power.core.record import find_record
-from slurm_power.ports import NodeRecord, PartitionRecord
+from slurm_power.ports import HoldKind, NodeRecord, PartitionRecord
+from slurm_power.service.book import Entry
 from slurm_power.service.desk import Reply
 from slurm_power.service.facts import parse_array
+from slurm_power.service.release import run_pass
 from slurm_power.service.submit import submit
 from slurm_power.service.world import World
 from tests.service.support import Lab, floor_nodes, floor_partitions, job, site_of
+from tests.service.test_observe import ADMITTED, entry, pending
 
 
 @pytest.fixture
@@ -177,6 +181,38 @@ class TestGpusOfTheWholeJob:
 
     def test_they_find_a_zone_that_has_them(self, lab: Lab) -> None:
         assert list(zones(told(lab, tres_per_job="gres:gpu:12", min_nodes=None)).values()) == [12 // 4]
+
+
+class TestBoundButWithoutNodes:
+    """Slurm took the binding of a held job and then found no nodes for it: BadConstraints, priority 0."""
+
+    def refused(self, lab: Lab, **fields: object) -> Entry:
+        found = pending(admin_comment=ADMITTED, licenses="pw_rack03:5000", features="pw_rack03")
+        lab.observe(found)
+        lab.observe(replace(found, **{"priority": 0, "reason": "BadConstraints", **fields}))  # type: ignore[arg-type]
+        return entry(lab)
+
+    def test_it_is_nobodys_hold_and_tried_again_later(self, lab: Lab) -> None:
+        bad = self.refused(lab)
+        assert (bad.hold, bad.state) == (HoldKind.POWER, State.WAITING)
+        assert "BadConstraints" in bad.note
+        assert lab.committed("rack03") == 0
+        assert not [plan for plan in run_pass(lab.desk) if plan]
+        lab.wait(301)
+        assert [plan.action for plan in run_pass(lab.desk) if plan] == ["bind"]
+
+    def test_a_hold_of_the_user_stays_his(self, lab: Lab) -> None:
+        assert self.refused(lab, reason="JobHeldUser").hold is HoldKind.USER
+
+    def test_what_the_record_does_not_show_is_remembered(self, lab: Lab) -> None:
+        survey(lab, [replace(n, memory_mb=900_000 if n.name < "n04" else 100_000) for n in floor_nodes(lab.site)])
+        reply = told(lab, min_mem_per_node=500_000, dependency="afterany:7")
+        held = pending(priority=0, admin_comment=str(reply.fields["admin_comment"]), dependency="afterany:7")
+        lab.observe(pending(7), held)
+        lab.observe(held)
+        ask = entry(lab).ask
+        assert ask is not None
+        assert ask.request.zones == frozenset({"rack01"})
 
 
 class TestArrays:
