@@ -16,7 +16,10 @@ _EXCLUSIVE = 0
 _GPU = re.compile(r"(?:gres[:/])?gpu(?::[A-Za-z][\w.-]*)?(?:[:=](\d{1,18}))?")
 _TYPED = re.compile(r"(?:gres[:/])?gpu[:/]([A-Za-z][\w.-]*)(?:[:=](\d{1,18}))?", re.ASCII)
 _PER_GPU = re.compile(r"(?:gres[:/])?gpu[:=](\d{1,18})", re.ASCII)
-_LAYOUT = ("ntasks_per_socket", "ntasks_per_core", "threads_per_core", "cores_per_socket", "sockets_per_node")
+_LAYOUT = frozenset(
+    ("ntasks_per_socket", "ntasks_per_core", "threads_per_core", "cores_per_socket", "sockets_per_node")
+)
+_TRES = ("tres_per_node", "gres", "tres_per_socket", "tres_per_task", "tres_per_job")
 _NUMBER = r"\s*\+?(\d{1,18})"
 _RANGE = re.compile(rf"{_NUMBER}(?:-{_NUMBER}(?::{_NUMBER})?)?\s*", re.ASCII)
 _THROTTLE = re.compile(_NUMBER, re.ASCII)
@@ -96,6 +99,11 @@ class JobFacts:
     def nodes_fixed(self) -> bool:
         """Whether Slurm may give it just so many nodes; Slurm's own record of a job does not say so."""
         return self.nodes is not None and self.nodes == self.max_nodes
+
+    @property
+    def memory_asked(self) -> bool:
+        """Whether it asks for memory, in any way."""
+        return bool(self.memory_mb or self.memory_per_cpu_mb or self.memory_per_gpu_mb)
 
     @property
     def may_need_more(self) -> bool:
@@ -178,7 +186,7 @@ def from_hook(job: Mapping[str, object]) -> JobFacts:
         memory_per_cpu_mb=_number(job, "min_mem_per_cpu") or 0,
         memory_per_gpu_mb=_per_gpu(_text(job, "mem_per_tres")),
         gpu_types=_gpu_types(job),
-        layout=any(_number(job, name) is not None for name in _LAYOUT),
+        layout=not _LAYOUT.isdisjoint(job) and any(_number(job, name) is not None for name in _LAYOUT),
         exclusive=_number(job, "shared", zero=True) == _EXCLUSIVE,
         time_limit_s=None if limit is None or limit == _INFINITE else limit * 60,
         unlimited=limit == _INFINITE,
@@ -281,6 +289,8 @@ def _request_of(record: JobRecord) -> tuple[object, ...]:
 def count_gpus(tres: str) -> int:
     """GPUs in a TRES or GRES list: `gres:gpu:8`, `gres/gpu:h100=4,gres/nvme:1`, `gpu`."""
     total = 0
+    if not tres:
+        return total
     for part in tres.split(","):
         match = _GPU.fullmatch(part.strip())
         if match is not None:
@@ -322,8 +332,11 @@ def parse_array(expression: str) -> ArraySpec | None:
 def _gpu_types(job: Mapping[str, object]) -> tuple[tuple[str, int], ...]:
     """The types of GPUs that every node has to have, and how many; of what is asked for the whole job, one."""
     types: dict[str, int] = {}
-    for key in ("tres_per_node", "gres", "tres_per_socket", "tres_per_task", "tres_per_job"):
-        found = [match for part in _text(job, key).split(",") if (match := _TYPED.fullmatch(part.strip()))]
+    for key in _TRES:
+        text = _text(job, key)
+        if not text:
+            continue
+        found = [match for part in text.split(",") if (match := _TYPED.fullmatch(part.strip()))]
         if key == "tres_per_job" and len(found) > 1:
             continue  # some nodes may give one type and some the other
         for match in found:
@@ -334,7 +347,7 @@ def _gpu_types(job: Mapping[str, object]) -> tuple[tuple[str, int], ...]:
 
 def _per_gpu(tres: str) -> int:
     """What is asked for with each GPU: 16 in `gres:gpu:16`; 0 where nothing is."""
-    match = _PER_GPU.fullmatch(tres.strip())
+    match = _PER_GPU.fullmatch(tres.strip()) if tres else None
     return int(match[1]) if match else 0
 
 

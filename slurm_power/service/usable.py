@@ -32,6 +32,9 @@ class Need:
         )
 
 
+_NOTHING = Need()
+
+
 def need_of(facts: JobFacts, ask: NodeAsk) -> Need:
     """What every node of the job has to have, at least; of a job on one node, all that it asks for."""
     cpus = max(facts.cpus_per_task, ask.cpus if ask.nodes == 1 else 1)
@@ -48,7 +51,7 @@ def usable(
     `zones` are those that the job may go to, None for all of its partition's. A job over several zones has to find all
     its nodes in one partition: of several partitions the one counts with the most nodes.
     """
-    need = need_of(facts, ask)
+    need = need_of(facts, ask) if facts.memory_asked or facts.gpu_types else _NOTHING
     excluded = dict.fromkeys(expand(facts.excluded_nodes)) if facts.excluded_nodes else {}
     if len(partitions) == 1:
         return _in_partition(partitions[0], need, excluded, world)
