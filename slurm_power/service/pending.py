@@ -37,16 +37,16 @@ class Pending:
         if before is not None and not same_request(before, record):
             entry.dirty = True
         if record.held and entry.hold is None:
-            if record.reason == _REFUSED and found is not None and found.standing is Standing.ADMIT:
-                self._refused(entry)
-            else:
-                entry.hold = self._whose_hold(entry, found)
+            refused = record.reason == _REFUSED and found is not None and found.standing is Standing.ADMIT
+            entry.hold = HoldKind.POWER if refused else self._whose_hold(entry, found)
         take_admins(self._desk.book, entry, record, before)
         free = found is not None and found.standing is Standing.FREE
         if self._desk.mode is not Mode.ENFORCE or (free and self._stays_free(entry, record, found)):
             self._leave(entry)
         elif record.held:
             self._held(entry, record)
+            if record.reason == _REFUSED and entry.state is State.WAITING:
+                self._put_off(entry)
         else:
             self._unheld(entry, record, found)
 
@@ -122,11 +122,15 @@ class Pending:
         elif not parked and entry.state is not State.WAITING:
             self._to_queue(entry)
 
-    def _refused(self, entry: Entry) -> None:
-        """Slurm took the binding, but finds no nodes for it, and has set the job's priority to 0: nobody's hold."""
-        entry.hold = HoldKind.POWER
-        entry.note = "Slurm finds no nodes for it in the zones that it was bound to (BadConstraints)"
-        entry.retry_at = self._desk.ledger.now + _PATIENCE_S
+    def _put_off(self, entry: Entry) -> None:
+        """Slurm took the binding, but finds no nodes for it, and has set the job's priority to 0: nobody's hold.
+
+        It is looked at again even if its record stays the same: that may be how it looks after the next try, too.
+        """
+        entry.stale = True
+        if not entry.retry_at:
+            entry.note = "Slurm finds no nodes for it in the zones that it was bound to (BadConstraints)"
+            entry.retry_at = self._desk.ledger.now + _PATIENCE_S
 
     def _whose_hold(self, entry: Entry, found: AdmissionRecord | None) -> HoldKind:
         """The database knows best (users cannot change it), then the admission record; else it is the user's own."""

@@ -7,11 +7,11 @@ import pytest
 
 from slurm_power.core.lifecycle import State
 from slurm_power.core.record import find_record
-from slurm_power.ports import HoldKind, NodeRecord, PartitionRecord
+from slurm_power.ports import HoldKind, NodeRecord, Outcome, PartitionRecord
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Reply
 from slurm_power.service.facts import parse_array
-from slurm_power.service.release import run_pass
+from slurm_power.service.release import applied, run_pass
 from slurm_power.service.submit import submit
 from slurm_power.service.world import World
 from tests.service.support import Lab, floor_nodes, floor_partitions, job, site_of
@@ -189,7 +189,7 @@ class TestBoundButWithoutNodes:
     def refused(self, lab: Lab, **fields: object) -> Entry:
         found = pending(admin_comment=ADMITTED, licenses="pw_rack03:5000", features="pw_rack03")
         lab.observe(found)
-        lab.observe(replace(found, **{"priority": 0, "reason": "BadConstraints", **fields}))  # type: ignore[arg-type]
+        lab.observe(replace(found, **{"priority": 0, "reason": "BadConstraints", "node_count": 3, **fields}))  # type: ignore[arg-type]
         return entry(lab)
 
     def test_it_is_nobodys_hold_and_tried_again_later(self, lab: Lab) -> None:
@@ -199,7 +199,15 @@ class TestBoundButWithoutNodes:
         assert lab.committed("rack03") == 0
         assert not [plan for plan in run_pass(lab.desk) if plan]
         lab.wait(301)
-        assert [plan.action for plan in run_pass(lab.desk) if plan] == ["bind"]
+        lab.observe(*[one.record for one in lab.desk.book.entries.values() if one.record])
+        (plan,) = [plan for plan in run_pass(lab.desk) if plan]
+        assert plan.action == "bind"
+        applied(lab.desk, plan, Outcome(len(plan.chain)))
+        assert lab.committed("rack03") + lab.committed("rack02") + lab.committed("rack01") == 5_000
+        again = replace(pending(admin_comment=ADMITTED), priority=0, reason="BadConstraints", node_count=3)
+        lab.observe(replace(again, licenses="pw_rack03:5000", features="pw_rack03"))
+        assert (bad.hold, bad.state) == (HoldKind.POWER, State.WAITING)
+        assert not [plan for plan in run_pass(lab.desk) if plan]
 
     def test_a_hold_of_the_user_stays_his(self, lab: Lab) -> None:
         assert self.refused(lab, reason="JobHeldUser").hold is HoldKind.USER
