@@ -50,7 +50,7 @@ def racks() -> Iterator[Driver]:
     try:
         driver = Driver.of(Cluster(state.root))
         driver.give_up_zone("lab")
-        driver.cluster.run("scontrol", "update", "partition=closed", "state=down")
+        driver.close_partition("closed")
         yield driver
     finally:
         cluster.down(state.root)

@@ -20,6 +20,7 @@ import yaml
 from ClusterShell.NodeSet import NodeSet
 
 from slurm_power.adapters.lines_client import ask
+from slurm_power.sandbox.layout import Layout
 from tests.integration.running import Cluster
 
 _ON_NODES = frozenset({"RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING"})
@@ -264,6 +265,13 @@ class Driver:
 
         return self.cluster.wait(look, same, "ledger, licences and the jobs on nodes to agree")[0]
 
+    def close_partition(self, name: str) -> None:
+        """Nothing starts there; in slurm.conf, so that it stays so when that is read again."""
+        conf = Layout(self.cluster.root).slurm_conf
+        conf.write_text(re.sub(rf"(?m)^(PartitionName={name} .*State=)UP", r"\1DOWN", conf.read_text()))
+        self.cluster.run("scontrol", "reconfigure")
+        assert "State=DOWN" in self.cluster.run("scontrol", "-o", "show", "partition", name)
+
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Look at every moment meanwhile whether what is on nodes passes a budget; fails in the end if it did."""
@@ -275,8 +283,14 @@ class Driver:
         def look() -> None:
             nonlocal looks
             try:
-                while not ended.wait(0.15):
-                    drawing = [job for job in self.on_nodes() if job["job_state"] != "CONFIGURING"]  # not at the gate
+                while not (ended.wait(0.15) and looks):
+                    try:
+                        on_nodes = self.on_nodes()
+                    except subprocess.CalledProcessError:  # a slurmctld that is being configured anew may not answer
+                        if ended.is_set():
+                            raise
+                        continue
+                    drawing = [job for job in on_nodes if job["job_state"] != "CONFIGURING"]  # not at the gate
                     loads = self.floor.loads(drawing, self.est_of)
                     looks += 1
                     over.extend(

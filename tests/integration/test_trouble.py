@@ -214,8 +214,12 @@ def _turned_away(home: Driver, job_id: int) -> dict[str, str]:
 # -- the launch gate denies ------------------------------------------------------------------------------------------
 
 
-def test_a_limit_lowered_between_admission_and_start(home: Driver) -> None:
-    """The gate turns the job away; it is held with the reason, and runs when there is room again."""
+def test_a_limit_lowered_between_admission_and_start(unwatched: Driver) -> None:
+    """The gate turns the job away; it is held with the reason, and runs when there is room again.
+
+    Unwatched: Slurm shows a job that was turned away as COMPLETING on its nodes, as if it had drawn something.
+    """
+    home = unwatched
     runs = home.submit(est_w=8_000, more=",zones=a")
     home.running(runs)
     job_id = home.submit(est_w=8_000, more=",zones=a")
