@@ -189,11 +189,13 @@ class Rounds:
         if begun - self._shares_at >= self._pace.shares_s:
             self._desk.fair_shares = await self._fair_shares()
             self._shares_at = begun
+        jobs = await asyncio.to_thread(self._slurm.jobs)
+        # Taken in together: else a job that has just started is counted on its node, and once more as one to come.
         if nodes != self._nodes or begun == self._partitions_at:
             self._nodes = nodes
             self._desk.survey(nodes, self._partitions, self._licenses)
             self._warn_of_missing()
-        return await asyncio.to_thread(self._slurm.jobs)
+        return jobs
 
     async def _jobs_are_private(self) -> bool:
         """PrivateData=jobs; where it cannot be read, as it was last, and before that yes."""

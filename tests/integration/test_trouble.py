@@ -245,6 +245,7 @@ def test_an_interactive_job_waits_at_the_gate_within_bounds(unwatched: Driver, r
     argv = ("srun", "--comment=power:est=8kW,zones=a", "--exclusive", "--nodelist=a1", "--job-name=waits", "true")
     with cluster.background(*argv, user="alice") as waits:
         job_id = home.id_of("waits")
+        cluster.wait(lambda: cluster.job(job_id)["Priority"], lambda priority: priority != "0", "its release")
         _check_admitted(home, job_id)
         with limits(home, a="15kW"):
             cluster.run("scancel", str(node))
