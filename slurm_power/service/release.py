@@ -23,6 +23,8 @@ _PATIENCE_S, _LONGEST_S = 30, 900
 _AT_ONCE = 500
 """Entries that are looked at before others get their turn."""
 _POWERS = (HoldKind.POWER, HoldKind.BOTH)
+_PUT_OFF = {"bind": "bind", "free": "release"}
+"""Actions that are tried again later where Slurm refuses them, and how to say them."""
 _STARTING_REASONS = frozenset({"Dependency", "Prolog", "None"})
 
 
@@ -48,8 +50,10 @@ def _apart(desk: Desk, stage: str, plans: Iterator[Plan | None]) -> Iterator[Pla
 
 
 def run_freeing(desk: Desk) -> Iterator[Plan | None]:
-    """Take our hold, and only ours, off jobs that we do not act on: all of them after the panic switch."""
-    everything = desk.mode is not Mode.ENFORCE
+    """Take our hold, and only ours, off jobs that we do not act on: all of them after the panic switch, and then also
+    those that Slurm would not let go a moment ago.
+    """
+    everything, now = desk.mode is not Mode.ENFORCE, desk.now()
     states = (State.FREE, State.WAITING, State.PARKED, State.DENIED) if everything else (State.FREE,)
     done: set[str] = set()
     for entry in _select(desk, _held_by_us, *states):
@@ -58,6 +62,8 @@ def run_freeing(desk: Desk) -> Iterator[Plan | None]:
             continue
         record = entry.record
         if entry.key in done or record is None or not _held_by_us(entry):
+            continue
+        if entry.retry_at > now and not everything:
             continue
         parts = desk.book.together(entry)
         done.update(part.key for part in parts)
@@ -102,9 +108,9 @@ def applied(desk: Desk, plan: Plan, outcome: Outcome) -> None:
     """Take in what became of a plan. Where that is not known, the next snapshot tells."""
     now = desk.now()
     refused = not (outcome.unsure or outcome.unreached) and outcome.done < len(plan.chain)
-    if plan.action == "bind" and refused:
+    if plan.action in _PUT_OFF and refused:
         for key in (plan.queued,) if plan.queued else plan.keys:
-            _put_off(desk, key, f"Slurm refused to bind it: {outcome.error}")
+            _put_off(desk, key, f"Slurm refused to {_PUT_OFF[plan.action]} it: {outcome.error}")
     for key in plan.keys:
         entry = desk.book.get(key)
         if entry is None:
@@ -116,6 +122,7 @@ def applied(desk: Desk, plan: Plan, outcome: Outcome) -> None:
             _bound(desk, entry, plan, outcome, now)
         elif plan.action == "free" and outcome.done == len(plan.chain):
             entry.hold = HoldKind.USER if entry.hold in (HoldKind.USER, HoldKind.BOTH) else None
+            entry.refusals = entry.retry_at = 0
             desk.book.move(entry, Event.FREE)
             desk.book.decided(entry, "free", now, desk.mode)
         elif plan.action == "hold" and outcome.done:
@@ -139,7 +146,7 @@ def _bound(desk: Desk, entry: Entry, plan: Plan, outcome: Outcome, now: int) -> 
 
 
 def _put_off(desk: Desk, key: str, note: str) -> None:
-    """Slurm has refused a binding and would again: do not ask it each round, nor let it stand in others' way."""
+    """Slurm has refused it and would again: do not ask it each round, nor let it stand in others' way."""
     entry = desk.book.get(key)
     if entry is not None:
         entry.refusals += 1

@@ -421,6 +421,21 @@ class TestFreed:
         record = held(1, "", partition="outside", admin_comment="power:id=lua-1,v=hold,hold=power")
         assert targets(plans(lab, record)) == [("free", "1")]
 
+    def test_what_slurm_would_not_let_go_is_not_asked_for_each_round(self, lab: Lab) -> None:
+        record = held(1, "", partition="outside", admin_comment="power:id=lua-1,v=hold,hold=power")
+        (plan,) = plans(lab, record)
+        applied(lab.desk, plan, Outcome(0, "Requested partition configuration not available now"))
+        assert plans(lab, record) == []
+        lab.wait(30)
+        assert targets(plans(lab, record)) == [("free", "1")]
+
+    def test_but_the_panic_switch_asks_for_all(self, lab: Lab) -> None:
+        record = held(1, "", partition="outside", admin_comment="power:id=lua-1,v=hold,hold=power")
+        (plan,) = plans(lab, record)
+        applied(lab.desk, plan, Outcome(0, "no"))
+        lab.desk.mode = Mode.OBSERVE
+        assert targets(plans(lab, record)) == [("free", "1")]
+
     def test_out_of_scope_too(self) -> None:
         lab = Lab(site_of(enforce="reserved"))
         assert targets(plans(lab, held(1))) == [("free", "1")]
