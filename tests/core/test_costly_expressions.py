@@ -1,4 +1,4 @@
-"""What a review found: expressions of users that cost far more than their length, or went too deep."""
+"""Expressions of users that cost far more than their length, or go too deep."""
 
 from slurm_power.core.binding import asks_for_ours, foreign_licences
 from slurm_power.core.constraint import could_satisfy

@@ -1,4 +1,4 @@
-"""What a review found: words of users that must neither stop a round nor keep the hook waiting."""
+"""Words of users that must neither stop a round nor keep the hook waiting, nor get a bad job past us."""
 
 from dataclasses import replace
 from typing import Any
