@@ -84,24 +84,7 @@ def _interpret(facts: JobFacts, world: World, token: str, now: int, submitted: i
         return Free()
     work_class = _class(envelope, world)
     tier, qos = _tier(facts, envelope, work_class, world)
-    ask = facts.shape(
-        max(p.node_cpus for p in partitions),
-        max(p.node_gpus for p in partitions),
-        max(p.node_memory_mb for p in partitions),
-    )
-    required = world.zones_of(named)
-    if required:
-        _check_required(ask, named, required, zones, world)
-    pinned = len(required) > 1
-    if pinned:
-        ask = replace(ask, most=tuple(sorted(required.items())))
-    elif ask.nodes > 1:
-        by_gpus = facts.tres != "" and facts.gpus > max(p.node_gpus for p in partitions)
-        ask = replace(ask, together=by_gpus or (facts.features != "" and keeps_together(strip_ours(facts.features))))
-    most = usable(facts, ask, partitions, zones, world) if not pinned else {}
-    if most:
-        zones = _with_nodes(ask, most, partitions, zones)
-        ask = replace(ask, most=tuple(pair for pair in most.items() if zones is None or pair[0] in zones))
+    ask, zones, pinned = _shaped(facts, partitions, zones, named, world)
     est_w, max_w, headroom_w = _watts(envelope, work_class, partitions[0], ask, world)
     opens = opening(work_class.hours, now, world.site.timezone)
     request = Request(
@@ -133,6 +116,27 @@ def _interpret(facts: JobFacts, world: World, token: str, now: int, submitted: i
         pinned=pinned,
         waits=_waits(facts, work_class, opens, now),
     )
+
+
+def _shaped(
+    facts: JobFacts, partitions: list[Partition], zones: frozenset[str] | None, named: Sequence[str], world: World
+) -> tuple[NodeAsk, frozenset[str] | None, bool]:
+    """What it asks of nodes, the zones that have them, and whether its required nodes alone bind it to zones."""
+    node_gpus = max(p.node_gpus for p in partitions)
+    ask = facts.shape(max(p.node_cpus for p in partitions), node_gpus, max(p.node_memory_mb for p in partitions))
+    required = world.zones_of(named)
+    if required:
+        _check_required(ask, named, required, zones, world)
+    if len(required) > 1:
+        return replace(ask, most=tuple(sorted(required.items()))), zones, True
+    if ask.nodes > 1:
+        by_gpus = facts.tres != "" and facts.gpus > node_gpus
+        ask = replace(ask, together=by_gpus or (facts.features != "" and keeps_together(strip_ours(facts.features))))
+    most = usable(facts, ask, partitions, zones, world)
+    if most:
+        zones = _with_nodes(ask, most, partitions, zones)
+        ask = replace(ask, most=tuple(pair for pair in most.items() if zones is None or pair[0] in zones))
+    return ask, zones, False
 
 
 def _check_required(
