@@ -58,10 +58,9 @@ def main(argv: list[str]) -> int:
     figures: dict[str, object] = {"machine": machine(), "quick": options.quick}
     for name in options.name:
         figures[name] = importlib.import_module(f"tests.benchmarks.{name}").run(options.quick)
-    text = json.dumps(figures, indent=2)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n")
+        print(json.dumps({name: figures[name]}, indent=2), flush=True)
+        if options.json is not None:  # at once: the next one may take long, or fail
+            options.json.write_text(json.dumps(figures, indent=2) + "\n")
     return 0
 
 

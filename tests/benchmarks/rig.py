@@ -81,13 +81,13 @@ class Rig:
         wait(lambda: not self.ask(op="jobs")["jobs"], "the daemon to forget the jobs")
 
 
-def wait(done: object, what: str) -> float:
+def wait(done: object, what: str, pause_s: float = 0.02) -> float:
     """Poll a callable until it is true; the seconds that it took. Raises TimeoutError."""
     began = time.monotonic()
     while not done():  # type: ignore[operator]
         if time.monotonic() - began > PATIENCE_S:
             raise TimeoutError(f"waited {PATIENCE_S:.0f} s for {what}")
-        time.sleep(0.02)
+        time.sleep(pause_s)
     return time.monotonic() - began
 
 
