@@ -129,6 +129,7 @@ local function records(job_id, states)
     format[#format + 1] = field .. ":0" .. FIELD_END
   end
   local conf = settings.slurm_conf and ("SLURM_CONF=" .. quoted(settings.slurm_conf) .. " ") or ""
+  -- a shell, for Lua has no other way to a program's output; the words are quoted, and `states` are our own
   local pipe = assert(io.popen(("%s/usr/bin/timeout 20 %s -h -a -t %s -j %s -O %s 2>/dev/null"):format(
     conf, quoted(settings.squeue), states, quoted(job_id), quoted(table.concat(format, ",")))))
   local text = pipe:read("*a")

@@ -53,15 +53,11 @@ def _quote(text: str) -> str:
     return quote_from_bytes(data, safe=_UNCHANGED)
 
 
-def encode_result(result: Mapping[str, object]) -> str:
-    """The reply to a command that succeeded. Raises TypeError or ValueError for what JSON cannot say."""
-    return "".join(result_pieces(result))
-
-
 def result_pieces(result: Mapping[str, object]) -> Iterator[str]:
-    """The same reply in pieces, of which each is made quickly: the rows of a long list one by one.
+    """The reply to a command that succeeded, in pieces, of which each is made quickly: rows of a long list one by one.
 
-    A single call of json.dumps lets no other thread run until it has ended.
+    A single call of json.dumps lets no other thread run until it has ended. Raises TypeError or ValueError for what
+    JSON cannot say.
     """
     yield '{"ok":true,"result":{'
     for number, (name, value) in enumerate(result.items()):
@@ -120,7 +116,7 @@ def replace_file(path: Path, content: str, mode: int, owner: tuple[int, int] | N
                     os.fchown(descriptor, *owner)
                 os.fchmod(descriptor, mode)
             draft.replace(path)
-        except BaseException:
+        except BaseException:  # also Ctrl-C: whatever it was, no draft is left behind
             draft.unlink(missing_ok=True)
             raise
     except OSError as error:

@@ -26,7 +26,7 @@ class BoundSocket:
             try:
                 _clear(path)
                 self.socket = _bind(path, mode, owner)
-            except BaseException:
+            except BaseException:  # also Ctrl-C: the lock must not outlive the attempt
                 os.close(self._lock)
                 raise
         except OSError as error:
@@ -102,7 +102,7 @@ def _bind(path: Path, mode: int, owner: tuple[int, int] | None) -> socket.socket
         path.chmod(mode)
         if owner is not None:
             os.chown(path, *owner)
-    except BaseException:
+    except BaseException:  # also Ctrl-C: the descriptor must not leak
         bound.close()
         raise
     return bound

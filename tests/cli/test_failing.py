@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from slurm_power.adapters.lines import encode_result
 from slurm_power.adapters.lines_server import Peer
 from slurm_power.core.errors import PowerError, StoreError, UsageError
 from tests.cli.conftest import Scene, run
 from tests.cli.stage import serving, short_directory
+from tests.fakes.replies import encode_result
 
 ASKING = [
     ["zones"],

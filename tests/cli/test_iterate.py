@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from slurm_power.adapters.lines import encode_result
 from slurm_power.adapters.lines_server import Peer
 from slurm_power.cli import output
 from tests.cli.conftest import run
 from tests.cli.stage import serving, short_directory
+from tests.fakes.replies import encode_result
 
 Sleep = Callable[[float], None]
 

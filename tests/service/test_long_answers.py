@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from slurm_power.adapters.lines import encode_result
 from slurm_power.adapters.lines_server import Peer
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.core.errors import UsageError
 from slurm_power.daemon.control import ControlHandler
 from slurm_power.daemon.rounds import Rounds
 from slurm_power.ports import Decision, Intent
+from tests.fakes.replies import encode_result
 from tests.fakes.store import MemoryStore
 from tests.service.support import Lab, fake_slurm
 

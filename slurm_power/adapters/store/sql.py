@@ -43,7 +43,7 @@ def open_store(url: str, *, busy_s: float = 5.0) -> "SqlStore":
     try:
         with told(place, "cannot open the state database"):
             upgrade(engine, place)
-    except BaseException:
+    except BaseException:  # also Ctrl-C: connections must not leak
         engine.dispose()
         raise
     return SqlStore(engine, place)

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from slurm_power.adapters.lines import encode_result
 from slurm_power.adapters.lines_server import LineServer, Peer
+from tests.fakes.replies import encode_result
 
 LONG_S = 20.0
 """Longer than anything here takes; nothing waits that long unless the test fails."""

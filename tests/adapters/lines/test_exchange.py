@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from slurm_power.adapters.lines import encode_result
 from slurm_power.adapters.lines_client import ask
 from slurm_power.adapters.lines_server import Peer
 from slurm_power.core.errors import DaemonUnreachable, PowerError
 from tests.adapters.lines.peers import LONG_S, Serve, connect, echo, read_all, say
 from tests.adapters.store.other_user import NOBODY, as_user
+from tests.fakes.replies import encode_result
 
 
 def test_a_request_is_answered(serve: Serve, path: Path) -> None:

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from slurm_power.adapters.lines import HookKey, encode_result
+from slurm_power.adapters.lines import HookKey
 from slurm_power.adapters.lines_client import ask
 from slurm_power.adapters.lines_server import LineServer, Peer
 from slurm_power.core.errors import DaemonUnreachable, PowerError
 from tests.adapters.lines.peers import LONG_S, Serve, connect, echo, read_all, run_in
 from tests.adapters.store.other_user import NOBODY
+from tests.fakes.replies import encode_result
 
 
 def test_nobody_gets_in_between_bind_and_start(path: Path, loop: asyncio.AbstractEventLoop) -> None:
@@ -107,7 +108,7 @@ def test_a_missing_directory_is_made(home: Path) -> None:
 
 def test_directory_and_socket_go_to_the_owner(home: Path) -> None:
     if os.geteuid() != 0:
-        pytest.skip("only root can give files away")
+        pytest.skip("only root can give files away")  # chown; the sandbox's non-root form has one user alone
     path = home / "run" / "hook.sock"
     server = LineServer(path, 0o600, echo, owner=(NOBODY, NOBODY))
     server.bind()

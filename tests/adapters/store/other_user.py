@@ -15,7 +15,7 @@ def as_user(uid: int, function: Callable[[], str]) -> str:
     The child is forked and not a new interpreter: the other user may have no way to the one that runs the tests.
     """
     if os.geteuid() != 0:
-        pytest.skip("only root can act as somebody else")
+        pytest.skip("only root can act as somebody else")  # setresuid; nobody else can bring this about
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
 
