@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 POLL_S = 0.05
 
@@ -20,9 +21,14 @@ class Process:
 
     @property
     def alive(self) -> bool:
-        """Whether that very process still runs; one that ended and waits for its parent does not."""
+        """Whether that very process still runs; one that ended and waits for its parent does not.
+
+        One that was killed may have a thread left that waits for a disk: until it is gone too, sockets and locks stay.
+        """
         found = _stat(self.pid)
-        return found is not None and found[1] == self.started and found[0] not in "ZX"
+        if found is None or found.started != self.started:
+            return False
+        return found.state not in "ZX" or found.threads > 1
 
     def signal(self, number: int) -> None:
         """Send a signal, if it is still that process."""
@@ -39,7 +45,7 @@ class Process:
 def find(pid: int) -> Process | None:
     """The process that has this pid now."""
     found = _stat(pid)
-    return None if found is None else Process(pid, found[1])
+    return None if found is None else Process(pid, found.started)
 
 
 def end(processes: list[Process], patience_s: float = 10.0) -> list[Process]:
@@ -126,11 +132,17 @@ def _all_ended(processes: list[Process]) -> bool:
     return not any(process.alive for process in processes)
 
 
-def _stat(pid: int) -> tuple[str, int] | None:
-    """State letter and start time; see proc(5): the fields after the command's closing bracket."""
+class _Stat(NamedTuple):
+    state: str
+    threads: int
+    started: int
+
+
+def _stat(pid: int) -> _Stat | None:
+    """What the kernel tells of a process; see proc(5): the fields after the command's closing bracket."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
         return None
     fields = text[text.rindex(")") + 2 :].split()
-    return fields[0], int(fields[19])
+    return _Stat(fields[0], int(fields[17]), int(fields[19]))

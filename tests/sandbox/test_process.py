@@ -1,6 +1,7 @@
 """Processes are known by pid and start time."""
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,19 @@ def test_a_recycled_pid_is_nobody_of_ours(sleeper: process.Process) -> None:
 def test_a_zombie_does_not_live(sleeper: process.Process) -> None:
     assert process.end([sleeper]) == []
     assert not sleeper.alive
+
+
+def test_a_leader_that_ended_before_its_threads_lives() -> None:
+    """So does, for a moment, a process that was killed while one of its threads waited for a disk."""
+    leaves = "import ctypes, sys, threading; threading.Thread(target=sys.stdin.read).start(); ctypes.CDLL(None).pthread_exit(None)"
+    with subprocess.Popen([sys.executable, "-c", leaves], stdin=subprocess.PIPE) as child:
+        found = process.find(child.pid)
+        assert found is not None
+        status = Path(f"/proc/{child.pid}/status")
+        assert process.wait_until(lambda: "State:\tZ" in status.read_text(), 10.0)
+        assert found.alive
+        child.kill()
+        assert process.wait_until(lambda: not found.alive, 10.0)
 
 
 def test_found_by_environment_and_place(sleeper: process.Process, tmp_path: Path) -> None:
