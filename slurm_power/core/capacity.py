@@ -1,4 +1,4 @@
-"""The rooms of all zones, kept up to date as claims come and go.
+"""The rooms of all zones, brought up to date when they are asked for.
 
 A zone's room is what its own meter and the narrow feeds above it leave. Wide feeds (a UPS above hundreds of racks)
 change with every claim; they are not part of rooms but asked when a zone is chosen. Zones under the same wide feeds
@@ -17,6 +17,9 @@ _NARROW = 64
 
 BURSTS_MILLI = (1_000, 500, 300, 200, 100, 0)
 """For claims whose burst is at least so many thousandths of their est there are rooms of their own."""
+
+_AT_ONCE = 16
+"""Zones that are measured between two yields."""
 
 
 class FloorPlan:
@@ -49,7 +52,11 @@ class FloorPlan:
 
 
 class Rooms:
-    """The room of each zone for claims with `burst_milli` thousandths of burst, and an index of zones by it."""
+    """The room of each zone for claims with `burst_milli` thousandths of burst, and an index of zones by it.
+
+    A change of a meter only marks what it may change (`expire`); `settle` measures that anew before rooms are looked
+    up. A submission so pays for the one kind of rooms that it needs, and many changes of a zone are measured once.
+    """
 
     def __init__(
         self, plan: FloorPlan, meters: Mapping[str, Meter], classes: Mapping[str, FreeClass], burst_milli: int
@@ -67,18 +74,34 @@ class Rooms:
         """The most room that a zone below a feed has ever had by itself: a feed with as much room limits none."""
         self._rooms = {zone: self._room_now(zone) for zone in plan.lanes}
         self.index.fill({zone: (room_w, classes[zone]) for zone, room_w in self._rooms.items()})
+        self._stale_zones: set[str] = set()
+        self._stale_feeds: set[str] = set()
 
     def room_w(self, zone: str) -> int:
         """The most est that one more such claim could have in the zone, wide feeds apart, in W."""
         return self._rooms[zone]
 
-    def refresh(self, zones: Iterable[str], feeds: Iterable[str]) -> None:
-        """Take in that the meters or classes of these zones, or these narrow feeds, have changed."""
-        changed = set(zones)
-        for feed in feeds:
-            changed.update(self._touched(feed))
-        for zone in changed:
-            self._measure(zone)
+    def expire(self, zones: Iterable[str], feeds: Iterable[str]) -> None:
+        """Remember that the meters or classes of these zones, or these narrow feeds, have changed."""
+        self._stale_zones.update(zones)
+        self._stale_feeds.update(feeds)
+
+    def settle(self) -> None:
+        """Take in all that has changed."""
+        if self._stale_zones or self._stale_feeds:
+            for _ in self.settling():
+                pass
+
+    def settling(self) -> Iterator[None]:
+        """The same, step by step; between two steps more may change, and somebody else may settle it."""
+        while self._stale_feeds:
+            self._stale_zones.update(self._touched(self._stale_feeds.pop()))
+        measured = 0
+        while self._stale_zones:
+            self._measure(self._stale_zones.pop())
+            measured += 1
+            if measured % _AT_ONCE == 0:
+                yield
 
     def recomputed(self) -> dict[str, int]:
         """Zone → room, from the meters alone."""

@@ -78,23 +78,27 @@ class Ledger:
 
     def room_w(self, zone: str) -> int:
         """The most est that one more claim without burst could have in the zone, its narrow feeds counted, in W."""
-        return self._rooms[0].room_w(zone)
+        return self._rooms_of(0).room_w(zone)
 
     def rooms_for(self, est_w: int, max_w: int) -> Rooms:
-        """The rooms for claims as bursty as this; made when they are first asked for."""
+        """The rooms for claims as bursty as this, up to date; made when they are first asked for."""
         burst = (max_w - est_w) * 1_000
         return self._rooms_of(next(milli for milli in BURSTS_MILLI if burst >= milli * est_w))
 
     def make_rooms(self) -> Iterator[None]:
-        """Make the rooms of all burst classes, a class a step, so that no submission has to."""
+        """Make the rooms of all burst classes, or bring them up to date, in steps, so that no submission has to."""
         for milli in BURSTS_MILLI:
-            self._rooms_of(milli)
-            yield
+            if milli in self._rooms:
+                yield from self._rooms[milli].settling()
+            else:
+                self._rooms_of(milli)
+                yield
 
     def _rooms_of(self, milli: int) -> Rooms:
         rooms = self._rooms.get(milli)
         if rooms is None:
             rooms = self._rooms[milli] = Rooms(self.plan, self.meters, self._classes, milli)
+        rooms.settle()
         return rooms
 
     def shortfall(
@@ -178,7 +182,7 @@ class Ledger:
 
         Raises ValueError on a known id, KeyError on an unknown zone.
         """
-        self._refresh(self._put(claim))
+        self._expire(self._put(claim))
 
     def load(self, claims: Iterable[Claim]) -> None:
         """Add many claims at once, much faster than one by one; raises like `add`, and then has added none after."""
@@ -191,13 +195,13 @@ class Ledger:
                     _add_lot(parts)
         finally:
             _add_lot(parts)
-            self._refresh(zones)
+            self._expire(zones)
 
     def remove(self, claim_id: str) -> Claim | None:
         """Forget a claim, live or booked; None if it is not there."""
         claim = self._take(claim_id)
         if claim is not None:
-            self._refresh(charge.zone for charge in claim.charges)
+            self._expire(charge.zone for charge in claim.charges)
         return claim
 
     def replace(self, old: str | None, new: Claim) -> None:
@@ -209,7 +213,7 @@ class Ledger:
             if before is not None:
                 self._put(before)
             raise
-        self._refresh({*zones, *(charge.zone for charge in before.charges)} if before is not None else zones)
+        self._expire({*zones, *(charge.zone for charge in before.charges)} if before is not None else zones)
 
     def advance(self, now: int) -> None:
         """Move time forward: booked claims whose window has begun become live, shadows never do."""
@@ -227,7 +231,7 @@ class Ledger:
         zones = (element,) if element in self.nodes else ()
         feeds = (element,) if element in self.plan.narrow else ()
         for rooms in self._rooms.values():
-            rooms.refresh(zones, feeds)
+            rooms.expire(zones, feeds)
 
     def set_nodes(self, zone: str, nodes: ZoneNodes) -> None:
         """What Slurm shows of a zone's nodes."""
@@ -272,7 +276,8 @@ class Ledger:
             (self._classes, fresh._classes, "free nodes"),
         ):
             found += [f"{zone}: {what} differ" for zone in self.nodes if kept[zone] != counted[zone]]
-        for rooms in self._rooms.values():
+        for milli in self._rooms:
+            rooms = self._rooms_of(milli)
             filed = rooms.index.filed()
             for zone, room_w in rooms.recomputed().items():
                 if rooms.room_w(zone) != room_w or filed.get(zone) != (room_w, self._classes[zone]):
@@ -317,7 +322,7 @@ class Ledger:
         return zones
 
     def _take(self, claim_id: str) -> Claim | None:
-        """Take a claim out, its rooms not brought up to date yet."""
+        """Take a claim out, its rooms not marked yet."""
         claim = self.claims.get(claim_id) or self._booked.get(claim_id)
         if claim is None:
             return None
@@ -360,14 +365,14 @@ class Ledger:
     def _classify(self, zone: str) -> None:
         self._classes[zone] = self._class(zone, self._promised[zone])
         for rooms in self._rooms.values():
-            rooms.refresh((zone,), ())
+            rooms.expire((zone,), ())
 
-    def _refresh(self, zones: Iterable[str]) -> None:
-        """Bring rooms up to date after claims in these zones changed."""
+    def _expire(self, zones: Iterable[str]) -> None:
+        """Have rooms measured anew where claims in these zones changed."""
         changed = list(zones)
         feeds = {tap.feed for zone in changed for tap in self.plan.narrow_taps[zone]}
         for rooms in self._rooms.values():
-            rooms.refresh(changed, feeds)
+            rooms.expire(changed, feeds)
 
 
 def _add_lot(parts: dict[Meter, list[Part]]) -> None:

@@ -132,7 +132,7 @@ class Desk:
         self._count_nodes()
 
     def make_rooms(self) -> Steps[None]:
-        """What the ledgers look up at a submission, made before one comes. Once; then it takes no time."""
+        """What the ledgers look up at a submission, made or brought up to date before one comes."""
         yield from self.ledger.make_rooms()
         yield from self.floor.make_rooms()
 

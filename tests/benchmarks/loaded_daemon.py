@@ -11,6 +11,7 @@ from slurm_power.adapters.slurm import Runner
 from slurm_power.adapters.store import open_store
 from slurm_power.config import load_site
 from slurm_power.core.claim import Charge, Claim
+from slurm_power.core.steps import finish
 from slurm_power.core.window import Window
 from slurm_power.daemon.logs import set_up
 from slurm_power.daemon.main import Daemon, slurm_user
@@ -46,6 +47,7 @@ class LoadedDaemon(Daemon):
         desk = self.desk
         zones = sorted(name for name in desk.site.topology.zones if name.startswith(LOAD))
         desk.ledger.load(claims(zones, self._count, desk.now()))
+        finish(desk.make_rooms())
         return True
 
 
