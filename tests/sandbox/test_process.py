@@ -37,8 +37,9 @@ def test_a_zombie_does_not_live(sleeper: process.Process) -> None:
 
 def test_a_leader_that_ended_before_its_threads_lives() -> None:
     """So does, for a moment, a process that was killed while one of its threads waited for a disk."""
-    leaves = "import ctypes, sys, threading; threading.Thread(target=sys.stdin.read).start(); ctypes.CDLL(None).pthread_exit(None)"
-    with subprocess.Popen([sys.executable, "-c", leaves], stdin=subprocess.PIPE) as child:
+    leaves = "threading.Thread(target=sys.stdin.read).start(); ctypes.CDLL(None).pthread_exit(None)"
+    script = f"import ctypes, sys, threading; {leaves}"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE) as child:
         found = process.find(child.pid)
         assert found is not None
         status = Path(f"/proc/{child.pid}/status")
