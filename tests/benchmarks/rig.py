@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import yaml
 
@@ -37,6 +38,13 @@ class Rig:
     claims: int
     daemon: int = 0
     """Its process."""
+    empty: int = 0
+    """The process of one that decides nothing, on `empty_socket`."""
+
+    @property
+    def empty_socket(self) -> Path:
+        """Where questions are answered and nothing is decided."""
+        return self.layout.run / "empty.sock"
 
     @property
     def env(self) -> dict[str, str]:
@@ -63,7 +71,7 @@ class Rig:
     def controller(self) -> list[int]:
         """What runs on a controller: slurmctld, slurmdbd, its database, munge and our daemon."""
         pids = cluster.status(self.layout.root)["pids"]
-        return [self.daemon, *(pid for name, pid in pids.items() if name != "slurmd" and pid)]
+        return [self.daemon, self.empty, *(pid for name, pid in pids.items() if name != "slurmd" and pid)]
 
     @contextmanager
     def without_daemon(self) -> Iterator[None]:
@@ -157,17 +165,22 @@ def _loaded(layout: Layout, zones: int, feeds: int, claims: int) -> Iterator[Rig
     large["state"] = wanted["state"]
     layout.site_file.write_text(yaml.dump(large, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False))
     made = Rig(layout, zones, feeds, claims)
-    log = (layout.log / "loaded.log").open("wb")
-    # as etc/systemd/slurm-powerd.service has it
-    argv = ("nice", "-n", "-10", sys.executable, "-m", "tests.benchmarks.loaded_daemon", str(claims))
-    daemon = subprocess.Popen(argv, env=made.env, stderr=log)
-    try:
-        made = replace(made, daemon=daemon.pid)
-        wait(lambda: made.answers() or daemon.poll() is not None, "the loaded daemon")
-        if daemon.poll() is not None:
-            raise RuntimeError((layout.log / "loaded.log").read_text()[-2_000:])
-        yield made
-    finally:
-        daemon.terminate()
-        daemon.wait(30)
-        log.close()
+    with (layout.log / "loaded.log").open("wb") as log:
+        daemon = _beside(made.env, log, "loaded_daemon", str(claims))
+        empty = _beside(made.env, log, "empty_daemon", str(made.empty_socket))
+        try:
+            made = replace(made, daemon=daemon.pid, empty=empty.pid)
+            wait(lambda: made.answers() or daemon.poll() is not None, "the loaded daemon")
+            if daemon.poll() is not None:
+                raise RuntimeError((layout.log / "loaded.log").read_text()[-2_000:])
+            yield made
+        finally:
+            for process in (daemon, empty):
+                process.terminate()
+                process.wait(30)
+
+
+def _beside(env: dict[str, str], log: BinaryIO, module: str, *words: str) -> subprocess.Popen[bytes]:
+    """A daemon of the benchmarks, with the precedence that etc/systemd/slurm-powerd.service gives."""
+    argv = ("nice", "-n", "-10", sys.executable, "-m", f"tests.benchmarks.{module}", *words)
+    return subprocess.Popen(argv, env=env, stderr=log)

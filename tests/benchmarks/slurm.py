@@ -1,20 +1,34 @@
 """What the product costs a real slurmctld: submissions with and without the hook, releases, the launch gate.
 
-Submissions go to a partition that is down, so that only submitting is measured. The two kinds of a pair (with the
-job_submit plugin and the daemon; with neither) follow each other at once, in turns A B B A, so that a slow spell hits
-both.
+Submissions go to a partition that is down, so that only submitting is measured. The arms of a round (without plugin and
+daemon; with a daemon that answers at once and decides nothing; with ours) follow each other at once, in turns A B C
+C B A, so that a slow spell hits all. The middle one tells what of the cost no daemon could avoid on this machine.
 """
 
+import os
 import re
 import subprocess
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from enum import StrEnum
+from pathlib import Path
 
 from tests.benchmarks.cores import apart
 from tests.benchmarks.rig import NODES, Rig, rig, wait
 from tests.benchmarks.statistics import ratio_interval, spread
 
 SUBMITTERS = 4
+
+
+class Arm(StrEnum):
+    """What a submission meets in slurmctld."""
+
+    WITHOUT = "without"
+    EMPTY = "empty"
+    WITH = "with"
+
+
 _LOOP = 'n=$1; shift; while [ "$n" -gt 0 ]; do "$@" >/dev/null 2>&1 || exit; n=$((n - 1)); done'
 _TIMED_HOOK = """\
 local clock = require("socket").gettime
@@ -41,59 +55,59 @@ def run(quick: bool) -> dict[str, object]:
         return {
             "ledger": {"zones": zones, "feeds": feeds, "claims": claims},
             "licences_in_slurm_conf": bench.run("scontrol", "-o", "show", "licenses").count("LicenseName="),
-            "submission": submission(bench, pairs=2 if quick else 10, jobs=20 if quick else 160),
+            "submission": submission(bench, rounds=2 if quick else 10, jobs=20 if quick else 160),
             "release": release(bench, jobs=40 if quick else 1_000, runs=1 if quick else 5),
             "gate": gate(bench, launches=20 if quick else 400),
         }
 
 
-def submission(bench: Rig, pairs: int, jobs: int) -> dict[str, object]:
+def submission(bench: Rig, rounds: int, jobs: int) -> dict[str, object]:
     """Throughput with the plugin and the daemon ÷ with neither, and what the hook took by slurmctld's own log."""
-    _plugin(bench, present=True)
-    _submit(bench, 8)
+    with _met(bench, Arm.WITH):
+        _submit(bench, 8)
     with apart(bench.controller()) as cores:
-        alone = _throughput(bench, pairs, jobs)
-        hook = {f"{submitters} at once": _hook_time(bench, jobs * 4, submitters) for submitters in (1, SUBMITTERS)}
+        alone = _throughput(bench, rounds, jobs)
+        hook = {
+            f"{submitters} at once": {arm.value: _hook_time(bench, arm, jobs * 4, submitters) for arm in list(Arm)[1:]}
+            for submitters in (1, SUBMITTERS)
+        }
     return {
         "submitters": SUBMITTERS,
         "jobs_per_arm": jobs,
         "cores": cores,
         **alone,
-        "all_on_the_same_cores": _throughput(bench, pairs, jobs),
+        "all_on_the_same_cores": _throughput(bench, rounds, jobs),
         "hook_ms": hook,
     }
 
 
-def _throughput(bench: Rig, pairs: int, jobs: int) -> dict[str, object]:
-    rates: dict[bool, list[float]] = {False: [], True: []}
-    for number in range(pairs):
-        for present in (False, True) if number % 2 == 0 else (True, False):
-            _plugin(bench, present=present)
-            with nullcontext() if present else bench.without_daemon():
-                rates[present].append(jobs / _submit(bench, jobs))
+def _throughput(bench: Rig, rounds: int, jobs: int) -> dict[str, object]:
+    rates: dict[Arm, list[float]] = {arm: [] for arm in Arm}
+    for number in range(rounds):
+        for arm in list(Arm)[:: 1 if number % 2 == 0 else -1]:
+            with _met(bench, arm):
+                rates[arm].append(jobs / _submit(bench, jobs))
             bench.cancel_all()
-    _plugin(bench, present=True)
     return {
-        "without_per_s": spread(rates[False], digits=1),
-        "with_per_s": spread(rates[True], digits=1),
-        "ratio": ratio_interval(rates[True], rates[False]),
+        **{f"{arm}_per_s": spread(rates[arm], digits=1) for arm in Arm},
+        "ratio": ratio_interval(rates[Arm.WITH], rates[Arm.WITHOUT]),
+        "ratio_of_empty": ratio_interval(rates[Arm.EMPTY], rates[Arm.WITHOUT]),
     }
 
 
-def _hook_time(bench: Rig, jobs: int, submitters: int) -> dict[str, float]:
+def _hook_time(bench: Rig, arm: Arm, jobs: int, submitters: int) -> dict[str, float]:
     """Milliseconds from the hook's start to its end, in slurmctld's log."""
     script = bench.layout.etc / "job_submit.lua"
     plain = script.read_text()
-    script.write_text(plain.rsplit("return slurm.SUCCESS", 1)[0] + _TIMED_HOOK)
-    bench.run("scontrol", "reconfigure")
+    _renew(script, plain.rsplit("return slurm.SUCCESS", 1)[0] + _TIMED_HOOK)
     log = bench.layout.log / "slurmctld.log"
     before = log.stat().st_size
-    _submit(bench, jobs, submitters)
+    with _met(bench, arm):
+        _submit(bench, jobs, submitters)
     with log.open(errors="replace") as text:
         text.seek(before)
         took = [float(found) for found in _HOOK_TIME.findall(text.read())]
-    script.write_text(plain)
-    bench.run("scontrol", "reconfigure")
+    _renew(script, plain)
     bench.cancel_all()
     return {**spread(took, 1e3), "calls": len(took)}
 
@@ -138,12 +152,34 @@ def gate(bench: Rig, launches: int) -> dict[str, object]:
     return {"launches": len(took), "ms": spread(took, 1e3)}
 
 
-def _plugin(bench: Rig, *, present: bool) -> None:
-    conf = bench.layout.slurm_conf
-    text = re.sub(r"(?m)^#?JobSubmitPlugins=lua$", ("" if present else "#") + "JobSubmitPlugins=lua", conf.read_text())
-    conf.write_text(text)
+@contextmanager
+def _met(bench: Rig, arm: Arm) -> Iterator[None]:
+    """Submissions meet this meanwhile, and our daemon afterwards."""
+    _plugin(bench, arm)
+    try:
+        with nullcontext() if arm is Arm.WITH else bench.without_daemon():
+            yield
+    finally:
+        _plugin(bench, Arm.WITH)
+
+
+def _plugin(bench: Rig, arm: Arm) -> None:
+    conf, settings = bench.layout.slurm_conf, bench.layout.etc / "slurm_power_hook.lua"
+    off = "#" if arm is Arm.WITHOUT else ""
+    socket = bench.empty_socket if arm is Arm.EMPTY else bench.layout.run / "hook.sock"
+    conf.write_text(re.sub(r"(?m)^#?JobSubmitPlugins=lua$", f"{off}JobSubmitPlugins=lua", conf.read_text()))
+    settings.write_text(re.sub(r'socket = ".*"', f'socket = "{socket}"', settings.read_text()))
+    script = bench.layout.etc / "job_submit.lua"
+    _renew(script, script.read_text())
     bench.run("scontrol", "reconfigure")
     time.sleep(0.3)
+
+
+def _renew(script: Path, text: str) -> None:
+    """Write a script with a later second than before, by which slurmctld knows that it has to be loaded again."""
+    later = max(time.time(), script.stat().st_mtime + 1)
+    script.write_text(text)
+    os.utime(script, (later, later))
 
 
 def _submit(bench: Rig, jobs: int, submitters: int = SUBMITTERS) -> float:
