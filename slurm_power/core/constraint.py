@@ -1,10 +1,12 @@
-"""Slurm's feature expressions (`--constraint`): could the nodes of a zone satisfy one?
+"""Slurm's feature expressions (`--constraint`): how many nodes of a zone would do for one?
 
-The answer errs towards yes: counts are taken as "at least one such node", and Slurm itself decides at last. Slurm
-reads from left to right; `&` before `|`, as people mean it, says yes wherever Slurm does, and sometimes more often.
+The answer errs towards more: counts within the expression are taken as "at least one such node", and Slurm itself
+decides at last. Slurm reads from left to right; `&` before `|`, as people mean it, says yes wherever Slurm does, and
+sometimes more often.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
@@ -16,21 +18,19 @@ _MOST_GROUPS = 64
 """Slurm takes no group within a group; we must not go a level deeper for each parenthesis that a user writes."""
 
 
-def could_satisfy(expression: str, nodes: Sequence[frozenset[str]]) -> bool:
-    """Whether nodes with these features could run a job with this constraint; yes where it cannot be read.
+def suiting(expression: str, nodes: Sequence[frozenset[str]]) -> int:
+    """How many of the nodes with these features a job with this constraint could have; all where it cannot be read.
 
-    A site has many nodes, of few kinds as far as one constraint tells them apart: each kind is looked at once.
+    Where the terms are about nodes of their own it is all of them or, if a name is nowhere to be found, none. A site
+    has many nodes, of few kinds as far as one constraint tells them apart: each kind is looked at once.
     """
-    if len(expression) > LONGEST or not nodes:
-        return True
-    tokens, apart = _tokens(expression)
+    tokens, apart = _tokens(expression) if len(expression) <= LONGEST else ((), False)
     if not tokens or tokens.count("(") > _MOST_GROUPS:
-        return True
-    names = frozenset(tokens)
-    kinds = {names.intersection(node) for node in nodes}
+        return len(nodes)
+    kinds = Counter(map(frozenset(tokens).intersection, nodes))
     if apart:
-        return frozenset().union(*kinds).issuperset(_needed_names(tokens))
-    return any(_holds(tokens, kind) for kind in kinds)
+        return len(nodes) if frozenset().union(*kinds).issuperset(_needed_names(tokens)) else 0
+    return sum(count for kind, count in kinds.items() if _holds(tokens, kind))
 
 
 @lru_cache(maxsize=64)

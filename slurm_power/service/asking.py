@@ -169,7 +169,7 @@ def _with_nodes(
     if not left:
         raise _Refused(
             Code.NO_ZONE,
-            "its partition, memory, type of GPUs and --exclude leave none with enough nodes",
+            "its partition, memory, type of GPUs, --constraint and --exclude leave none with enough nodes",
         )
     return left
 
@@ -232,7 +232,7 @@ def _zones(
         allowed &= wanted
     constraint = strip_ours(facts.features)
     if constraint:
-        allowed &= world.zones_with(constraint)
+        allowed &= world.zones_with(constraint).zones
     if not allowed:
         raise _Refused(Code.NO_ZONE, "its partition, zones=, --nodelist and --constraint leave none")
     return None if allowed is everything and len(partitions) == 1 else allowed

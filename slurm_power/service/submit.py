@@ -150,7 +150,7 @@ def _admitted(desk: Desk, ask: Ask, verdict: Admit, binding: Binding, now: int) 
 
 def _preference(desk: Desk, prefer: str, charges: Sequence[Charge]) -> str:
     """The user's preference within the zones of the admission; empty where nothing there could fulfil it."""
-    if desk.world.zones_with(prefer) >= {charge.zone for charge in charges}:
+    if desk.world.zones_with(prefer).zones >= {charge.zone for charge in charges}:
         return bind_features(prefer, charges) or ""
     return ""
 

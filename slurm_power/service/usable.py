@@ -1,4 +1,4 @@
-"""How many of each zone's nodes would do for a job: those of its partition, not excluded, with its memory and GPUs.
+"""How many of each zone's nodes would do for a job: of its partition, not excluded, with its memory, GPUs, features.
 
 What Slurm would refuse for ever must not be admitted; which of these nodes are free is not looked at here.
 """
@@ -6,6 +6,7 @@ What Slurm would refuse for ever must not be admitted; which of these nodes are 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from slurm_power.core.binding import strip_ours
 from slurm_power.core.nodes import NodeAsk
 from slurm_power.ports import NodeRecord
 from slurm_power.service.facts import JobFacts
@@ -51,6 +52,18 @@ def usable(
     `zones` are those that the job may go to, None for all of its partition's. A job over several zones has to find all
     its nodes in one partition: of several partitions the one counts with the most nodes.
     """
+    most = _by_nodes(facts, ask, partitions, zones, world)
+    constraint = strip_ours(facts.features)
+    if not constraint or ask.nodes == 1:
+        return most
+    fewer = world.zones_with(constraint).fewer
+    return {**most, **{zone: min(count, most.get(zone, count)) for zone, count in fewer.items()}}
+
+
+def _by_nodes(
+    facts: JobFacts, ask: NodeAsk, partitions: Sequence[Partition], zones: frozenset[str] | None, world: World
+) -> Mapping[str, int]:
+    """The same by all but features; a node that has these need not be one that has those."""
     need = need_of(facts, ask) if facts.memory_asked or facts.gpu_types else _NOTHING
     excluded = dict.fromkeys(expand(facts.excluded_nodes)) if facts.excluded_nodes else {}
     if len(partitions) == 1:

@@ -5,11 +5,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
+from typing import NamedTuple
 
 from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
 
 from slurm_power.config import Site
-from slurm_power.core.constraint import LONGEST, could_satisfy
+from slurm_power.core.constraint import LONGEST, suiting
 from slurm_power.core.errors import SlurmParseError
 from slurm_power.core.nodes import NodeFree, ZoneNodes, all_free
 from slurm_power.core.policy import Native, PartitionPolicy
@@ -108,6 +109,15 @@ class Partition:
         return self.record.default_time_s if self.record.default_time_s is not None else self.record.max_time_s
 
 
+class Suiting(NamedTuple):
+    """Where a constraint can be satisfied."""
+
+    zones: frozenset[str]
+    """The zones with a node that would do."""
+    fewer: Mapping[str, int]
+    """Of those in which not all nodes would do, how many would."""
+
+
 class World:
     """Partitions, nodes and features. Made anew when these change; `renew` takes in what the nodes are doing."""
 
@@ -127,7 +137,7 @@ class World:
         """Nodes of each zone."""
         self.partitions = {record.name: self._partition(record) for record in partitions}
         self.default_partition = next((record.name for record in partitions if record.default), "")
-        self._by_feature: dict[str, frozenset[str]] = {}
+        self._by_feature: dict[str, Suiting] = {}
         self._kinds: dict[str, dict[str, list[tuple[NodeRecord, int]]]] = {}
 
     def renew(
@@ -172,21 +182,27 @@ class World:
             return all_free(len(names))
         return all_free(len(known), max(node.cpus for node in known), max(node.gpus for node in known))
 
-    def zones_with(self, constraint: str) -> frozenset[str]:
+    def zones_with(self, constraint: str) -> Suiting:
         """The zones whose nodes could satisfy a feature expression."""
         if len(constraint) > LONGEST:
-            return frozenset(self.site.topology.zones)
+            return Suiting(frozenset(self.site.topology.zones), {})
         found = self._by_feature.get(constraint)
         if found is None:
-            found = frozenset(
-                name
-                for name, zone in self.site.topology.zones.items()
-                if could_satisfy(constraint, [frozenset(n.features) for n in self._known(zone.nodes)])
-            )
             if len(self._by_feature) >= _MOST_TEXTS:
                 del self._by_feature[next(iter(self._by_feature))]
-            self._by_feature[constraint] = found
+            found = self._by_feature[constraint] = self._suiting(constraint)
         return found
+
+    def _suiting(self, constraint: str) -> Suiting:
+        """Nodes that Slurm does not show might do."""
+        counts = {}
+        for name, zone in self.site.topology.zones.items():
+            known = [frozenset(node.features) for node in self._known(zone.nodes)]
+            counts[name] = suiting(constraint, known) + len(zone.nodes) - len(known)
+        return Suiting(
+            frozenset(name for name, count in counts.items() if count),
+            {name: count for name, count in counts.items() if 0 < count < self.sizes[name]},
+        )
 
     def kinds(self, partition: Partition) -> Mapping[str, Sequence[tuple[NodeRecord, int]]]:
         """For each zone of a partition one node of each kind, by memory and types of GPUs, and how many there are."""

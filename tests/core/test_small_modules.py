@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm_power.core.constraint import could_satisfy
+from slurm_power.core.constraint import suiting
 from slurm_power.core.estimate import default_est_w
 from slurm_power.core.lifecycle import CLAIMING, TRANSITIONS, Event, State, follow
 from slurm_power.core.nodes import NodeAsk
@@ -80,10 +80,22 @@ class TestConstraint:
         ],
     )
     def test_whether_some_nodes_could_run_it(self, expression: str, could: bool) -> None:
-        assert could_satisfy(expression, self.NODES) is could
+        assert (suiting(expression, self.NODES) > 0) is could
 
-    def test_yes_while_no_nodes_are_known(self) -> None:
-        assert could_satisfy("h100", [])
+    @pytest.mark.parametrize(
+        ("expression", "count"),
+        [
+            ("h100", 2),
+            ("h100|a100", 3),
+            ("h100&ib", 1),
+            ("a100&ib", 0),
+            ("[h100*2&a100*1]", 3),  # each term is about nodes of its own
+            ("&", 3),  # cannot be read
+        ],
+    )
+    def test_how_many_nodes_would_do(self, expression: str, count: int) -> None:
+        nodes = [frozenset({"h100", "ib"}), frozenset({"h100"}), frozenset({"a100"})]
+        assert suiting(expression, nodes) == count
 
     @given(
         names=st.lists(st.sampled_from("abc"), min_size=1, max_size=6),
@@ -97,7 +109,7 @@ class TestConstraint:
         for operator, name in zip(operators, names[1:], strict=False):
             expression += operator + name
             value = (value and name in features) if operator == "&" else (value or name in features)
-        assert could_satisfy(expression, [features]) or not value
+        assert suiting(expression, [features]) or not value
 
 
 class TestRequest:

@@ -107,6 +107,15 @@ class TestNodesThatWouldDo:
         assert zones(told(lab, min_mem_per_node=500_000, min_nodes=3)) == {"rack01": 1, "rack02": 2}
         assert zones(told(lab, min_mem_per_node=500_000, exc_nodes="n04-n05,n04,n05")) == {"rack01": 1}
 
+    def test_a_feature_that_too_few_nodes_of_a_zone_have(self, lab: Lab) -> None:
+        some = ("n01", "n04", "n05")
+        nodes = [replace(n, features=(*n.features, *(["ib"] if n.name in some else []))) for n in floor_nodes(lab.site)]
+        survey(lab, nodes)
+        assert zones(told(lab, features="ib", min_nodes=2)) == {"rack02": 2}
+        assert zones(told(lab, features="ib&fast", min_nodes=3)) == {"rack01": 1, "rack02": 2}
+        assert told(lab, "power:est=1kW,zones=rack02", features="ib", min_nodes=3).verdict == "reject"
+        assert told(lab, features="ib", min_nodes=4).verdict == "reject"
+
     @pytest.mark.parametrize("field", ["tres_per_node", "tres_per_job", "tres_per_task", "gres"])
     def test_a_type_of_gpus_that_only_one_zone_has(self, lab: Lab, field: str) -> None:
         types = {"rack01": "a100", "rack02": "h100", "rack03": "b200"}
@@ -246,4 +255,4 @@ def test_constraints_are_not_remembered_without_end() -> None:
     for number in range(1_500):
         world.zones_with(f"fast|x{number}")
     assert len(world._by_feature) <= 1_000
-    assert world.zones_with("x&" * 600 + "x") == frozenset(world.site.topology.zones)
+    assert world.zones_with("x&" * 600 + "x").zones == frozenset(world.site.topology.zones)
