@@ -122,7 +122,7 @@ class Rounds:
             self.health.rounds += 1
             self.health.jobs = len(jobs)
             self.health.last_good = self._clock.now()
-            self._pruning.step(self.health.last_good, self._desk.site.keep_s)
+            self._pruning.step(self.health.last_good, begun, self._desk.site.keep_s)
 
     async def look(self) -> None:
         """Read all jobs, and no more than that. Raises SlurmError."""

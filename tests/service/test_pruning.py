@@ -13,6 +13,8 @@ from tests.fakes.store import MemoryStore
 from tests.service.support import SITE, START, Lab, fake_slurm, site_of
 
 DAY = 86_400
+NOW = START + 3_600
+"""The clock has run true for an hour."""
 
 
 class Counting(MemoryStore):
@@ -48,27 +50,29 @@ class Keeper:
         assert self.writer.flush(10)
 
     def left(self) -> list[int]:
-        return [line.at - START for line in self.store.decisions(limit=10_000)]
+        return [line.at - NOW for line in self.store.decisions(limit=10_000)]
 
 
 @pytest.fixture
 def keeper() -> Iterator[Keeper]:
     made = Keeper()
+    made.round()
+    made.lab.wait(3_600)
     yield made
     made.writer.close(10)
 
 
 def test_what_is_older_than_the_site_keeps_goes(keeper: Keeper) -> None:
     for days in (31, 30, 29, 0):
-        keeper.decided(START - days * DAY)
-    keeper.decided(START - 30 * DAY - 1)
+        keeper.decided(NOW - days * DAY)
+    keeper.decided(NOW - 30 * DAY - 1)
     keeper.round()
     assert keeper.left() == [-30 * DAY, -29 * DAY, 0]
 
 
 def test_closed_intents_are_kept_a_week_and_open_ones_for_ever(keeper: Keeper) -> None:
     ages = (8, 8, 6)
-    opened = keeper.store.open_intents([Intent(str(n), "bind", START - age * DAY) for n, age in enumerate(ages)])
+    opened = keeper.store.open_intents([Intent(str(n), "bind", NOW - age * DAY) for n, age in enumerate(ages)])
     ids = [intent.id or 0 for intent in opened]
     keeper.store.close_intents([ids[0], ids[2]], "done")
     keeper.round()
@@ -77,19 +81,19 @@ def test_closed_intents_are_kept_a_week_and_open_ones_for_ever(keeper: Keeper) -
 
 
 def test_a_piece_a_round_until_nothing_old_is_left_and_then_once_an_hour(keeper: Keeper) -> None:
-    keeper.decided(START - 40 * DAY, 1_100)
+    keeper.decided(NOW - 40 * DAY, 1_100)
     for _ in range(5):
         keeper.round()
     assert keeper.store.pieces == [500, 500, 100]
     keeper.lab.wait(3_600)
-    keeper.decided(START - 40 * DAY)
+    keeper.decided(NOW - 40 * DAY)
     keeper.round()
     keeper.round()
     assert keeper.store.pieces == [500, 500, 100, 1]
 
 
 def test_what_failed_is_tried_again(keeper: Keeper) -> None:
-    keeper.decided(START - 40 * DAY)
+    keeper.decided(NOW - 40 * DAY)
     keeper.store.fails = True
     keeper.round()
     assert len(keeper.left()) == 1
@@ -97,3 +101,26 @@ def test_what_failed_is_tried_again(keeper: Keeper) -> None:
     keeper.round()
     keeper.round()
     assert (keeper.left(), keeper.store.pieces) == ([], [1])
+
+
+def test_a_clock_that_is_ahead_for_a_moment_deletes_nothing(keeper: Keeper) -> None:
+    keeper.decided(NOW - 20 * DAY)
+    clock = keeper.lab.clock
+    clock.instant += 365 * DAY
+    clock.wait(-365 * DAY)
+    keeper.round()
+    keeper.round()
+    clock.instant -= 365 * DAY
+    clock.wait(365 * DAY)
+    keeper.lab.wait(3_600)
+    keeper.round()
+    keeper.round()
+    assert len(keeper.left()) == 1
+
+
+def test_a_clock_that_is_set_back_does_not_put_it_off(keeper: Keeper) -> None:
+    keeper.decided(NOW - 80 * DAY)
+    keeper.lab.clock.instant -= 40 * DAY
+    keeper.lab.clock.wait(40 * DAY)
+    keeper.round()
+    assert keeper.left() == []
