@@ -6,6 +6,7 @@ form a bay, so that one full feed takes all of them out of the search at once.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 
 from slurm_power.core.meter import Meter
 from slurm_power.core.nodes import FreeClass
@@ -19,7 +20,7 @@ BURSTS_MILLI = (1_000, 500, 300, 200, 100, 0)
 """For claims whose burst is at least so many thousandths of their est there are rooms of their own."""
 
 _AT_ONCE = 16
-"""Zones that are measured between two yields."""
+"""Zones or feeds that are measured between two yields."""
 
 
 class FloorPlan:
@@ -55,7 +56,8 @@ class Rooms:
     """The room of each zone for claims with `burst_milli` thousandths of burst, and an index of zones by it.
 
     A change of a meter only marks what it may change (`expire`); `settle` measures that anew before rooms are looked
-    up. A submission so pays for the one kind of rooms that it needs, and many changes of a zone are measured once.
+    up. A submission so pays for the one kind of rooms that it needs, and many changes of a zone are measured once. To
+    settle moves zones in the index: not while somebody goes through it.
     """
 
     def __init__(
@@ -94,13 +96,14 @@ class Rooms:
 
     def settling(self) -> Iterator[None]:
         """The same, step by step; between two steps more may change, and somebody else may settle it."""
-        while self._stale_feeds:
-            self._stale_zones.update(self._touched(self._stale_feeds.pop()))
-        measured = 0
-        while self._stale_zones:
-            self._measure(self._stale_zones.pop())
-            measured += 1
-            if measured % _AT_ONCE == 0:
+        for number in count(1):
+            if self._stale_feeds:
+                self._stale_zones.update(self._touched(self._stale_feeds.pop()))
+            elif self._stale_zones:
+                self._measure(self._stale_zones.pop())
+            else:
+                return
+            if number % _AT_ONCE == 0:
                 yield
 
     def recomputed(self) -> dict[str, int]:

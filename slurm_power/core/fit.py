@@ -103,6 +103,7 @@ class Fit:
 
         For a later window all rooms and nodes count: the index knows today's, which say nothing of it.
         """
+        self._rooms.settle()  # the ledger may have changed since the last step of a long search
         request = self.request
         if self.ahead:
             need_w, search = ANY_ROOM, Search(search.sections, search.lanes, CLOSED)

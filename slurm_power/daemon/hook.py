@@ -36,6 +36,7 @@ class HookHandler:
         op = request.get("op")
         if op == "submit":
             self._last = submit(self._desk, _mapping(request, "job"))
+            self._rounds.measure_soon()
             return self._answer(self._last)
         self._last = Reply("pass")
         if op == "modify":

@@ -76,6 +76,7 @@ class Rounds:
         self._pace = pace or Pace()
         self._pruning = Pruning(writer)
         self._wake = asyncio.Event()
+        self._measuring: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
         self._partitions: Sequence[PartitionRecord] = ()
         self._partitions_at = float("-inf")
@@ -91,6 +92,11 @@ class Rounds:
     def soon(self) -> None:
         """Something happened: do not wait for the tick."""
         self._wake.set()
+
+    def measure_soon(self) -> None:
+        """A submission may have changed rooms: have them measured once it is answered."""
+        if self._measuring is None or self._measuring.done():
+            self._measuring = asyncio.create_task(self._give_way())
 
     async def run(self) -> None:
         """Rounds for ever; cancelled to end. Nothing that goes wrong in one ends the loop."""
@@ -293,8 +299,15 @@ class Rounds:
         for step in steps:
             yield step
             if self._clock.monotonic() - since >= _BREATH_S:
-                await asyncio.sleep(0)
+                await self._give_way()
                 since = self._clock.monotonic()
+        await self._give_way()
+
+    async def _give_way(self) -> None:
+        """Let others have their turn, with the rooms measured that have changed, so that no submission has to."""
+        for _ in self._desk.make_rooms():
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
     async def _pause(self) -> None:
         """At least as long as reading took in the last round, so that a large cluster is not read without a break.

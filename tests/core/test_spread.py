@@ -131,6 +131,18 @@ def test_the_steps_lead_to_what_is_found_at_once() -> None:
             assert (finish(deciding(job, one, floor, others=(BRONZE,))), finish(shading(job, one))) == at_once, seed
 
 
+def test_a_zone_that_comes_free_between_two_steps_is_found() -> None:
+    one = ledger([zone(name, 5_000, nodes=1) for name in ("rack0", "rack1")])
+    for name in one.nodes:
+        one.set_nodes(name, ZoneNodes(1, 1, 64, 8))
+    one.add(Claim("busy", (Charge("rack1", 1, 5_000, 5_000),), Window(NOW - 5), "g", share_milli=0, placed=True))
+    with patch.object(spread, "_AT_ONCE", 1):
+        steps = deciding(request(4_000, nodes=2, exclusive=True), one, one.empty())
+        next(steps)
+        one.remove("busy")
+        assert isinstance(finish(steps), Admit)
+
+
 class TestManyZones:
     def floor(self, count: int = 3_000) -> Ledger:
         """Every third zone is idle; the others have no free node, or one."""

@@ -1,5 +1,6 @@
 """A daemon that hung answers submissions whose hook has given up: the jobs came in held by the hook alone."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,13 +46,22 @@ def handler(lab: Lab) -> HookHandler:
     return HookHandler(lab.desk, Rounds(lab.desk, fake_slurm(lab.site), writer, lab.observer, lab.clock), str)
 
 
+def ask(hook: HookHandler, request: Mapping[str, Any]) -> str:
+    """What is answered at once."""
+
+    async def exchange() -> str:
+        return str(hook(Peer(0, 0, 1), request))
+
+    return asyncio.run(exchange())
+
+
 def submission(**fields: Any) -> Mapping[str, Any]:
     return {"v": 1, "op": "submit", "uid": 1001, "job": job(WHOLE, **fields)}
 
 
 def test_its_claim_is_taken_back_at_once(lab: Lab) -> None:
     hook = handler(lab)
-    assert "verdict=admit" in str(hook(Peer(0, 0, 1), submission()))
+    assert "verdict=admit" in ask(hook, submission())
     assert lab.committed("rack03") == 20_000
     hook.unheard()
     assert (lab.committed("rack03"), lab.desk.book.rumours[1001]) == (0, 0)
@@ -63,7 +73,7 @@ def test_its_claim_is_taken_back_at_once(lab: Lab) -> None:
 @pytest.mark.parametrize("fields", [{"priority": 0}, {"dependency": "afterok:7"}, {"partition": "new"}])
 def test_what_it_would_hold_leaves_nothing_either(lab: Lab, fields: dict[str, Any]) -> None:
     hook = handler(lab)
-    hook(Peer(0, 0, 1), submission(**fields))
+    ask(hook, submission(**fields))
     hook.unheard()
     assert not lab.desk.book.entries
     assert not lab.journal.jobs
@@ -71,8 +81,8 @@ def test_what_it_would_hold_leaves_nothing_either(lab: Lab, fields: dict[str, An
 
 def test_what_was_answered_before_stays(lab: Lab) -> None:
     hook = handler(lab)
-    hook(Peer(0, 0, 1), submission())
-    hook(Peer(0, 0, 1), {"v": 1, "op": "modify", "uid": 1001, "job": {}, "rec": {}})
+    ask(hook, submission())
+    ask(hook, {"v": 1, "op": "modify", "uid": 1001, "job": {}, "rec": {}})
     hook.unheard()
     assert lab.committed("rack03") == 20_000
 
@@ -80,7 +90,7 @@ def test_what_was_answered_before_stays(lab: Lab) -> None:
 def test_a_job_that_slurm_has_shown_stays(lab: Lab) -> None:
     """Slurm had the answer after all."""
     hook = handler(lab)
-    hook(Peer(0, 0, 1), submission())
+    ask(hook, submission())
     [entry] = lab.desk.book.entries.values()
     lab.desk.book.know(entry, HELD_BY_THE_HOOK)
     hook.unheard()

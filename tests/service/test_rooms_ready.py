@@ -1,11 +1,17 @@
-"""No submission has to wait until an index of ten thousand zones is made: they are all there before."""
+"""No submission has to wait until an index of ten thousand zones is made or brought up to date."""
+
+import asyncio
 
 import pytest
 
+from slurm_power.adapters.store import StoreWriter
 from slurm_power.core import ledger as ledger_module
-from slurm_power.core.capacity import BURSTS_MILLI
+from slurm_power.core.capacity import BURSTS_MILLI, Rooms
+from slurm_power.core.ledger import Ledger
+from slurm_power.daemon.rounds import Rounds
 from slurm_power.service.submit import submit
-from tests.service.support import SITE, Lab, job, site_of
+from tests.fakes.store import MemoryStore
+from tests.service.support import SITE, Lab, fake_slurm, job, site_of
 
 
 @pytest.fixture
@@ -47,3 +53,37 @@ def test_after_the_clock_was_set_back(lab: Lab, monkeypatch: pytest.MonkeyPatch)
     lab.desk.mend_clock()
     make_no_more(monkeypatch)
     submit_all(lab)
+
+
+@pytest.mark.parametrize("submitted", [False, True])
+def test_what_a_round_or_a_submission_has_changed_is_measured_right_after_it(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, *, submitted: bool
+) -> None:
+    writer = StoreWriter(MemoryStore())
+    rounds = Rounds(lab.desk, fake_slurm(lab.site), writer, lab.observer, lab.clock)
+
+    async def change() -> None:
+        if submitted:
+            submit(lab.desk, job())
+            rounds.measure_soon()
+            await asyncio.sleep(0.1)
+        else:
+            for zone in lab.desk.ledger.nodes:
+                lab.desk.ledger.close(zone, "a test")
+            await rounds.round()
+
+    asyncio.run(change())
+    writer.close(10)
+    measured: list[str] = []
+    monkeypatch.setattr(Rooms, "_measure", lambda _, zone: measured.append(zone))
+    look_at_all(lab.desk.ledger)
+    assert not measured
+    lab.desk.ledger.close("rack01", "another test")
+    look_at_all(lab.desk.ledger)
+    assert measured == ["rack01"] * len(BURSTS_MILLI)
+
+
+def look_at_all(ledger: Ledger) -> None:
+    """As submissions of every burst class would."""
+    for milli in BURSTS_MILLI:
+        ledger.rooms_for(1_000, 1_000 + milli)
