@@ -51,6 +51,11 @@ def troubles(found: Mapping[str, Any], now: int) -> list[str]:
         wrong.append(f"The database fails: {found['store_error']}.")
     if found["store_lost"]:
         wrong.append(f"{found['store_lost']} changes never reached the database since the daemon's start.")
+    for licence, by_w in sorted(found["miscounts"].items()):
+        wrong.append(
+            f"Slurm counts {abs(by_w)} W {'more' if by_w > 0 else 'less'} of {licence} than its jobs hold: "
+            "scontrol reconfigure mends it, while no job is completing."
+        )
     return wrong
 
 

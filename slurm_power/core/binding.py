@@ -128,6 +128,12 @@ def foreign_licences(text: str) -> str:
     return separator.join(part for part in _licence_parts(text) if not part.startswith(PREFIX))
 
 
+def our_licences(text: str) -> dict[str, int]:
+    """Licence → watts, of those of a job's licences that are ours."""
+    parts = (part.partition(":") for part in _licence_parts(text) if part.startswith(PREFIX))
+    return {name: int(count) if count.isdigit() else 1 for name, _, count in parts}
+
+
 def asks_for_ours(licences: str) -> bool:
     """Whether a licence request names a licence of ours."""
     return any(part.startswith(PREFIX) for part in _licence_parts(licences))

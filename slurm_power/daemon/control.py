@@ -169,6 +169,7 @@ class ControlHandler:
             "reader": health.reader(),
             "claims": len(self._desk.ledger.claims),
             "writes": health.writes,
+            "miscounts": dict(health.miscounts),
             "faults": self._desk.faults.count,
             "faulty_jobs": dict(faulty[:_FAULTS_SHOWN]),
             "store_waiting": store.waiting,

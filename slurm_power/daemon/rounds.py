@@ -6,8 +6,8 @@ A failed read keeps the last good state.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from slurm_power.adapters.store import StoreWriter
@@ -20,6 +20,7 @@ from slurm_power.ports import Clock, Intent, JobRecord, LicenseRecord, NodeRecor
 from slurm_power.service.desk import Desk
 from slurm_power.service.observe import Observer
 from slurm_power.service.plan import Plan
+from slurm_power.service.recount import Recount
 from slurm_power.service.release import applied, run_freeing, run_pass
 
 _log = logging.getLogger("slurm_power.rounds")
@@ -55,6 +56,8 @@ class Health:
     last_good: int = 0
     jobs: int = 0
     writes: int = 0
+    miscounts: Mapping[str, int] = field(default_factory=dict)
+    """Licence → by how many W Slurm counts more than its jobs hold, or less."""
     reader: Callable[[], str] = str
     """Tells what reads jobs: `squeue`, or pyslurm with its version."""
 
@@ -83,6 +86,7 @@ class Rounds:
         self._shares_at = float("-inf")
         self._nodes: Sequence[NodeRecord] = ()
         self._licenses: frozenset[str] = frozenset()
+        self._recount = Recount()
         self._missing: tuple[str, ...] = ()
         self._private = True
         self._took_s = 0.0
@@ -186,18 +190,20 @@ class Rounds:
 
     async def _read(self, begun: float) -> Sequence[JobRecord]:
         nodes = await asyncio.to_thread(self._slurm.nodes)
-        if begun - self._partitions_at >= self._pace.partitions_s or self._desk.lost_partition:
+        due = begun - self._partitions_at >= self._pace.partitions_s or self._desk.lost_partition
+        if due:
             self._desk.lost_partition = False
             self._partitions = await asyncio.to_thread(self._slurm.partitions)
-            self._licenses = frozenset(await asyncio.to_thread(self._license_names))
             self._desk.private_jobs = await self._jobs_are_private()
             self._partitions_at = begun
         if begun - self._shares_at >= self._pace.shares_s:
             self._desk.fair_shares = await self._fair_shares()
             self._shares_at = begun
         jobs = await asyncio.to_thread(self._slurm.jobs)
+        if due:
+            await self._read_licenses(jobs)
         # Taken in together: else a job that has just started is counted on its node, and once more as one to come.
-        if nodes != self._nodes or begun == self._partitions_at:
+        if due or nodes != self._nodes:
             self._nodes = nodes
             self._desk.survey(nodes, self._partitions, self._licenses)
             self._warn_of_missing()
@@ -211,13 +217,17 @@ class Rounds:
             _log.warning("cannot read PrivateData: %s", error)
         return self._private
 
-    def _license_names(self) -> list[str]:
-        """Names of Slurm's licences; those of the last reading where this one fails. Runs in another thread."""
+    async def _read_licenses(self, jobs: Sequence[JobRecord]) -> None:
+        """Which licences Slurm has, and whether it counts what `jobs` hold of them; as before where it cannot tell."""
         try:
-            return [record.name for record in self._slurm.licenses()]
+            found = await asyncio.to_thread(self._slurm.licenses)
         except SlurmError as error:
             _log.warning("cannot read licences: %s", error)
-            return list(self._licenses)
+            return
+        self._licenses = frozenset(record.name for record in found)
+        if self._recount.take(jobs, found):
+            self.health.miscounts = self._recount.found
+            _log.warning("Slurm's count of licences is not what its jobs hold", extra={"by_w": self._recount.found})
 
     def _warn_of_missing(self) -> None:
         """Slurm lacks licences of ours: it does not guard those watts while we are away. Said once."""

@@ -91,7 +91,7 @@ def test_a_zone_in_the_red_is_told_first(stage: Stage) -> None:
     assert f"More is committed than may be planned: {', '.join(short)}." in spower(stage, "zones").output
 
 
-WELL = {"last_good": "2026-04-20T16:00:00Z", "error": "", "store_error": "", "store_lost": 0}
+WELL = {"last_good": "2026-04-20T16:00:00Z", "error": "", "store_error": "", "store_lost": 0, "miscounts": {}}
 THEN = 1_776_700_800
 
 
@@ -105,6 +105,14 @@ THEN = 1_776_700_800
         ({"error": "no answer"}, 61, ["Slurm was last read at 2026-04-20T16:00:00Z: no answer."]),
         ({"last_good": None}, 0, ["Slurm was last read at no time yet."]),
         ({"store_error": "disk full"}, 0, ["The database fails: disk full."]),
+        (
+            {"miscounts": {"pw_rack01": 300, "pw_pdu": -20_000}},
+            0,
+            [
+                f"Slurm counts {told} than its jobs hold: scontrol reconfigure mends it, while no job is completing."
+                for told in ("20000 W less of pw_pdu", "300 W more of pw_rack01")
+            ],
+        ),
         ({"store_lost": 3}, 0, ["3 changes never reached the database since the daemon's start."]),
     ],
 )
