@@ -60,7 +60,7 @@ class Ledger:
         self._booked: dict[str, Claim] = {}
         self._next_start = FOREVER
         self._classes = {name: class_of(nodes, 0) for name, nodes in self.nodes.items()}
-        self._rooms: dict[int, Rooms] = {0: Rooms(self.plan, self.meters, self._classes, 0)}
+        self._rooms: dict[int, Rooms] = {}
 
     # -- what is there ------------------------------------------------------------------------------------------
 
