@@ -226,8 +226,11 @@ class Rounds:
             return
         self._licenses = frozenset(record.name for record in found)
         if self._recount.take(jobs, found):
-            self.health.miscounts = self._recount.found
-            _log.warning("Slurm's count of licences is not what its jobs hold", extra={"by_w": self._recount.found})
+            self.health.miscounts = wrong = self._recount.found
+            if wrong:
+                _log.warning("Slurm's count of licences is not what its jobs hold", extra={"by_w": wrong})
+            else:
+                _log.info("Slurm's count of licences is what its jobs hold again")
 
     def _warn_of_missing(self) -> None:
         """Slurm lacks licences of ours: it does not guard those watts while we are away. Said once."""

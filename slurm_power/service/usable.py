@@ -56,8 +56,9 @@ def usable(
     constraint = strip_ours(facts.features)
     if not constraint or ask.nodes == 1:
         return most
-    fewer = world.zones_with(constraint).fewer
-    return {**most, **{zone: min(count, most.get(zone, count)) for zone, count in fewer.items()}}
+    # Only where there are fewer than the job takes: else the list would be as long as the floor for every such job.
+    fewer = {zone: count for zone, count in world.zones_with(constraint).fewer.items() if count < ask.nodes}
+    return {**most, **{zone: min(count, most.get(zone, count)) for zone, count in fewer.items()}} if fewer else most
 
 
 def _by_nodes(
