@@ -131,7 +131,7 @@ def foreign_licences(text: str) -> str:
 def our_licences(text: str) -> dict[str, int]:
     """Licence → watts, of those of a job's licences that are ours."""
     parts = (part.partition(":") for part in _licence_parts(text) if part.startswith(PREFIX))
-    return {name: int(count) if count.isdigit() else 1 for name, _, count in parts}
+    return {name: int(count) if count.isascii() and count.isdigit() else 1 for name, _, count in parts}
 
 
 def asks_for_ours(licences: str) -> bool:

@@ -1,7 +1,8 @@
 """Whether Slurm's own count of our licences is what its jobs hold.
 
-A slurmctld that is started or reconfigured while a job is completing may give the job's licences back twice (seen with
-22.05). From then on it would let too many watts in while the daemon is away, until it is reconfigured once more.
+Slurm 22.05 gives the licences of a job back twice if it is reconfigured while the job is completing, and its count was
+seen too low once after a kill and a start. From then on it would let too many watts in while the daemon is away, until
+it is reconfigured once more.
 """
 
 from collections.abc import Iterable, Mapping

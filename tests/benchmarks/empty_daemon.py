@@ -1,6 +1,6 @@
 """Answers the hook at once and decides nothing: `python -m tests.benchmarks.empty_daemon SOCKET`.
 
-What submissions cost with it is what they cost with any daemon behind this hook on this machine.
+What submissions cost with it they cost at least with any daemon behind this hook on this machine.
 """
 
 import asyncio

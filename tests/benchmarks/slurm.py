@@ -19,16 +19,6 @@ from tests.benchmarks.rig import NODES, Rig, rig, wait
 from tests.benchmarks.statistics import ratio_interval, spread
 
 SUBMITTERS = 4
-
-
-class Arm(StrEnum):
-    """What a submission meets in slurmctld."""
-
-    WITHOUT = "without"
-    EMPTY = "empty"
-    WITH = "with"
-
-
 _LOOP = 'n=$1; shift; while [ "$n" -gt 0 ]; do "$@" >/dev/null 2>&1 || exit; n=$((n - 1)); done'
 _TIMED_HOOK = """\
 local clock = require("socket").gettime
@@ -42,6 +32,14 @@ end
 return slurm.SUCCESS
 """
 _HOOK_TIME = re.compile(r"bench: hook ([0-9.]+)")
+
+
+class Arm(StrEnum):
+    """What a submission meets in slurmctld."""
+
+    WITHOUT = "without"
+    EMPTY = "empty"
+    WITH = "with"
 
 
 def run(quick: bool) -> dict[str, object]:

@@ -27,6 +27,7 @@ RACK = LicenseRecord("pw_rack01", total=20_000, used=5_000)
         ("matlab:2", {}),
         ("pw_a:5000,matlab:2,pw_b-1:7", {"pw_a": 5_000, "pw_b-1": 7}),
         ("pw_a", {"pw_a": 1}),
+        ("pw_a:\u00b2", {"pw_a": 1}),  # a digit to Python, and no number
     ],
 )
 def test_what_a_job_holds_of_ours(text: str, ours: dict[str, int]) -> None:

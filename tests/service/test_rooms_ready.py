@@ -60,20 +60,22 @@ def test_what_a_round_or_a_submission_has_changed_is_measured_right_after_it(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, *, submitted: bool
 ) -> None:
     writer = StoreWriter(MemoryStore())
-    rounds = Rounds(lab.desk, fake_slurm(lab.site), writer, lab.observer, lab.clock)
+    slurm = fake_slurm(lab.site)
+    rounds = Rounds(lab.desk, slurm, writer, lab.observer, lab.clock)
 
     async def change() -> None:
         if submitted:
             submit(lab.desk, job())
             rounds.measure_soon()
-            await asyncio.sleep(0.1)
+            await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
         else:
-            for zone in lab.desk.ledger.nodes:
-                lab.desk.ledger.close(zone, "a test")
-            await rounds.round()
+            slurm.submit(uid=1001, comment="power:est=5kW", qos="bronze", time_limit_s=60)
+            for _ in range(2):  # held by the first round, admitted by the second
+                await rounds.round()
 
     asyncio.run(change())
     writer.close(10)
+    assert lab.desk.ledger.claims
     measured: list[str] = []
     monkeypatch.setattr(Rooms, "_measure", lambda _, zone: measured.append(zone))
     look_at_all(lab.desk.ledger)
