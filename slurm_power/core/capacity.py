@@ -76,8 +76,9 @@ class Rooms:
         """The most room that a zone below a feed has ever had by itself: a feed with as much room limits none."""
         self._rooms = {zone: self._room_now(zone) for zone in plan.lanes}
         self.index.fill({zone: (room_w, classes[zone]) for zone, room_w in self._rooms.items()})
-        self._stale_zones: set[str] = set()
-        self._stale_feeds: set[str] = set()
+        # Not sets: one that was large once has pop() search all its empty places ever after.
+        self._stale_zones: dict[str, None] = {}
+        self._stale_feeds: dict[str, None] = {}
 
     def room_w(self, zone: str) -> int:
         """The most est that one more such claim could have in the zone, wide feeds apart, in W."""
@@ -85,8 +86,8 @@ class Rooms:
 
     def expire(self, zones: Iterable[str], feeds: Iterable[str]) -> None:
         """Remember that the meters or classes of these zones, or these narrow feeds, have changed."""
-        self._stale_zones.update(zones)
-        self._stale_feeds.update(feeds)
+        self._stale_zones.update(dict.fromkeys(zones))
+        self._stale_feeds.update(dict.fromkeys(feeds))
 
     def settle(self) -> None:
         """Take in all that has changed."""
@@ -98,9 +99,11 @@ class Rooms:
         """The same, step by step; between two steps more may change, and somebody else may settle it."""
         for number in count(1):
             if self._stale_feeds:
-                self._stale_zones.update(self._touched(self._stale_feeds.pop()))
+                feed, _ = self._stale_feeds.popitem()
+                self._stale_zones.update(dict.fromkeys(self._touched(feed)))
             elif self._stale_zones:
-                self._measure(self._stale_zones.pop())
+                zone, _ = self._stale_zones.popitem()
+                self._measure(zone)
             else:
                 return
             if number % _AT_ONCE == 0:

@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 _BATCH = 200
 """Plans that are written to Slurm together."""
+_AT_A_TIME = 2
+"""Batches that are being written at once."""
 _BREATH_S = 0.0005
 """After so long, at the end of the step that a round is in, the hook gets a chance to be answered."""
 
@@ -252,18 +254,31 @@ class Rounds:
     # -- writing ------------------------------------------------------------------------------------------------
 
     async def _carry_out(self, steps: Iterator[Plan | None]) -> int:
-        """Run a pass and write what it plans, in batches, each made durable as intents first."""
+        """Run a pass and write what it plans, in batches, each made durable as intents first.
+
+        Batches are written while the next are planned: Slurm takes about as long for one as we do.
+        """
         plans: list[Plan] = []
         count = 0
-        async for plan in self._breathe(steps):
-            if plan is not None:
-                plans.append(plan)
-                count += 1
-            if len(plans) >= _BATCH:
+        free = asyncio.Semaphore(_AT_A_TIME)
+        writes: list[asyncio.Task[None]] = []
+        try:
+            async for plan in self._breathe(steps):
+                if plan is not None:
+                    plans.append(plan)
+                    count += 1
+                if len(plans) >= _BATCH:
+                    await free.acquire()
+                    writes.append(asyncio.create_task(self._write(plans)))
+                    writes[-1].add_done_callback(lambda _: free.release())
+                    plans = []
+            if plans:
                 await self._write(plans)
-                plans = []
-        if plans:
-            await self._write(plans)
+        finally:  # also when told to end: what was begun is taken in
+            if writes:
+                await asyncio.wait(writes)
+        for write in writes:
+            write.result()
         return count
 
     async def _write(self, plans: list[Plan]) -> None:

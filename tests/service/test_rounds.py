@@ -1,13 +1,16 @@
 """The daemon's loop goes on, whatever comes out of one round."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
 
 import pytest
 
 from slurm_power.adapters.store import StoreWriter
+from slurm_power.daemon import rounds as rounds_module
 from slurm_power.daemon.rounds import Pace, Rounds
 from slurm_power.ports import Chain, JobRecord, JobState, Outcome
+from tests.fakes.slurm import FakeSlurm
 from tests.fakes.store import MemoryStore
 from tests.service.support import Lab, fake_slurm
 
@@ -70,3 +73,52 @@ def test_a_slow_write_does_not_put_off_the_next_look(lab: Lab, monkeypatch: pyte
     rounds_until(lab, slurm, lambda rounds: rounds.health.rounds >= 3)
     [job] = slurm.all_jobs()
     assert (job.state, job.priority) == (JobState.PENDING, 1_000)
+
+
+@pytest.fixture
+def waiting(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    """Five held jobs that have to be released, two in a batch."""
+    monkeypatch.setattr(rounds_module, "_BATCH", 2)
+    slurm = fake_slurm(lab.site)
+    for number in range(5):
+        slurm.submit(
+            held=True, comment="power:est=10W", admin_comment=f"power:id=t{number},v=hold,hold=power", time_limit_s=600
+        )
+    return slurm
+
+
+def test_batches_are_written_while_others_are_planned(
+    lab: Lab, waiting: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second is under way before the first has ended; the fake takes one at a time."""
+    write, both, turn = waiting.write, threading.Barrier(2), threading.Lock()
+
+    def together(chains: Sequence[Chain]) -> Sequence[Outcome]:
+        if len(chains) == 2:
+            both.wait(10)  # breaks if nobody else comes
+        with turn:
+            return write(chains)
+
+    monkeypatch.setattr(waiting, "write", together)
+    rounds = rounds_until(lab, waiting, lambda rounds: rounds.health.writes >= 5)
+    assert rounds.health.failures == 0
+    assert all(job.priority for job in waiting.all_jobs())
+
+
+def test_a_batch_that_fails_by_a_defect_takes_no_other_with_it(
+    lab: Lab, waiting: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, calls, turn = waiting.write, 0, threading.Lock()
+
+    def once_broken(chains: Sequence[Chain]) -> Sequence[Outcome]:
+        nonlocal calls
+        with turn:
+            calls += 1
+            if calls == 1:
+                raise ValueError("defect")
+            return write(chains)
+
+    monkeypatch.setattr(waiting, "write", once_broken)
+    rounds = rounds_until(lab, waiting, lambda rounds: rounds.health.rounds >= 3)
+    assert rounds.health.failures == 1
+    assert all(job.priority for job in waiting.all_jobs())
