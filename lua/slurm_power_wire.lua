@@ -1,5 +1,5 @@
 --- What the hook and the launch gate say to slurm-powerd, and how: one line of JSON out, one line of
--- name=value pairs back, one exchange a connection (docs/protocol.md).
+-- name=value pairs back (docs/protocol.md).
 local socket = require("socket")
 local unix = require("socket.unix")
 
@@ -8,6 +8,10 @@ local wire = {}
 local MAX_REQUEST = 256 * 1024
 local MAX_REPLY = 64 * 1024
 local MIN_KEY = 16
+
+-- By path the connection on which the last question was answered, for the next: to connect takes about as long as to
+-- ask, and wakes the daemon once more.
+local kept = {}
 
 --- Seconds since 1970, with fractions.
 wire.now = socket.gettime
@@ -129,7 +133,8 @@ local function arm(sock, deadline, most)
   return true
 end
 
--- One line, of MAX_REPLY bytes at most: waits for a byte, then takes what has come with it.
+-- One line, of MAX_REPLY bytes at most: waits for a byte, then takes what has come with it. Tells second whether that
+-- was all; of nil, what went wrong.
 local function receive_line(sock, deadline, seconds)
   local got = ""
   while #got <= MAX_REPLY do
@@ -146,35 +151,114 @@ local function receive_line(sock, deadline, seconds)
     got = got .. first .. (whole or part or "")
     local stop = got:find("\n", 1, true)
     if stop then
-      return got:sub(1, stop - 1)
+      return got:sub(1, stop - 1), stop == #got
     end
   end
   return nil, "the answer is too long"
 end
 
-local function exchange(sock, path, line, seconds)
-  local deadline = socket.gettime() + seconds
+local function exchange(sock, line, deadline, seconds)
   if not arm(sock, deadline, seconds) then
     return nil, "timeout"
   end
-  local ok, problem = sock:connect(path)
-  if not ok then
-    return nil, problem
-  end
-  if not arm(sock, deadline, seconds) then
-    return nil, "timeout"
-  end
-  ok, problem = sock:send(line)
+  local ok, problem = sock:send(line)
   if not ok then
     return nil, problem
   end
   return receive_line(sock, deadline, seconds)
 end
 
+-- Ends a connection also for children that slurmctld has forked meanwhile: the daemon is to see that nobody waits.
+local function hang_up(sock)
+  pcall(sock.shutdown, sock, "both")
+  pcall(sock.close, sock)
+end
+
+local function connect(path, deadline, seconds)
+  local sock = unix.stream and unix.stream() or unix()
+  local ok, problem = nil, "timeout"
+  if arm(sock, deadline, seconds) then
+    ok, problem = sock:connect(path)
+  end
+  if not ok then
+    hang_up(sock)
+    return nil, problem
+  end
+  return sock
+end
+
+local function forget(path)
+  if kept[path] then
+    hang_up(kept[path])
+    kept[path] = nil
+  end
+end
+
+-- The kept connection, if it is still open and silent: what came unasked answers no question.
+local function take_kept(path)
+  local sock = kept[path]
+  kept[path] = nil
+  if not sock then
+    return nil
+  end
+  sock:settimeout(0, "b")
+  sock:settimeout(0, "t")
+  local _, problem = sock:receive(1)
+  if problem == "timeout" then
+    return sock
+  end
+  hang_up(sock)
+  return nil
+end
+
+local function ask_on(sock, path, line, deadline, seconds)
+  local called, answer, rest = pcall(exchange, sock, line, deadline, seconds)
+  if called and answer and rest == true then
+    kept[path] = sock
+    return answer
+  end
+  hang_up(sock)
+  if not called then
+    return nil, tostring(answer)
+  end
+  return answer, rest
+end
+
+-- A kept connection that the daemon ends instead of answering is no answer: it ends those on which nothing was asked
+-- for a while, and all of them when it is started anew.
+local function converse(path, line, seconds)
+  local deadline = socket.gettime() + seconds
+  local last = take_kept(path)
+  if last then
+    local answer, problem = ask_on(last, path, line, deadline, seconds)
+    if answer or problem == "timeout" then
+      return answer, problem
+    end
+  end
+  local sock, problem = connect(path, deadline, seconds)
+  if not sock then
+    return nil, problem
+  end
+  return ask_on(sock, path, line, deadline, seconds)
+end
+
 -- Only the daemon can know the key: whoever else answers on the path has no say.
 local function authentic(path, first)
   local key = wire.first_line(path .. ".key")
   return key ~= nil and #key >= MIN_KEY and first ~= nil and first.name == "key" and first.value == key
+end
+
+-- What the answer says, by order and by name; or nil and what is wrong with it.
+local function understand(path, answer, verdicts)
+  local in_order, by_name = wire.parse(answer)
+  if not in_order then
+    return nil, "the answer cannot be read"
+  elseif not authentic(path, in_order[1]) then
+    return nil, "the answer does not carry the daemon's key"
+  elseif not verdicts[by_name.verdict or ""] then
+    return nil, "the answer has no verdict that is known"
+  end
+  return in_order, by_name
 end
 
 --- Asks the daemon on the socket `path` and waits `seconds` at most, all told.
@@ -185,23 +269,18 @@ function wire.ask(path, request, seconds, verdicts)
   if #line > MAX_REQUEST then
     return nil, "the request is too long", false
   end
-  local sock = unix.stream and unix.stream() or unix()
-  local called, answer, problem = pcall(exchange, sock, path, line, seconds)
-  pcall(sock.close, sock)
+  local called, answer, problem = pcall(converse, path, line, seconds)
   if not called then
     return nil, tostring(answer), false
   elseif not answer then
     return nil, problem, problem == "timeout"
   end
-  local in_order, by_name = wire.parse(answer)
+  local in_order, found = understand(path, answer, verdicts)
   if not in_order then
-    return nil, "the answer cannot be read", false
-  elseif not authentic(path, in_order[1]) then
-    return nil, "the answer does not carry the daemon's key", false
-  elseif not verdicts[by_name.verdict or ""] then
-    return nil, "the answer has no verdict that is known", false
+    forget(path)
+    return nil, found, false
   end
-  return in_order, by_name
+  return in_order, found
 end
 
 --- Whether the daemon, when last heard of, only watched or advised (`<socket>.mode`): then nothing is enforced

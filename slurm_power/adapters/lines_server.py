@@ -1,4 +1,4 @@
-"""A server of one-line exchanges on a unix socket: one JSON object in, one line out, and the connection ends.
+"""A server of one-line exchanges on a unix socket: one JSON object in, one line out.
 
 It works on bare sockets in the event loop and not on asyncio's streams or protocols, because slurmctld waits for each
 answer under its locks: in the usual case accept, read, handle and answer happen in one turn of the loop. With a handler
@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any, NoReturn
 
 from slurm_power.adapters.lines import LIMIT_BYTES
@@ -43,7 +44,7 @@ Handler = Callable[[Peer, Mapping[str, Any]], str | Awaitable[str]]
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """What one server bears. `idle_s` is the time for a peer to say its line, and again to take the answer."""
+    """What one server bears. `idle_s` is the time for a peer to say a line, and again to take the answer."""
 
     line_bytes: int = LIMIT_BYTES
     idle_s: float = 10.0
@@ -58,7 +59,8 @@ class LineServer:
     `allowed_uids`: others are turned away; None: everybody is welcome. `owner`: who gets the socket (uid, gid).
     `error_reply`: the line for a request that cannot be read or answered; without it the connection just ends, which
     the hook takes for a daemon that is not there. `unheard`: called where a handler has answered at once and the peer
-    had given up by then, before anything else is asked.
+    had given up by then, before anything else is asked. `lasting`: a connection may ask again after its answer; else
+    it ends with that.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class LineServer:
         owner: tuple[int, int] | None = None,
         error_reply: Callable[[Exception], str] | None = None,
         unheard: Callable[[], None] | None = None,
+        lasting: bool = False,
         limits: ServerLimits | None = None,
     ) -> None:
         self.path = path
@@ -81,6 +84,7 @@ class LineServer:
         self._owner = owner
         self.error_reply = error_reply
         self._unheard = unheard
+        self.lasting = lasting
         self._bound: BoundSocket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connections: set[_Connection] = set()
@@ -185,6 +189,7 @@ class LineServer:
             if not connection.send(answer) and self._unheard is not None:
                 self._unheard()
         else:
+            connection.pause()
             task = asyncio.ensure_future(self._answer_later(connection, answer))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -205,9 +210,9 @@ class LineServer:
 
 
 class _Connection:
-    """One exchange. It ends when the answer is out, when the peer goes, or when time is up."""
+    """What is said with one peer. It ends with its last answer, when the peer goes, or when time is up."""
 
-    __slots__ = ("_buffer", "_loop", "_server", "_socket", "_timer", "_unsent", "peer")
+    __slots__ = ("_buffer", "_last", "_loop", "_server", "_since", "_socket", "_timer", "_unsent", "_watched", "peer")
 
     def __init__(
         self, server: LineServer, accepted: socket.socket, peer: Peer, loop: asyncio.AbstractEventLoop
@@ -218,37 +223,55 @@ class _Connection:
         self._loop = loop
         self._buffer = bytearray()
         self._unsent = memoryview(b"")
+        self._last = True
+        """Whether it ends with the answer."""
+        self._watched = 0
+        """Which event the loop looks out for, if any."""
+        self._since = loop.time()
+        """When it came, or was last answered."""
         self._timer: asyncio.TimerHandle | None = None
-        """Runs exactly while the loop watches the socket."""
 
     def read(self) -> None:
         """Take what is there; once a line is whole, have it answered. What follows the line is not looked at."""
         try:
             data = self._socket.recv(_CHUNK)
         except (BlockingIOError, InterruptedError):
-            self._watch(self._loop.add_reader, self.read)
+            self._watch(EVENT_READ)
             return
         except OSError as error:
             self._gone(error.strerror or "error")
             return
         if not data:
-            self._gone("ended before the end of its line" if self._buffer else "ended without a request")
+            self._gone("ended before the end of its line" if self._buffer else "ended")
             return
         end = data.find(b"\n")
         self._buffer += data if end < 0 else data[:end]
         if len(self._buffer) > self._server.limits.line_bytes:
             self.fail(UsageError(f"the request is longer than {self._server.limits.line_bytes} bytes"))
         elif end < 0:
-            self._watch(self._loop.add_reader, self.read)
+            self._watch(EVENT_READ)
         else:
-            self._unwatch()
-            self._server.answer(self, bytes(self._buffer))
+            self._last = not self._server.lasting or end + 1 < len(data)
+            line = bytes(self._buffer)
+            self._buffer.clear()
+            self._server.answer(self, line)
+
+    def pause(self) -> None:
+        """Look at nothing that the peer does until there is an answer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._watched == EVENT_READ:
+            self._loop.remove_reader(self._socket)
+        elif self._watched == EVENT_WRITE:
+            self._loop.remove_writer(self._socket)
+        self._watched = 0
 
     def send(self, line: str) -> bool:
-        """Send the answer and end; what does not go out at once follows as the peer reads. False if it is gone."""
-        self._unwatch()
+        """Send the answer; what does not go out at once follows as the peer reads. False if it is gone."""
         if self._socket.fileno() < 0:
             return False
+        self._since = self._loop.time()
         self._unsent = memoryview(f"{line}\n".encode("utf-8", "backslashreplace"))
         return self._send_on()
 
@@ -258,12 +281,13 @@ class _Connection:
         if reply is None:
             self.close()
         else:
+            self._last = True
             self.send(reply(error))
 
     def close(self) -> None:
-        """End the exchange, wherever it is."""
+        """End it, wherever it is."""
         if self._socket.fileno() >= 0:
-            self._unwatch()
+            self.pause()
             self._socket.close()
             self._server.forget(self)
 
@@ -277,36 +301,45 @@ class _Connection:
             return False
         self._unsent = self._unsent[sent:]
         if self._unsent:
-            self._watch(self._loop.add_writer, self._send_on)
-        else:
+            self._watch(EVENT_WRITE)
+        elif self._last:
             self.close()
+        else:
+            self._watch(EVENT_READ)
         return True
 
     def _gone(self, why: str) -> None:
         log.debug("%s: %s: %s", self._server.path, self.peer, why)
         self.close()
 
+    def _watch(self, event: int) -> None:
+        """Go on when there is more to read, or room to write; for `idle_s` at most."""
+        if self._watched != event:
+            self.pause()
+            self._watched = event
+            if event == EVENT_READ:
+                self._loop.add_reader(self._socket, self.read)
+            else:
+                self._loop.add_writer(self._socket, self._send_on)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._left_s(), self._late)
+
+    def _left_s(self) -> float:
+        """Counted from the start of waiting, so that a byte now and then does not keep it open."""
+        return self._since + self._server.limits.idle_s - self._loop.time()
+
     def _late(self) -> None:
-        """Time is up; counted from the start of waiting, so that a byte now and then does not keep it open."""
-        self._unwatch()
+        """Time is up, unless it has been answered meanwhile: a timer anew for each answer would cost too much."""
+        self._timer = None
+        if (left_s := self._left_s()) > 0:
+            self._timer = self._loop.call_later(left_s, self._late)
+            return
         seconds = self._server.limits.idle_s
         log.debug("%s: %s: nothing whole within %g s", self._server.path, self.peer, seconds)
         if self._unsent:
             self.close()
         else:
             self.fail(PowerError(f"no whole request within {seconds:g} s"))
-
-    def _watch(self, watch: Callable[[socket.socket, Callable[[], object]], object], act: Callable[[], object]) -> None:
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._server.limits.idle_s, self._late)
-            watch(self._socket, act)
-
-    def _unwatch(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-            self._loop.remove_reader(self._socket)
-            self._loop.remove_writer(self._socket)
 
 
 def parse_request(line: bytes) -> dict[str, Any]:

@@ -58,7 +58,13 @@ class Daemon:
         masters = frozenset({0, os.geteuid(), slurm_user[0]})
         handler = HookHandler(self.desk, self._rounds, self._secret)
         self._hook = LineServer(
-            site.hook.socket, 0o600, handler, allowed_uids=masters, owner=self._owner, unheard=handler.unheard
+            site.hook.socket,
+            0o600,
+            handler,
+            allowed_uids=masters,
+            owner=self._owner,
+            unheard=handler.unheard,
+            lasting=True,
         )
         self._control = LineServer(
             site.hook.control,

@@ -45,6 +45,13 @@ def _additions_ms() -> float:
     return (time.perf_counter() - began) * 1_000
 
 
+def _cpu_ticks() -> tuple[int, int]:
+    """(those of all processors so far, those of them that the host gave to other machines)."""
+    stat = Path("/proc/stat")
+    ticks = [int(word) for word in stat.read_text().split("\n", 1)[0].split()[1:9]] if stat.exists() else [0] * 8
+    return sum(ticks), ticks[7]
+
+
 def names() -> list[str]:
     """The benchmarks that there are."""
     found = []
@@ -67,8 +74,13 @@ def main(argv: list[str]) -> int:
         parser.print_usage()
         return 2
     figures: dict[str, object] = {"machine": machine(), "quick": options.quick}
+    stolen: dict[str, float] = {}
+    figures["stolen_by_the_host_percent"] = stolen
     for name in options.name:
+        before = _cpu_ticks()
         figures[name] = importlib.import_module(f"tests.benchmarks.{name}").run(options.quick)
+        total, taken = (after - was for after, was in zip(_cpu_ticks(), before, strict=True))
+        stolen[name] = round(100 * taken / max(total, 1), 1)
         print(json.dumps({name: figures[name]}, indent=2), flush=True)
         if options.json is not None:  # at once: the next one may take long, or fail
             options.json.write_text(json.dumps(figures, indent=2) + "\n")

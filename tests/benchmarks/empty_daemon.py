@@ -13,7 +13,7 @@ from slurm_power.adapters.lines_server import LineServer
 
 async def serve(socket: Path) -> None:
     """Until told to end."""
-    server = LineServer(socket, 0o600, lambda peer, request: answer)
+    server = LineServer(socket, 0o600, lambda peer, request: answer, lasting=True)
     server.bind()
     answer = encode_reply(HookKey.create(socket).value, "pass")
     await server.start()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from slurm_power.adapters.lines_client import ask
-from slurm_power.adapters.lines_server import Peer
+from slurm_power.adapters.lines_server import Peer, ServerLimits
 from slurm_power.core.errors import DaemonUnreachable, PowerError
 from tests.adapters.lines.peers import LONG_S, Serve, connect, echo, read_all, say
 from tests.adapters.store.other_user import NOBODY, as_user
@@ -116,7 +116,7 @@ def test_long_lines_and_long_answers(serve: Serve, path: Path, size: int) -> Non
     assert ask(path, {"text": "x" * size}, LONG_S) == {"text": "x" * size * 20}
 
 
-@pytest.mark.parametrize("pieces", [[b'{"a"', b':1}\n'], [b'{"a":1}', b"\n"], [bytes([byte]) for byte in b'{"a":1}\n']])
+@pytest.mark.parametrize("pieces", [[b'{"a"', b":1}\n"], [b'{"a":1}', b"\n"], [bytes([byte]) for byte in b'{"a":1}\n']])
 def test_a_line_may_come_in_pieces(serve: Serve, path: Path, pieces: list[bytes]) -> None:
     serve()
     with connect(path) as connection:
@@ -140,3 +140,51 @@ def test_a_peer_may_shut_its_side_after_the_line(serve: Serve, path: Path) -> No
 def test_one_exchange_a_connection(serve: Serve, path: Path) -> None:
     serve()
     assert say(path, b'{"a":1}\n{"a":2}\n').count(b"\n") == 1
+
+
+def ask_again(connection: socket.socket, request: bytes) -> bytes:
+    """One more question on a connection; the line that answers it."""
+    connection.sendall(request)
+    with connection.makefile("rb") as lines:
+        return lines.readline()
+
+
+def test_a_lasting_connection_may_ask_again(serve: Serve, path: Path) -> None:
+    server = serve(lasting=True)
+    with connect(path) as connection:
+        for number in range(3):
+            assert json.loads(ask_again(connection, b'{"a":%d}\n' % number))["result"]["request"] == {"a": number}
+            assert server.connections == 1
+    assert say(path, b"rubbish\n").count(b"\n") == 1, "who is not understood is not heard further"
+
+
+def test_a_lasting_connection_takes_answers_that_come_later(serve: Serve, path: Path) -> None:
+    async def later(request: Mapping[str, Any]) -> str:
+        await asyncio.sleep(0.15)
+        return encode_result(request)
+
+    serve(lambda _, request: later(request), lasting=True, limits=ServerLimits(idle_s=0.1))
+    with connect(path) as connection:
+        for number in range(2):
+            assert json.loads(ask_again(connection, b'{"a":%d}\n' % number))["result"] == {"a": number}
+
+
+def test_a_question_before_the_answer_to_the_last_ends_a_lasting_connection(serve: Serve, path: Path) -> None:
+    serve(lasting=True)
+    assert say(path, b'{"a":1}\n{"a":2}\n').count(b"\n") == 1
+
+
+def test_a_long_answer_is_followed_by_another(serve: Serve, path: Path) -> None:
+    serve(lambda _peer, _request: "x" * 5_000_000, lasting=True)
+    with connect(path) as connection:
+        for _ in range(2):
+            assert len(ask_again(connection, b"{}\n")) == 5_000_001
+
+
+def test_a_lasting_connection_ends_when_nothing_is_asked_for_a_while(serve: Serve, path: Path) -> None:
+    serve(lasting=True, error_reply=None, limits=ServerLimits(idle_s=0.3))
+    with connect(path) as connection:
+        for _ in range(8):  # longer in all than it may be idle
+            assert ask_again(connection, b"{}\n")
+            threading.Event().wait(0.06)
+        assert read_all(connection) == b""
