@@ -1,5 +1,6 @@
 """The one place that starts Slurm's commands: argument lists, always a time-out, a clean environment, typed errors."""
 
+import contextlib
 import os
 import subprocess
 import tempfile
@@ -87,22 +88,17 @@ class Runner:
         argv = self._argv(program, args)
         if writes and self.read_only:
             raise ReadOnlyError("refused, for Slurm is only read here", argv)
-        try:
-            done = subprocess.run(
-                argv,
-                input=stdin.encode(),
-                capture_output=True,
-                env=self._env(env),
-                timeout=self.timeout_s,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as late:
-            raise SlurmTimeout(
-                f"no end after {self.timeout_s:g} s", argv, None, _text(late.stderr)
-            ) from late
-        except OSError as error:
-            raise SlurmError(f"cannot be started: {error.strerror}", argv) from error
-        completed = Completed(done.returncode, _text(done.stdout), _text(done.stderr))
+        with self._started(argv, env, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            try:
+                out, err = process.communicate(stdin.encode(), self.timeout_s)
+            except subprocess.TimeoutExpired as late:
+                process.kill()
+                _, err = process.communicate()
+                raise SlurmTimeout(f"no end after {self.timeout_s:g} s", argv, None, _text(err)) from late
+            except BaseException:
+                process.kill()
+                raise
+        completed = Completed(process.returncode, _text(out), _text(err))
         if check and completed.status:
             raise SlurmError("failed", argv, completed.status, completed.err or completed.out)
         return completed
@@ -111,12 +107,7 @@ class Runner:
         """Run, giving standard output in pieces. Raises SlurmError and SlurmTimeout, perhaps after some pieces."""
         argv = self._argv(program, args)
         with tempfile.TemporaryFile() as err:
-            try:
-                process = subprocess.Popen(
-                    argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err, env=self._env(env)
-                )
-            except OSError as error:
-                raise SlurmError(f"cannot be started: {error.strerror}", argv) from error
+            process = self._started(argv, env, stdin=subprocess.DEVNULL, stderr=err)
             late = Event()
 
             def give_up() -> None:
@@ -140,6 +131,19 @@ class Runner:
         # squeue drops a column that it does not know, complains, and ends with 0
         if process.returncode or "Invalid job format" in said:
             raise SlurmError("failed", argv, process.returncode, said)
+
+    def _started(
+        self, argv: tuple[str, ...], env: Mapping[str, str] | None, *, stdin: int, stderr: int | IO[bytes]
+    ) -> subprocess.Popen[bytes]:
+        """A command under way, without the precedence that its daemon has for the sake of the hook alone."""
+        try:
+            process = subprocess.Popen(argv, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, env=self._env(env))
+        except OSError as error:
+            raise SlurmError(f"cannot be started: {error.strerror}", argv) from error
+        with contextlib.suppress(OSError):  # it has ended already
+            if os.getpriority(os.PRIO_PROCESS, process.pid) < 0:
+                os.setpriority(os.PRIO_PROCESS, process.pid, 0)
+        return process
 
     def _argv(self, program: str, args: tuple[str, ...]) -> tuple[str, ...]:
         named = self.bin_dir and not program.startswith("/")

@@ -1,6 +1,8 @@
 """The runner, with small programs in Slurm's place."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,15 @@ def test_a_command_that_does_not_end_is_killed_and_its_words_are_kept(tmp_path: 
     with pytest.raises(SlurmTimeout) as caught:
         Runner(bin_dir=str(tmp_path), timeout_s=0.3).run("scontrol")
     assert caught.value.output == "half\n"
+
+
+@pytest.mark.parametrize(("of_daemon", "of_command"), [(-5, 0), (0, 0), (5, 5)])
+def test_a_command_has_no_precedence(tmp_path: Path, of_daemon: int, of_command: int) -> None:
+    """As root only can the daemon have any; else `nice` starts it without."""
+    program(tmp_path, "scontrol", "sleep 0.2", "nice")
+    run = f"from slurm_power.adapters.slurm import Runner; print(Runner(bin_dir={str(tmp_path)!r}).run('scontrol').out)"
+    argv = ("nice", "-n", str(of_daemon), sys.executable, "-c", run)
+    assert int(subprocess.run(argv, capture_output=True, check=True).stdout) == of_command
 
 
 def test_a_missing_command(tmp_path: Path, runner: Runner) -> None:
