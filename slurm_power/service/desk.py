@@ -1,9 +1,10 @@
 """What all use cases share: site, ledger, floor, book, clock, mode. Made by the daemon; holds no logic of its own."""
 
 import logging
+from base64 import urlsafe_b64encode
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from secrets import token_urlsafe
+from secrets import token_bytes
 
 from slurm_power.config import Site
 from slurm_power.core.claim import Claim
@@ -17,6 +18,7 @@ from slurm_power.ports import Clock, NodeRecord, PartitionRecord
 from slurm_power.service.asking import Ask
 from slurm_power.service.binding import Binder
 from slurm_power.service.book import Book, Journal
+from slurm_power.service.descriptions import Descriptions
 from slurm_power.service.facts import JobFacts
 from slurm_power.service.faults import Faults
 from slurm_power.service.world import World
@@ -24,6 +26,8 @@ from slurm_power.service.world import World
 _log = logging.getLogger("slurm_power.desk")
 _CLOCK_BACK_S = 60
 """The clock may be set back by so much, and the ledger's time just stands still meanwhile."""
+_TOKEN_BYTES, _TOKENS = 9, 256
+_LETTERS = bytes.maketrans(b"-_", b"xy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +75,14 @@ class Desk:
 
     def _install(self, site: Site, world: World, ledger: Ledger) -> None:
         self.site = site
-        self.world = world
+        self._use(world)
         self.floor = ledger.empty()
-        self.binder = Binder(site.topology, world.licenses, world.features())
         self.book = Book(ledger, self.journal, private=self._private_jobs)
+
+    def _use(self, world: World) -> None:
+        self.world = world
+        self.descriptions = Descriptions(world)
+        self.binder = Binder(world.site.topology, world.licenses, world.features())
 
     @property
     def ledger(self) -> Ledger:
@@ -208,8 +216,7 @@ class Desk:
         if world.site is not self.site or world.pools() != self.world.pools():
             self._rebuild(world, self.now())
         else:
-            self.world = world
-            self.binder = Binder(self.site.topology, world.licenses, world.features())
+            self._use(world)
             self.book.look_again()
         self._count_nodes()
 
@@ -231,6 +238,8 @@ class Desk:
 
 
 def _unguessable() -> Iterator[str]:
-    """Tokens that nobody can guess."""
+    """Tokens that nobody can guess. Many at a time: the system call for one took as long as the search for a place."""
     while True:
-        yield token_urlsafe(9).replace("-", "x").replace("_", "y")
+        pool = token_bytes(_TOKEN_BYTES * _TOKENS)
+        for start in range(0, len(pool), _TOKEN_BYTES):
+            yield urlsafe_b64encode(pool[start : start + _TOKEN_BYTES]).translate(_LETTERS).decode()

@@ -12,11 +12,11 @@ from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.record import NEVER, AdmissionRecord, Standing, put_record
 from slurm_power.core.request import Request
 from slurm_power.ports import HoldKind
-from slurm_power.service.asking import Ask, Free, forbidden, interpret, keeps_together
+from slurm_power.service.asking import Ask, Free, keeps_together
 from slurm_power.service.binding import Binding
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk, Reply
-from slurm_power.service.facts import JobFacts, from_hook
+from slurm_power.service.facts import JobFacts
 from slurm_power.service.wording import describe
 
 _MOST_PARTS = 1_000
@@ -27,11 +27,9 @@ _UNSETTLED = Reason(Code.NOT_ELIGIBLE, detail="the site's zones have just change
 
 def submit(desk: Desk, job: Mapping[str, object]) -> Reply:
     """Decide on a submission. The claim of an admission counts from here on, under a token."""
-    facts = from_hook(job)
     now = desk.now()
     token = desk.new_token()
-    refused = forbidden(facts)
-    asked = Reject((refused,)) if refused else interpret(facts, desk.world, token, now)
+    facts, asked = desk.descriptions.read(job, token, now)
     if isinstance(asked, Free):
         return _free(desk, facts, token)
     if isinstance(asked, Reject):
