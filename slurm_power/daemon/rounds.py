@@ -33,6 +33,8 @@ _AT_A_TIME = 2
 """Batches that are being written at once."""
 _BREATH_S = 0.0005
 """After so long, at the end of the step that a round is in, the hook gets a chance to be answered."""
+_LULL_S = 0.005
+"""So long after a submission rooms are measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +102,16 @@ class Rounds:
         self._wake.set()
 
     def measure_soon(self) -> None:
-        """A submission may have changed rooms: have them measured once it is answered."""
+        """A submission may have changed rooms: have them measured when there is time for it.
+
+        Not at once: where submissions come one upon the other the next is waiting, and looks up one kind of rooms.
+        """
         if self._measuring is None or self._measuring.done():
-            self._measuring = asyncio.create_task(self._give_way())
+            self._measuring = asyncio.create_task(self._measure())
+
+    async def _measure(self) -> None:
+        await asyncio.sleep(_LULL_S)
+        await self._give_way()
 
     async def run(self) -> None:
         """Rounds for ever; cancelled to end. Nothing that goes wrong in one ends the loop."""
