@@ -15,7 +15,7 @@ setup: .venv/ready
 	touch $@
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=2 --dist=loadgroup
 
 lint: setup
 	$(BIN)/ruff check

@@ -89,7 +89,7 @@ local function ask(request, verdicts)
   if resting(settings.clock()) then
     return nil, "not asked: too many time-outs"
   end
-  local in_order, answer, timed_out = wire.ask(settings.socket, request, settings.timeout_ms / 1000, verdicts)
+  local in_order, answer, timed_out = wire.ask(settings.socket, request, settings.timeout_ms / 1000, verdicts, true)
   if in_order then
     late = {}
   elseif timed_out then

@@ -10,7 +10,8 @@ local MAX_REPLY = 64 * 1024
 local MIN_KEY = 16
 
 -- By path the connection on which the last question was answered, for the next: to connect takes about as long as to
--- ask, and wakes the daemon once more.
+-- ask, and wakes the daemon once more. Children of slurmctld that run as somebody else do not inherit it: Slurm (22.05
+-- to 26.05, as its source has it) closes all descriptors before it starts them.
 local kept = {}
 
 --- Seconds since 1970, with fractions.
@@ -214,7 +215,7 @@ end
 local function ask_on(sock, path, line, deadline, seconds)
   local called, answer, rest = pcall(exchange, sock, line, deadline, seconds)
   if called and answer and rest == true then
-    kept[path] = sock
+    kept[path] = sock -- until it has been understood
     return answer
   end
   hang_up(sock)
@@ -262,9 +263,9 @@ local function understand(path, answer, verdicts)
 end
 
 --- Asks the daemon on the socket `path` and waits `seconds` at most, all told.
--- `verdicts` is the set of verdicts that make sense here.
+-- `verdicts` is the set of verdicts that make sense here; `keep`: the connection stays open for the next question.
 -- Returns the pairs in order and by name; or nil, what went wrong, and whether it was the time that ran out.
-function wire.ask(path, request, seconds, verdicts)
+function wire.ask(path, request, seconds, verdicts, keep)
   local line = wire.encode(request) .. "\n"
   if #line > MAX_REQUEST then
     return nil, "the request is too long", false
@@ -276,8 +277,10 @@ function wire.ask(path, request, seconds, verdicts)
     return nil, problem, problem == "timeout"
   end
   local in_order, found = understand(path, answer, verdicts)
-  if not in_order then
+  if not (in_order and keep) then
     forget(path)
+  end
+  if not in_order then
     return nil, found, false
   end
   return in_order, found

@@ -13,6 +13,10 @@ from slurm_power.core.errors import PowerError
 
 LIMIT_BYTES = 1 << 20
 """The longest request line that a server reads unless told otherwise."""
+NO_ANSWER = "verdict=none"
+"""What the hook and the gate are told where there is no answer. It has no key, so that they do as if nobody was there;
+but a question that has been heard is not asked again.
+"""
 _UNCHANGED = " !\"#$'()*+,/:;<=>?@[\\]^`{|}"
 """Besides letters and digits: all that is printable but for `%` and `&`."""
 _PLAIN = re.compile(r"[ -$'-~]*")

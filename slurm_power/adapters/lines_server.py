@@ -57,10 +57,9 @@ class LineServer:
     """Serves `handler` on a socket at `path` with `mode`.
 
     `allowed_uids`: others are turned away; None: everybody is welcome. `owner`: who gets the socket (uid, gid).
-    `error_reply`: the line for a request that cannot be read or answered; without it the connection just ends, which
-    the hook takes for a daemon that is not there. `unheard`: called where a handler has answered at once and the peer
-    had given up by then, before anything else is asked. `lasting`: a connection may ask again after its answer; else
-    it ends with that.
+    `error_reply`: the line for a request that cannot be read or answered; without it the connection just ends.
+    `unheard`: called where a handler has answered at once and the peer had given up by then, before anything else is
+    asked. `lasting`: a connection may ask again after its answer; else it ends with that.
     """
 
     def __init__(
@@ -336,7 +335,7 @@ class _Connection:
             return
         seconds = self._server.limits.idle_s
         log.debug("%s: %s: nothing whole within %g s", self._server.path, self.peer, seconds)
-        if self._unsent:
+        if self._unsent or (self._server.lasting and not self._buffer):
             self.close()
         else:
             self.fail(PowerError(f"no whole request within {seconds:g} s"))

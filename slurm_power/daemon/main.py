@@ -13,7 +13,7 @@ import click
 
 from slurm_power import __version__
 from slurm_power.adapters.clock import SystemClock
-from slurm_power.adapters.lines import HookKey, encode_error, replace_file
+from slurm_power.adapters.lines import NO_ANSWER, HookKey, encode_error, replace_file
 from slurm_power.adapters.lines_server import LineServer, ServerLimits
 from slurm_power.adapters.slurm import Runner, SlurmCommands
 from slurm_power.adapters.slurm.inventory import read_slurm_user
@@ -63,6 +63,7 @@ class Daemon:
             handler,
             allowed_uids=masters,
             owner=self._owner,
+            error_reply=lambda _: NO_ANSWER,
             unheard=handler.unheard,
             lasting=True,
         )

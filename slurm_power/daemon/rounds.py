@@ -27,10 +27,10 @@ _log = logging.getLogger("slurm_power.rounds")
 
 T = TypeVar("T")
 
-_BATCH = 200
+_BATCH = 100
 """Plans that are written to Slurm together."""
 _AT_A_TIME = 2
-"""Batches that are being written at once."""
+"""Batches that are being written at once. A busy slurmctld takes one after the other: both have to fit a time-out."""
 _BREATH_S = 0.0005
 """After so long, at the end of the step that a round is in, the hook gets a chance to be answered."""
 _LULL_S = 0.005
@@ -85,6 +85,7 @@ class Rounds:
         self._wake = asyncio.Event()
         self._measuring: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
+        self._taking_in = asyncio.Lock()
         self._partitions: Sequence[PartitionRecord] = ()
         self._partitions_at = float("-inf")
         self._shares_at = float("-inf")
@@ -269,7 +270,6 @@ class Rounds:
         """
         plans: list[Plan] = []
         count = 0
-        free = asyncio.Semaphore(_AT_A_TIME)
         writes: list[asyncio.Task[None]] = []
         try:
             async for plan in self._breathe(steps):
@@ -277,17 +277,13 @@ class Rounds:
                     plans.append(plan)
                     count += 1
                 if len(plans) >= _BATCH:
-                    await free.acquire()
+                    await _until_fewer(writes, _AT_A_TIME)
                     writes.append(asyncio.create_task(self._write(plans)))
-                    writes[-1].add_done_callback(lambda _: free.release())
                     plans = []
             if plans:
-                await self._write(plans)
-        finally:  # also when told to end: what was begun is taken in
-            if writes:
-                await asyncio.wait(writes)
-        for write in writes:
-            write.result()
+                writes.append(asyncio.create_task(self._write(plans)))
+        finally:  # whatever ends the pass, what was begun is taken in
+            await _until_fewer(writes, 1)
         return count
 
     async def _write(self, plans: list[Plan]) -> None:
@@ -320,11 +316,12 @@ class Rounds:
             self._writer.put(lambda store: store.close_intents(ids, result))
 
     async def _take_in(self, plans: Sequence[Plan], outcomes: Sequence[Outcome]) -> None:
-        async for plan, outcome in self._breathe(zip(plans, outcomes, strict=True)):
-            if outcome.error:
-                _log.warning("%s %s: %s", plan.action, plan.target, outcome.error, extra={"done": outcome.done})
-            with self._desk.faults.apart(plan.target):
-                applied(self._desk, plan, outcome)
+        async with self._taking_in:  # with the pass and two batches at once, the hook would wait for all three
+            async for plan, outcome in self._breathe(zip(plans, outcomes, strict=True)):
+                if outcome.error:
+                    _log.warning("%s %s: %s", plan.action, plan.target, outcome.error, extra={"done": outcome.done})
+                with self._desk.faults.apart(plan.target):
+                    applied(self._desk, plan, outcome)
 
     async def _observe(self, jobs: Sequence[JobRecord], begun: float) -> None:
         async for _ in self._breathe(self._observer.steps(jobs, begun)):
@@ -356,6 +353,16 @@ class Rounds:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), max(self._pace.tick_s - gap_s, 0))
         self._wake.clear()
+
+
+async def _until_fewer(tasks: list[asyncio.Task[None]], most: int) -> None:
+    """Wait until fewer than `most` of these are left; raises what one of them has raised, once all have ended."""
+    while len(tasks) >= most:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if errors := [error for task in tasks if task.done() and (error := task.exception())]:
+            await asyncio.wait(tasks)
+            raise errors[0]
+        tasks[:] = [task for task in tasks if not task.done()]
 
 
 def _being_cancelled() -> bool:

@@ -8,12 +8,15 @@ from slurm_power.service.asking import Ask, Free, forbidden, interpret
 from slurm_power.service.facts import JobFacts, from_hook
 from slurm_power.service.world import World
 
-_MOST, _LONGEST = 1_000, 2_000
-"""Descriptions that are remembered, and the characters that all texts of one may have."""
+_MOST, _LONGEST, _ZONES = 1_000, 2_000, 100
+"""Descriptions that are remembered, the characters that all texts of one may have, and the zones that it may name."""
 
 
 class Descriptions:
-    """Reads descriptions on one floor. To read one that it knows takes a fifth of the time."""
+    """Reads descriptions on one floor. To read one that it knows takes a fifth of the time.
+
+    The hook gives every field one type, so that 1 and true cannot pass for each other.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -32,7 +35,7 @@ class Descriptions:
         facts = from_hook(job)
         refused = forbidden(facts)
         asked = Reject((refused,)) if refused else interpret(facts, self._world, token, now)
-        if name and isinstance(asked, Ask) and _timeless(asked) and _short(job):
+        if name and isinstance(asked, Ask) and _timeless(asked) and _short(job, asked):
             if len(self._known) >= _MOST:
                 del self._known[next(iter(self._known))]
             self._known[name] = facts, asked
@@ -44,5 +47,6 @@ def _timeless(ask: Ask) -> bool:
     return not ask.facts.begin and ask.hours is None and ask.deadline is None
 
 
-def _short(job: Mapping[str, object]) -> bool:
-    return sum(len(value) for value in job.values() if isinstance(value, str)) <= _LONGEST
+def _short(job: Mapping[str, object], ask: Ask) -> bool:
+    zones = len(ask.request.zones or ()) + len(ask.request.ask.most)
+    return zones <= _ZONES and sum(len(value) for value in job.values() if isinstance(value, str)) <= _LONGEST

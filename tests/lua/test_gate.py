@@ -1,6 +1,7 @@
 """The launch gate as a real process, started as slurmctld starts it: a bare environment, the exit status decides."""
 
 import shutil
+import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -103,6 +104,21 @@ def test_it_waits_when_told_to(gate: Gate, daemon: FakeDaemon) -> None:
     daemon.says(reply(verdict="wait", seconds=1), reply(verdict="allow"))
     assert gate.launches()
     assert len(daemon.requests) == 2
+
+
+def test_it_keeps_no_connection_while_it_waits(gate: Gate, daemon: FakeDaemon) -> None:
+    """Many gates that wait would else fill the daemon's socket."""
+    ended: list[bytes] = []
+
+    def behave(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(reply(verdict="allow" if ended else "wait", seconds=2))
+        connection.settimeout(1)
+        ended.append(connection.recv(1))
+
+    daemon.behaviour = behave
+    assert gate.launches()
+    assert ended[0] == b""
 
 
 @pytest.mark.parametrize("seconds", ["1", "100000000", "-5", "x", "nan", ""])

@@ -78,6 +78,8 @@ def test_not_more_than_so_many_are_kept(lab: Lab, monkeypatch: pytest.MonkeyPatc
     for number in range(5):
         known.read({**PLAIN, "name": str(number)}, "t", START)
     known.read({**PLAIN, "name": "x" * 3_000}, "t", START)
+    monkeypatch.setattr(module, "_ZONES", 1)
+    known.read({**PLAIN, "features": "fast"}, "t", START)  # which narrows it to a list of three zones
     assert [facts.name for facts, _ in known._known.values()] == ["2", "3", "4"]
 
 

@@ -92,9 +92,8 @@ class Runner:
             try:
                 out, err = process.communicate(stdin.encode(), self.timeout_s)
             except subprocess.TimeoutExpired as late:
-                process.kill()
-                _, err = process.communicate()
-                raise SlurmTimeout(f"no end after {self.timeout_s:g} s", argv, None, _text(err)) from late
+                process.kill()  # and no more is read: a child of it may keep the pipe open
+                raise SlurmTimeout(f"no end after {self.timeout_s:g} s", argv, None, _text(late.stderr)) from late
             except BaseException:
                 process.kill()
                 raise

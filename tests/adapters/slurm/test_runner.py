@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -67,13 +68,23 @@ def test_a_command_that_does_not_end_is_killed_and_its_words_are_kept(tmp_path: 
     assert caught.value.output == "half\n"
 
 
-@pytest.mark.parametrize(("of_daemon", "of_command"), [(-5, 0), (0, 0), (5, 5)])
-def test_a_command_has_no_precedence(tmp_path: Path, of_daemon: int, of_command: int) -> None:
-    """As root only can the daemon have any; else `nice` starts it without."""
+@pytest.mark.parametrize("wanted", [-5, 0, 5])
+def test_a_command_has_no_precedence(tmp_path: Path, wanted: int) -> None:
+    """Only as root can the daemon have any; else `nice` starts it without."""
     program(tmp_path, "scontrol", "sleep 0.2", "nice")
-    run = f"from slurm_power.adapters.slurm import Runner; print(Runner(bin_dir={str(tmp_path)!r}).run('scontrol').out)"
-    argv = ("nice", "-n", str(of_daemon), sys.executable, "-c", run)
-    assert int(subprocess.run(argv, capture_output=True, check=True).stdout) == of_command
+    run = "import os; from slurm_power.adapters.slurm import Runner; print(os.getpriority(os.PRIO_PROCESS, 0), "
+    run += f"Runner(bin_dir={str(tmp_path)!r}).run('scontrol').out)"
+    argv = ("nice", "-n", str(wanted), sys.executable, "-c", run)
+    of_daemon, of_command = map(int, subprocess.run(argv, capture_output=True, check=True).stdout.split())
+    assert of_command == max(of_daemon, 0)
+
+
+def test_a_time_out_holds_also_where_a_child_keeps_the_output_open(tmp_path: Path) -> None:
+    program(tmp_path, "scontrol", "sleep 30")  # the shell's child
+    began = time.monotonic()
+    with pytest.raises(SlurmTimeout):
+        Runner(bin_dir=str(tmp_path), timeout_s=0.3).run("scontrol")
+    assert time.monotonic() - began < 20
 
 
 def test_a_missing_command(tmp_path: Path, runner: Runner) -> None:
