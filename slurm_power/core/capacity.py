@@ -29,6 +29,8 @@ class FloorPlan:
     def __init__(self, topology: Topology, pools: Mapping[str, Iterable[str]]) -> None:
         self.pools = {pool: tuple(sorted(zones)) for pool, zones in pools.items()}
         self.lanes = {name: zone.lane for name, zone in topology.zones.items()}
+        self.lanes_of = {pool: frozenset(self.lanes[zone] for zone in zones) for pool, zones in self.pools.items()}
+        """Pool → the lanes in which it has zones."""
         self.narrow = {feed: taps for feed, taps in _taps_below(topology).items() if len(taps) <= _NARROW}
         """Narrow feed → the zones below it, and what it is charged of each."""
         self.narrow_taps = {z: tuple(t for t in taps if t.feed in self.narrow) for z, taps in topology.taps.items()}
@@ -84,10 +86,10 @@ class Rooms:
         """The most est that one more such claim could have in the zone, wide feeds apart, in W."""
         return self._rooms[zone]
 
-    def expire(self, zones: Iterable[str], feeds: Iterable[str]) -> None:
+    def expire(self, zones: Mapping[str, None], feeds: Mapping[str, None]) -> None:
         """Remember that the meters or classes of these zones, or these narrow feeds, have changed."""
-        self._stale_zones.update(dict.fromkeys(zones))
-        self._stale_feeds.update(dict.fromkeys(feeds))
+        self._stale_zones.update(zones)
+        self._stale_feeds.update(feeds)
 
     def settle(self) -> None:
         """Take in all that has changed."""

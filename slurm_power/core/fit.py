@@ -52,15 +52,17 @@ class Fit:
 
         A shortfall, or one of the words closed, headroom and nodes; None where nothing does.
         """
+        found = self._power_obstacle(zone, nodes)
+        return found if found is not None or self._has_nodes(zone, nodes) else "nodes"
+
+    def _power_obstacle(self, zone: str, nodes: int | None) -> Shortfall | str | None:
+        """The same where it has the nodes."""
         if zone in self.ledger.closed:
             return "closed"
         if self.request.headroom_w and self.headroom_w(zone) < self.request.headroom_w:
             return "headroom"
         charge = self.charge(zone, nodes)
-        short = self.ledger.shortfall((charge,), self.request.group, self.window, ignore=self.ignore)
-        if short is not None:
-            return short
-        return None if self._has_nodes(zone, nodes) else "nodes"
+        return self.ledger.shortfall((charge,), self.request.group, self.window, ignore=self.ignore)
 
     def headroom_w(self, zone: str) -> int:
         """The zone's headroom when the window begins, in W."""
@@ -103,7 +105,7 @@ class Fit:
 
         For a later window all rooms and nodes count: the index knows today's, which say nothing of it.
         """
-        self._rooms.settle()  # the ledger may have changed since the last step of a long search
+        self.ledger.settle(self._rooms)  # it may have changed since the last step of a long search
         request = self.request
         if self.ahead:
             need_w, search = ANY_ROOM, Search(search.sections, search.lanes, CLOSED)
@@ -192,7 +194,7 @@ class Fit:
                 break
             if not self._has_nodes(zone, nodes):
                 continue
-            obstacle = self.obstacle(zone, nodes)
+            obstacle = self._power_obstacle(zone, nodes)
             if obstacle is None:
                 rank = (self.rank(zone), zone)
                 if best is None or rank < best:

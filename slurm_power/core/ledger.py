@@ -61,6 +61,8 @@ class Ledger:
         self._next_start = FOREVER
         self._classes = {name: class_of(nodes, 0) for name, nodes in self.nodes.items()}
         self._rooms: dict[int, Rooms] = {}
+        self._changed: tuple[dict[str, None], dict[str, None]] = {}, {}
+        """Zones, and narrow feeds, of which the rooms of all kinds have not been told yet."""
 
     # -- what is there ------------------------------------------------------------------------------------------
 
@@ -87,6 +89,7 @@ class Ledger:
 
     def make_rooms(self) -> Iterator[None]:
         """Make the rooms of all burst classes, or bring them up to date, in steps, so that no submission has to."""
+        self._tell_rooms()
         for milli in BURSTS_MILLI:
             if milli in self._rooms:
                 yield from self._rooms[milli].settling()
@@ -98,8 +101,20 @@ class Ledger:
         rooms = self._rooms.get(milli)
         if rooms is None:
             rooms = self._rooms[milli] = Rooms(self.plan, self.meters, self._classes, milli)
-        rooms.settle()
+        self.settle(rooms)
         return rooms
+
+    def settle(self, rooms: Rooms) -> None:
+        """Bring rooms of ours up to date."""
+        self._tell_rooms()
+        rooms.settle()
+
+    def _tell_rooms(self) -> None:
+        zones, feeds = self._changed
+        if zones or feeds:
+            for rooms in self._rooms.values():
+                rooms.expire(zones, feeds)
+            self._changed = {}, {}
 
     def shortfall(
         self,
@@ -182,7 +197,7 @@ class Ledger:
 
         Raises ValueError on a known id, KeyError on an unknown zone.
         """
-        self._expire(self._put(claim))
+        self._claims_changed(self._put(claim))
 
     def load(self, claims: Iterable[Claim]) -> None:
         """Add many claims at once, much faster than one by one; raises like `add`, and then has added none after."""
@@ -195,13 +210,13 @@ class Ledger:
                     _add_lot(parts)
         finally:
             _add_lot(parts)
-            self._expire(zones)
+            self._claims_changed(zones)
 
     def remove(self, claim_id: str) -> Claim | None:
         """Forget a claim, live or booked; None if it is not there."""
         claim = self._take(claim_id)
         if claim is not None:
-            self._expire(charge.zone for charge in claim.charges)
+            self._claims_changed(charge.zone for charge in claim.charges)
         return claim
 
     def replace(self, old: str | None, new: Claim) -> None:
@@ -213,7 +228,7 @@ class Ledger:
             if before is not None:
                 self._put(before)
             raise
-        self._expire({*zones, *(charge.zone for charge in before.charges)} if before is not None else zones)
+        self._claims_changed({*zones, *(charge.zone for charge in before.charges)} if before is not None else zones)
 
     def advance(self, now: int) -> None:
         """Move time forward: booked claims whose window has begun become live, shadows never do."""
@@ -230,8 +245,7 @@ class Ledger:
         self.meters[element].set_limit(limit_w)
         zones = (element,) if element in self.nodes else ()
         feeds = (element,) if element in self.plan.narrow else ()
-        for rooms in self._rooms.values():
-            rooms.expire(zones, feeds)
+        self._expire(zones, feeds)
 
     def set_nodes(self, zone: str, nodes: ZoneNodes) -> None:
         """What Slurm shows of a zone's nodes."""
@@ -364,15 +378,17 @@ class Ledger:
 
     def _classify(self, zone: str) -> None:
         self._classes[zone] = self._class(zone, self._promised[zone])
-        for rooms in self._rooms.values():
-            rooms.expire((zone,), ())
+        self._expire((zone,), ())
 
-    def _expire(self, zones: Iterable[str]) -> None:
+    def _claims_changed(self, zones: Iterable[str]) -> None:
         """Have rooms measured anew where claims in these zones changed."""
         changed = list(zones)
-        feeds = {tap.feed for zone in changed for tap in self.plan.narrow_taps[zone]}
-        for rooms in self._rooms.values():
-            rooms.expire(changed, feeds)
+        self._expire(changed, (tap.feed for zone in changed for tap in self.plan.narrow_taps[zone]))
+
+    def _expire(self, zones: Iterable[str], feeds: Iterable[str]) -> None:
+        """Have rooms measured anew because of these zones and narrow feeds."""
+        self._changed[0].update(dict.fromkeys(zones))
+        self._changed[1].update(dict.fromkeys(feeds))
 
 
 def _add_lot(parts: dict[Meter, list[Part]]) -> None:

@@ -31,7 +31,8 @@ class Placer(Fit):
 
     def placing(self) -> Steps[Placement | None]:
         """The same, step by step. If the ledger changes between two steps, ask `stands` of what they lead to."""
-        lanes, ask = self.request.lanes, self.request.ask
+        ask, there = self.request.ask, self.ledger.plan.lanes_of.get(self.request.pool, ())
+        lanes = tuple(lane for lane in self.request.lanes if lane in there)
         if ask.spreads and self.best(lanes, 1) is None:
             return None  # where not one of its nodes fits, there is no need to try them all, lane by lane
         for count, lane in enumerate(lanes, start=1):

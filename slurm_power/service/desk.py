@@ -75,6 +75,8 @@ class Desk:
 
     def _install(self, site: Site, world: World, ledger: Ledger) -> None:
         self.site = site
+        self.tiers: Sequence[Tier] = sorted(site.policy.tiers.values(), key=lambda tier: tier.rank)
+        """The site's tiers, the highest promise first."""
         self._use(world)
         self.floor = ledger.empty()
         self.book = Book(ledger, self.journal, private=self._private_jobs)
@@ -88,11 +90,6 @@ class Desk:
     def ledger(self) -> Ledger:
         """The ledger of live claims."""
         return self.book.ledger
-
-    @property
-    def tiers(self) -> Sequence[Tier]:
-        """The site's tiers, the highest promise first."""
-        return sorted(self.site.policy.tiers.values(), key=lambda tier: tier.rank)
 
     @property
     def mode(self) -> Mode:
