@@ -15,7 +15,7 @@ setup: .venv/ready
 	touch $@
 
 test: lint
-	$(BIN)/pytest --numprocesses=2 --dist=loadgroup
+	$(BIN)/pytest --numprocesses=2
 
 lint: setup
 	$(BIN)/ruff check

@@ -3,13 +3,22 @@
 import os
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+_OF_CLUSTERS = ("tests/integration/", "tests/adapters/slurm/test_contract_cluster.py")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests of clusters go to one worker (`--dist=loadgroup`): two clusters at once would be too slow for both."""
-    for item in items:
-        if item.get_closest_marker("cluster"):
-            item.add_marker(pytest.mark.xdist_group("cluster"))
+class _OneClusterAtATime(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """All tests of clusters go to one worker: two clusters at once would be too slow for both."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "cluster" if nodeid.startswith(_OF_CLUSTERS) else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _OneClusterAtATime:
+    """Who hands the tests out."""
+    return _OneClusterAtATime(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)

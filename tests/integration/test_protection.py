@@ -318,10 +318,11 @@ def test_a_finished_job_does_not_start_again_without_the_daemon(home: Driver) ->
     with home.away():
         home.cluster.run("scontrol", "requeue", str(job_id), user="alice")
         home.may_start_now(job_id)
-        job = home.cluster.wait(
-            lambda: home.cluster.job(job_id), lambda job: job["Restarts"] == "2", "the gate to turn it away"
+        home.cluster.wait(
+            lambda: home.cluster.job(job_id),
+            lambda job: (job["Restarts"], job["JobState"]) == ("2", "PENDING"),
+            "the gate to turn it away",
         )
-        assert job["JobState"] == "PENDING"
 
 
 def test_requeue_in_a_loop(home: Driver) -> None:
