@@ -35,7 +35,7 @@ _FLUSH_S = 10.0
 _CONTROL_PER_UID = 32
 _TURN_S = 0.0001
 """How long another thread (reading Slurm's answers, writing to the database) may keep the hook from being answered. It
-does so anew after every system call of an answer, of which there are about six.
+does so anew after every system call of an answer.
 """
 
 
@@ -97,7 +97,7 @@ class Daemon:
         rounds = asyncio.create_task(self._rounds.run())
         await ended.wait()
         rounds.cancel()
-        await asyncio.gather(rounds, return_exceptions=True)
+        await asyncio.wait([rounds], timeout=_FLUSH_S)  # a write may take as long as Slurm lets it
         await self._hook.stop()
         await self._control.stop()
         _log.info("ended")

@@ -282,7 +282,7 @@ class Rounds:
                     plans = []
             if plans:
                 writes.append(asyncio.create_task(self._write(plans)))
-        finally:  # whatever ends the pass, what was begun is taken in
+        finally:  # also after a defect in the pass: nothing of it goes on into the next round
             await _until_fewer(writes, 1)
         return count
 
