@@ -19,7 +19,9 @@ from tests.benchmarks.rig import NODES, Rig, rig, wait
 from tests.benchmarks.statistics import ratio_interval, spread
 
 SUBMITTERS = 4
-_LOOP = 'n=$1; shift; while [ "$n" -gt 0 ]; do "$@" >/dev/null 2>&1 || exit; n=$((n - 1)); done'
+_LOOP = 'n=$1; name=$2; shift 2; while [ "$n" -gt 0 ]; do "$@" -J "$name" >/dev/null 2>&1 || exit; n=$((n - 1)); done'
+_LOOP_OF_NAMES = _LOOP.replace("$name", "$name-$$-$n")
+"""The same, each job with a name of its own, so that the daemon has to read each description."""
 _TIMED_HOOK = """\
 local clock = require("socket").gettime
 local real_submit = slurm_job_submit
@@ -69,6 +71,9 @@ def submission(bench: Rig, rounds: int, jobs: int) -> dict[str, object]:
             f"{submitters} at once": {arm.value: _hook_time(bench, arm, jobs * 4, submitters) for arm in list(Arm)[1:]}
             for submitters in (1, SUBMITTERS)
         }
+        hook["1 at once, each of another name"] = {
+            Arm.WITH.value: _hook_time(bench, Arm.WITH, jobs * 4, 1, loop=_LOOP_OF_NAMES)
+        }
     return {
         "submitters": SUBMITTERS,
         "jobs_per_arm": jobs,
@@ -93,7 +98,7 @@ def _throughput(bench: Rig, rounds: int, jobs: int) -> dict[str, object]:
     }
 
 
-def _hook_time(bench: Rig, arm: Arm, jobs: int, submitters: int) -> dict[str, float]:
+def _hook_time(bench: Rig, arm: Arm, jobs: int, submitters: int, loop: str = _LOOP) -> dict[str, float]:
     """Milliseconds from the hook's start to its end, in slurmctld's log."""
     script = bench.layout.etc / "job_submit.lua"
     plain = script.read_text()
@@ -101,7 +106,7 @@ def _hook_time(bench: Rig, arm: Arm, jobs: int, submitters: int) -> dict[str, fl
     log = bench.layout.log / "slurmctld.log"
     before = log.stat().st_size
     with _met(bench, arm):
-        _submit(bench, jobs, submitters)
+        _submit(bench, jobs, submitters, loop)
     with log.open(errors="replace") as text:
         text.seek(before)
         took = [float(found) for found in _HOOK_TIME.findall(text.read())]
@@ -199,13 +204,13 @@ def _renew(script: Path, text: str) -> None:
     os.utime(script, (later, later))
 
 
-def _submit(bench: Rig, jobs: int, submitters: int = SUBMITTERS) -> float:
+def _submit(bench: Rig, jobs: int, submitters: int = SUBMITTERS, loop: str = _LOOP) -> float:
     """Seconds that several submitters took for so many jobs."""
     argv = ("sbatch", "-n1", "-t5", "-o", "/dev/null", "--comment=power:est=10W", "--wrap", "true")
 
     began = time.perf_counter()
     loops = [
-        subprocess.Popen(["sh", "-c", _LOOP, "submitter", str(jobs // submitters), *argv], env=bench.env)
+        subprocess.Popen(["sh", "-c", loop, "submitter", str(jobs // submitters), "wrap", *argv], env=bench.env)
         for _ in range(submitters)
     ]
     statuses = [loop.wait() for loop in loops]
