@@ -122,11 +122,12 @@ def release(bench: Rig, jobs: int, runs: int) -> dict[str, object]:
     """
     took, alone = [], []
     nodes = bench.run("sinfo", "-h", "-o", "%N").strip()
-    for _ in range(runs):
+    for number in range(runs):
         bench.run("scontrol", "update", f"nodename={nodes}", "state=drain", "reason=bench")
         wait(lambda: not _idle(bench), "the daemon to see that no node is free")
         _submit(bench, jobs)
         wait(lambda: len(_known(bench, "waiting")) >= jobs, "the daemon to know all jobs")
+        time.sleep(2.0 * number / runs)  # not always right after a round, nor always right before one
         before = _writes(bench)
         began = time.monotonic()
         bench.run("scontrol", "update", f"nodename={nodes}", "state=resume")
