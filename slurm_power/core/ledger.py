@@ -61,8 +61,9 @@ class Ledger:
         self._next_start = FOREVER
         self._classes = {name: class_of(nodes, 0) for name, nodes in self.nodes.items()}
         self._rooms: dict[int, Rooms] = {}
-        self._changed: tuple[dict[str, None], dict[str, None]] = {}, {}
-        """Zones, and narrow feeds, of which the rooms of all kinds have not been told yet."""
+        self._changed_zones: dict[str, None] = {}
+        self._changed_feeds: dict[str, None] = {}
+        """What rooms have not been told of yet: they are many kinds, and asked for less often than claims change."""
 
     # -- what is there ------------------------------------------------------------------------------------------
 
@@ -110,11 +111,10 @@ class Ledger:
         rooms.settle()
 
     def _tell_rooms(self) -> None:
-        zones, feeds = self._changed
-        if zones or feeds:
+        if self._changed_zones or self._changed_feeds:
             for rooms in self._rooms.values():
-                rooms.expire(zones, feeds)
-            self._changed = {}, {}
+                rooms.expire(self._changed_zones, self._changed_feeds)
+            self._changed_zones, self._changed_feeds = {}, {}
 
     def shortfall(
         self,
@@ -387,8 +387,8 @@ class Ledger:
 
     def _expire(self, zones: Iterable[str], feeds: Iterable[str]) -> None:
         """Have rooms measured anew because of these zones and narrow feeds."""
-        self._changed[0].update(dict.fromkeys(zones))
-        self._changed[1].update(dict.fromkeys(feeds))
+        self._changed_zones.update(dict.fromkeys(zones))
+        self._changed_feeds.update(dict.fromkeys(feeds))
 
 
 def _add_lot(parts: dict[Meter, list[Part]]) -> None:

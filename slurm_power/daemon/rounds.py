@@ -266,7 +266,7 @@ class Rounds:
     async def _carry_out(self, steps: Iterator[Plan | None]) -> int:
         """Run a pass and write what it plans, in batches, each made durable as intents first.
 
-        Batches are written while the next are planned: Slurm takes about as long for one as we do.
+        Batches are written while the next are planned.
         """
         plans: list[Plan] = []
         count = 0

@@ -13,7 +13,7 @@ _MOST, _LONGEST, _ZONES = 1_000, 2_000, 100
 
 
 class Descriptions:
-    """Reads descriptions on one floor. To read one that it knows takes a fifth of the time.
+    """Reads descriptions on one floor, each once.
 
     The hook gives every field one type, so that 1 and true cannot pass for each other.
     """

@@ -235,7 +235,7 @@ class Desk:
 
 
 def _unguessable() -> Iterator[str]:
-    """Tokens that nobody can guess. Many at a time: the system call for one took as long as the search for a place."""
+    """Tokens that nobody can guess; drawn many at a time, so that hardly a submission waits for the system call."""
     while True:
         pool = token_bytes(_TOKEN_BYTES * _TOKENS)
         for start in range(0, len(pool), _TOKEN_BYTES):

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from slurm_power.adapters.lines import NO_ANSWER
 from tests.lua.support import KEY, FakeDaemon, Hook, reply
 from tests.lua.test_submit import PLAIN, assert_held
 
@@ -40,12 +41,6 @@ def test_one_connection_for_many_questions(hook: Hook, daemon: FakeDaemon) -> No
     says_on_each(daemon, [PASS] * 3)
     assert verdicts(hook, 3) == [True] * 3
     assert daemon.connections == 1
-
-
-def test_the_other_end_sees_the_end_of_it(hook: Hook, daemon: FakeDaemon) -> None:
-    says_on_each(daemon, [PASS])
-    verdicts(hook, 1)  # the script ends, and with it the last question: nothing more is read
-    assert [request["connection"] for request in daemon.requests] == [1]
 
 
 def test_a_daemon_that_ends_it_instead_of_answering_is_asked_anew(hook: Hook, daemon: FakeDaemon) -> None:
@@ -98,7 +93,10 @@ def test_after_a_time_out_it_is_not_used_again(hook: Hook, daemon: FakeDaemon) -
     assert daemon.connections == 2
 
 
-@pytest.mark.parametrize("wrong", [reply(key=KEY[::-1], verdict="pass"), b"rubbish\n", reply(verdict="what")])
+@pytest.mark.parametrize(
+    "wrong",
+    [reply(key=KEY[::-1], verdict="pass"), b"rubbish\n", reply(verdict="what"), NO_ANSWER.encode() + b"\n"],
+)
 def test_who_answers_wrongly_is_not_asked_there_again(hook: Hook, daemon: FakeDaemon, wrong: bytes) -> None:
     says_on_each(daemon, [PASS, wrong], [PASS])
     assert verdicts(hook, 3) == [True, False, True]

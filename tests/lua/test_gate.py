@@ -113,7 +113,7 @@ def test_it_keeps_no_connection_while_it_waits(gate: Gate, daemon: FakeDaemon) -
     def behave(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(reply(verdict="allow" if ended else "wait", seconds=2))
-        connection.settimeout(1)
+        connection.settimeout(10)
         ended.append(connection.recv(1))
 
     daemon.behaviour = behave

@@ -94,7 +94,7 @@ class Runner:
             except subprocess.TimeoutExpired as late:
                 process.kill()  # and no more is read: a child of it may keep the pipe open
                 raise SlurmTimeout(f"no end after {self.timeout_s:g} s", argv, None, _text(late.stderr)) from late
-            except BaseException:
+            except BaseException:  # also Ctrl-C: no command is left behind
                 process.kill()
                 raise
         completed = Completed(process.returncode, _text(out), _text(err))

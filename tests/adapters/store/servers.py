@@ -23,6 +23,7 @@ def need(program: str | None, what: str) -> Path:
         return Path(program)
     if os.environ.get("CI"):
         pytest.fail(f"{what} is not installed, and CI must not go without it")
+    # on a developer's machine that `make setup` could not bring it to; setup installs it on Debian and Ubuntu
     pytest.skip(f"{what} is not installed")
 
 
