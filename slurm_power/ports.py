@@ -1,9 +1,11 @@
 """What the service needs of the world: a clock, Slurm, a store. Adapters and fakes implement these protocols."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Protocol
+
+from slurm_power.core.immutable import immutable
 
 
 class Clock(Protocol):
@@ -27,7 +29,7 @@ class JobState(StrEnum):
     ENDED = "ENDED"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class JobRecord:
     """One job as Slurm has it now. A pending array is one record; its started tasks are records of their own.
 
@@ -95,7 +97,7 @@ class JobRecord:
         return self.state is JobState.PENDING and self.priority == 0
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class NodeRecord:
     """One node as Slurm has it now; `up` means that Slurm would start a job on it once it is free."""
 
@@ -113,7 +115,7 @@ class NodeRecord:
     """GPUs by type, in order of name; empty where they have no types."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class PartitionRecord:
     """One partition; limits in seconds, None for unlimited or unset."""
 
@@ -124,7 +126,7 @@ class PartitionRecord:
     default_time_s: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class LicenseRecord:
     """One licence as slurmctld counts it."""
 
@@ -134,7 +136,7 @@ class LicenseRecord:
     reserved: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class QosRecord:
     """One QOS of the accounting database, with the QOS that it may preempt."""
 
@@ -144,7 +146,7 @@ class QosRecord:
     preempt_mode: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Update:
     """`scontrol update jobid=TARGET key=value …`; an empty value clears the field."""
 
@@ -152,28 +154,28 @@ class Update:
     fields: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Hold:
     """`scontrol hold TARGET`."""
 
     target: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class UserHold:
     """`scontrol uhold TARGET`: a hold that the job's owner may release."""
 
     target: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Release:
     """`scontrol release TARGET`."""
 
     target: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RequeueHold:
     """`scontrol requeuehold TARGET`."""
 
@@ -185,7 +187,7 @@ Chain = tuple[Command, ...]
 """Commands for one job, in order; the first that fails ends the chain, so nothing is released that was not bound."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Outcome:
     """What became of a chain: how many of its commands succeeded, and what Slurm said to the one that did not.
 
@@ -230,7 +232,7 @@ class Slurm(Protocol):
         """Run the chains, many in one process; one outcome a chain, in the same order. Never raises for one job."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Decision:
     """One line of the audit log: what was decided about a job, by which numbers."""
 
@@ -247,7 +249,7 @@ class Decision:
     reasons: tuple[Mapping[str, object], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Intent:
     """An action on Slurm that is about to be taken; durable before the action, closed after it."""
 
@@ -268,7 +270,7 @@ class HoldKind(StrEnum):
     """An administrator, whoever else: only he lets it go."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class StoredJob:
     """What the database promises about one job: its envelope as admitted, and who holds it."""
 

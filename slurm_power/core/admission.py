@@ -4,11 +4,11 @@ Rejected is only what could never run: what finds no place even on an empty floo
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 
 from slurm_power.core.claim import Claim
 from slurm_power.core.diagnosis import diagnosing, tiers_that_fit
+from slurm_power.core.immutable import immutable
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.placement import Placement, Placer
 from slurm_power.core.policy import Tier
@@ -26,7 +26,7 @@ class PowerClass(StrEnum):
     INTERRUPTIBLE = "interruptible"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Admit:
     """The request fits now: the claim to count, and what the job will run on."""
 
@@ -34,7 +34,7 @@ class Admit:
     power_class: PowerClass
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Hold:
     """Not now."""
 
@@ -43,7 +43,7 @@ class Hold:
     helps: tuple[Help, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Reject:
     """Never."""
 

@@ -9,9 +9,9 @@ Slurm reads a feature expression strictly from left to right. What stands beside
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from slurm_power.core.claim import Charge
+from slurm_power.core.immutable import immutable
 from slurm_power.core.topology import Tap, Topology
 from slurm_power.core.units import MAX_WATTS
 
@@ -55,7 +55,7 @@ def feature_of(zone: str) -> str:
 # -- licences ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Licence:
     """One licence as slurm.conf has to have it: `count` watts of the zone or feed `element`."""
 
@@ -64,7 +64,7 @@ class Licence:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class LicensePlan:
     """All licences of a site, and for each zone those of its feeds, with the share that they are charged."""
 

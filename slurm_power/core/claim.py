@@ -1,7 +1,8 @@
 """Claims: watts that something holds in zones over a window."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from slurm_power.core.immutable import immutable
 from slurm_power.core.units import ceil_share
 from slurm_power.core.window import Window
 
@@ -9,7 +10,7 @@ WHOLE_NODE = 1_000
 """Node shares count in thousandths of a node."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Charge:
     """What a job is charged in one zone; `nodes` are its nodes there."""
 
@@ -19,7 +20,7 @@ class Charge:
     max_w: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Claim:
     """The charges of one job (or of a shadow, see queue.py) over a window.
 

@@ -1,10 +1,11 @@
 """Why a request does not fit, when it will, and what would help. Pure, and bounded: a few zones are looked at."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, islice
 
 from slurm_power.core.claim import WHOLE_NODE
+from slurm_power.core.immutable import immutable
 from slurm_power.core.ledger import Ledger, Shortfall
 from slurm_power.core.meter import Meter
 from slurm_power.core.placement import Placement, Placer, roomiest
@@ -25,7 +26,7 @@ _SEARCHED_CLAIMS = 200
 """Among how many claims the one is looked for whose end makes room."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Start:
     """When and where a request could start at the latest, if nothing else is admitted before it."""
 
@@ -35,7 +36,7 @@ class Start:
     """What makes it wait longest: a zone or feed; empty where it waits for no claim's end."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Diagnosis:
     """What stands in the way, the earliest start if it can be told, and what would help."""
 

@@ -19,7 +19,6 @@
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from fractions import Fraction
 from math import ceil
@@ -28,13 +27,14 @@ from typing import Any
 from slurm_power.core.comment_keys import JSON_EXAMPLE, JSON_NAMES, KEYS, WATT_NAMES, Frame, Key, shown
 from slurm_power.core.errors import EnvelopeError, UsageError
 from slurm_power.core.flatjson import Member, scan_object
+from slurm_power.core.immutable import immutable
 from slurm_power.core.quantity import Per, Quantity
 from slurm_power.core.units import MAX_WATTS, format_watts
 
 __all__ = ["Envelope", "Per", "Quantity", "Resolved", "parse_comment", "resolve"]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Envelope:
     """What the user said; None where he said nothing. `deadline` is an instant, `zones` an unexpanded hostlist."""
 
@@ -53,7 +53,7 @@ class Envelope:
     ckpt_s: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Resolved:
     """The watts of a whole job: 0 < est_w ≤ max_w ≤ MAX_WATTS; `headroom_w` None where none was asked for."""
 

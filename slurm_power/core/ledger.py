@@ -6,10 +6,10 @@ and committed + burst within limit, at every instant of its window, in its zones
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from slurm_power.core.capacity import BURSTS_MILLI, FloorPlan, Rooms
 from slurm_power.core.claim import Charge, Claim
+from slurm_power.core.immutable import immutable
 from slurm_power.core.meter import Booking, Meter, Part
 from slurm_power.core.nodes import CLOSED, FreeClass, ZoneNodes, all_free, class_of
 from slurm_power.core.policy import BurstRule
@@ -21,7 +21,7 @@ _LOT = 10_000
 """How many claims are put on the meters at a time when many are loaded."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Shortfall:
     """Why a claim does not fit an element: of `free_w` it asks `asked_w`; `burst` tells which of the two rules."""
 

@@ -4,15 +4,15 @@ This is an estimate that errs towards "yes" where we know too little (memory, co
 Watts are not held for a job that evidently cannot start.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from slurm_power.core.claim import WHOLE_NODE
+from slurm_power.core.immutable import immutable
 
 _MOST_IDLE = 32
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class NodeAsk:
     """What a job asks of each of its nodes; `exclusive` wants it whole.
 
@@ -40,7 +40,7 @@ class NodeAsk:
         return self.nodes * self.copies
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class NodeFree:
     """What is free on one node that is up and partly used."""
 
@@ -48,7 +48,7 @@ class NodeFree:
     gpus: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ZoneNodes:
     """A zone's nodes as Slurm last showed them.
 

@@ -4,17 +4,17 @@ In order: a lane that fits the tier; fewest zones; best fit (the least room that
 round (ample room); among equals, zones whose jobs burst alike; fewest network switches; last by name.
 """
 
-from dataclasses import dataclass
 from itertools import islice
 
 from slurm_power.core.claim import Charge
 from slurm_power.core.fit import ANY_ROOM, Fit
+from slurm_power.core.immutable import immutable
 from slurm_power.core.nodes import CLOSED, class_for
 from slurm_power.core.spread import Spread
 from slurm_power.core.steps import Steps, finish
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Placement:
     """Where a request goes, and which share of a node each of its nodes takes there, in thousandths."""
 

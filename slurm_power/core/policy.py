@@ -1,8 +1,10 @@
 """What a site decides: modes, tiers, classes of work, the burst rule. Plain data, no behaviour beyond look-ups."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
+
+from slurm_power.core.immutable import immutable
 
 
 class Mode(StrEnum):
@@ -27,7 +29,7 @@ class Native(StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class BurstRule:
     """How the bursts of different groups add up: `rss` min(Σb, z·√Σb²), or `sum` Σb. `z` is in thousandths."""
 
@@ -35,7 +37,7 @@ class BurstRule:
     z_milli: int = 2_000
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Tier:
     """A promise: the QOS that stands for it, and the notice before a preemption (None: never preempted)."""
 
@@ -46,7 +48,7 @@ class Tier:
     """0 is the highest promise; the order of the site file."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Hours:
     """Seconds of the local day in which work of a class may start; `end` before `start` runs over midnight."""
 
@@ -54,7 +56,7 @@ class Hours:
     end_s: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class WorkClass:
     """A preset chosen by `class=`: `max_w` and `hours` are limits, the rest are defaults that a flag overrides."""
 
@@ -68,7 +70,7 @@ class WorkClass:
     max_factor_milli: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class PartitionPolicy:
     """What the site says of a partition; `zones` None means those that hold the partition's nodes."""
 
@@ -84,7 +86,7 @@ class PartitionPolicy:
     """What a node draws beside its GPUs."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Policy:
     """All that a site decided, beside its topology."""
 

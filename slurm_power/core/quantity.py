@@ -1,8 +1,10 @@
 """Watts as a user asks for them: exact, and for the whole job or for each of its nodes or GPUs."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from fractions import Fraction
+
+from slurm_power.core.immutable import immutable
 
 
 class Per(StrEnum):
@@ -13,7 +15,7 @@ class Per(StrEnum):
     GPU = "gpu"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Quantity:
     """Exact watts, for the whole job or for each node or GPU; rounded only once multiplied."""
 

@@ -6,10 +6,11 @@ meanwhile has to fit beside it, so a smaller job overtakes only if it delays nob
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from slurm_power.core.claim import Claim
 from slurm_power.core.diagnosis import Forecast, Start
+from slurm_power.core.immutable import immutable
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.placement import Placer, roomiest
 from slurm_power.core.request import Request
@@ -24,7 +25,7 @@ _LEAST_ZONES, _MOST_ZONES = 128, 512
 _NO_SLACK = 1 << 53
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Waiting:
     """A held job, with what its place in the queue depends on. Times are instants."""
 

@@ -1,9 +1,9 @@
 """Reasons as data: why a job waits or cannot run, by which numbers, and what would help. Text is made here, once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
+from slurm_power.core.immutable import immutable
 from slurm_power.core.units import format_watts
 from slurm_power.core.window import FOREVER, format_instant
 
@@ -77,7 +77,7 @@ _TEXT: Mapping[Code, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Reason:
     """One thing that stands in the way: its code, the zone, feed, class … it is about, and the numbers in W."""
 
@@ -125,7 +125,7 @@ class Cure(StrEnum):
     OTHER_TIER = "other_tier"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Help:
     """One thing that would let the job run: fewer watts, a later time, another tier."""
 

@@ -9,12 +9,12 @@ There is one segment; where text of others brings a second, in front or behind, 
 """
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from slurm_power.core.claim import Charge
+from slurm_power.core.immutable import immutable
 
 __all__ = ["AdmissionRecord", "Charge", "Standing", "find_record", "put_record"]
 
@@ -39,7 +39,7 @@ class Standing(StrEnum):
 _STANDINGS = {str(standing): standing for standing in Standing}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AdmissionRecord:
     """What was decided about a job, as written into its admin comment."""
 

@@ -1,8 +1,9 @@
 """A request for watts: all that the decision needs to know of a job, in exact numbers."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from slurm_power.core.claim import Charge, Claim
+from slurm_power.core.immutable import immutable
 from slurm_power.core.nodes import NodeAsk
 from slurm_power.core.policy import Tier
 from slurm_power.core.topology import Lane
@@ -13,7 +14,7 @@ _LANES_SHARED = (Lane.MIXED, Lane.HOT, Lane.COLD)
 _LANES_INTERRUPTIBLE = (Lane.COLD, Lane.MIXED, Lane.HOT)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Request:
     """What a job asks for. Watts are for the whole job, all copies of an array's task included.
 

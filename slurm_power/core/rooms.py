@@ -7,10 +7,10 @@ so that a binary search in a plain list is all it takes and ties fall by name.
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from heapq import heapify, heappop, heapreplace
 from typing import NamedTuple
 
+from slurm_power.core.immutable import immutable
 from slurm_power.core.nodes import FreeClass
 from slurm_power.core.topology import Lane
 
@@ -31,7 +31,7 @@ class _Drawer(NamedTuple):
     free: FreeClass
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Search:
     """Which drawers to open: those of some sections and lanes, with at least so much free."""
 

@@ -8,12 +8,12 @@ A zone hangs on leaf feeds; a feed may hang on a parent. Feeds of kind `cooling`
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
 from math import floor, isqrt
 
+from slurm_power.core.immutable import immutable
 from slurm_power.core.units import ceil_share
 
 
@@ -46,7 +46,7 @@ class FeedKind(StrEnum):
     COOLING = "cooling"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Breaker:
     """A breaker's rating; `power_factor` and the continuous share turn volt-amperes into plannable watts."""
 
@@ -72,7 +72,7 @@ def usable_w(limit_w: int, margin: Fraction) -> int:
     return floor(limit_w * (1 - margin))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Feed:
     """An element upstream of zones; `limit_w` is already the least of what was declared and its breaker."""
 
@@ -89,7 +89,7 @@ class Feed:
         return usable_w(self.limit_w, self.margin)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Zone:
     """The nodes behind one power limit; `limit_w` is the least of declared, breaker and cooling."""
 
@@ -114,7 +114,7 @@ class Zone:
         return self.limit_w // max(len(self.nodes), 1)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Tap:
     """The share ⌈w × numerator ÷ denominator⌉ of a zone's load w that a feed is charged."""
 

@@ -5,11 +5,11 @@ cheap to compare. Text and time zones stay at the edges, in the two functions be
 """
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from math import floor
 
 from slurm_power.core.errors import UsageError
+from slurm_power.core.immutable import immutable
 from slurm_power.core.units import UNIT_SECONDS
 
 FOREVER = 1 << 53
@@ -26,7 +26,7 @@ _RELATIVE = re.compile(
 _ISO = re.compile(r"(?:\d{4}-\d\d-\d\d|\d{8}|\d{4}-?W\d\d(?:-?\d)?)(?:[T ]\d[\d:.,]*(?:Z|[+-][\d:.]+)?)?", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Window:
     """The instants t with start ≤ t < end."""
 

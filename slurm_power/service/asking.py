@@ -1,7 +1,7 @@
 """From what a job says to a request for watts: envelope, tier, class, shape, zones. Decides nothing about room."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 
 from slurm_power.core.admission import Reject
@@ -17,6 +17,7 @@ from slurm_power.core.claim import Charge
 from slurm_power.core.envelope import Envelope, Per, parse_comment, resolve
 from slurm_power.core.errors import EnvelopeError
 from slurm_power.core.estimate import default_est_w
+from slurm_power.core.immutable import immutable
 from slurm_power.core.nodes import NodeAsk
 from slurm_power.core.policy import Hours, Tier, WorkClass
 from slurm_power.core.reasons import Code, Reason
@@ -30,7 +31,7 @@ _NO_CLASS = WorkClass("")
 _TWO_ZONES = (Charge("a", 1, 0, 0), Charge("b", 1, 0, 0))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Ask:
     """A job's request, and what else admission and binding need to know of it."""
 
@@ -55,7 +56,7 @@ class Ask:
     """Why it may not claim watts yet: a dependency, a user's hold, components or class hours."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Free:
     """None of the job's nodes lies in a zone: nothing to count."""
 

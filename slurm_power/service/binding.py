@@ -1,10 +1,10 @@
 """Binding a job to its zones in Slurm's own terms: licences, features or excluded nodes, and the admission record."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from slurm_power.core.binding import LicensePlan, bind_features, feature_of, licence_plan, licence_request
 from slurm_power.core.claim import Charge
+from slurm_power.core.immutable import immutable
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.record import AdmissionRecord, Standing, find_record, put_record
 from slurm_power.core.topology import Topology
@@ -14,7 +14,7 @@ from slurm_power.service.world import fold
 _LONGEST_LIST = 64_000
 """Characters of excluded nodes; an update is one argument of a command, and those are bounded."""
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Binding:
     """The fields of a job that bind it; names are those of the hook's job description."""
 

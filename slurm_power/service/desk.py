@@ -3,11 +3,12 @@
 import logging
 from base64 import urlsafe_b64encode
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from secrets import token_bytes
 
 from slurm_power.config import Site
 from slurm_power.core.claim import Claim
+from slurm_power.core.immutable import immutable
 from slurm_power.core.ledger import Ledger, Shortfall
 from slurm_power.core.policy import Mode, Scope, Tier
 from slurm_power.core.queue import SHADOW, shading
@@ -30,7 +31,7 @@ _TOKEN_BYTES, _TOKENS = 9, 256
 _LETTERS = bytes.maketrans(b"-_", b"xy")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Reply:
     """What the hook is told: a verdict, a message for the user, and fields of the job description to set."""
 

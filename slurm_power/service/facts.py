@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from slurm_power.core.binding import foreign_licences, strip_ours
+from slurm_power.core.immutable import immutable
 from slurm_power.core.nodes import NodeAsk
 from slurm_power.core.record import find_record
 from slurm_power.ports import JobRecord
@@ -27,7 +28,7 @@ _MOST_TASKS = 4_000_001
 """Slurm takes no larger array."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ArraySpec:
     """An array's number of tasks, and how many of them may run at once (None: all)."""
 
@@ -40,7 +41,7 @@ class ArraySpec:
         return self.tasks if self.throttle is None else min(self.tasks, self.throttle)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class JobFacts:
     """A job as its user described it. None and empty stand for "not given"."""
 

@@ -5,10 +5,11 @@ nodes those that are up now. Nobody knows what else will be submitted, or in whi
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from slurm_power.core.admission import Hold, Reject, Verdict, could_ever_fit, decide
 from slurm_power.core.claim import Claim
+from slurm_power.core.immutable import immutable
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.nodes import all_free
 from slurm_power.core.policy import Tier
@@ -22,7 +23,7 @@ COUNTED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Foresight:
     """A question about a later instant, with copies of all that it takes to answer, in whatever thread."""
 

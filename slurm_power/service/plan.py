@@ -1,14 +1,14 @@
 """What is to be written to Slurm about one job, and how a job is named and unbound there."""
 
-from dataclasses import dataclass
 
 from slurm_power.core.binding import foreign_licences, strip_ours
+from slurm_power.core.immutable import immutable
 from slurm_power.core.record import AdmissionRecord, find_record, put_record
 from slurm_power.ports import Chain, JobRecord
 from slurm_power.service.book import Entry
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Plan:
     """Commands for one job, or for all components of one, and the entries that they are about."""
 

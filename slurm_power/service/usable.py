@@ -4,16 +4,16 @@ What Slurm would refuse for ever must not be admitted; which of these nodes are 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from slurm_power.core.binding import strip_ours
+from slurm_power.core.immutable import immutable
 from slurm_power.core.nodes import NodeAsk
 from slurm_power.ports import NodeRecord
 from slurm_power.service.facts import JobFacts
 from slurm_power.service.world import Partition, World, expand
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Need:
     """What a job asks of each of its nodes that the ledger does not count."""
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from math import prod
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
 from slurm_power.config import Site
 from slurm_power.core.constraint import LONGEST, suiting
 from slurm_power.core.errors import SlurmParseError
+from slurm_power.core.immutable import immutable
 from slurm_power.core.nodes import NodeFree, ZoneNodes, all_free
 from slurm_power.core.policy import Native, PartitionPolicy
 from slurm_power.ports import NodeRecord, PartitionRecord
@@ -84,7 +84,7 @@ def fold(names: Iterable[str]) -> str:
     return str(NodeSet.fromlist(list(names), resolver=RESOLVER_NOGROUP))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Partition:
     """A partition with the zones that its jobs may be placed in, and the size of its nodes."""
 

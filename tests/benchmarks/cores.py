@@ -6,7 +6,7 @@ how dear it is to start sbatch.
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -33,4 +33,5 @@ def apart(controller: Iterable[int]) -> Iterator[dict[str, int]]:
 def _confine(pid: int, cores: set[int]) -> None:
     """All threads of a process; those that it starts later follow."""
     for task in Path(f"/proc/{pid}/task").iterdir():
-        os.sched_setaffinity(int(task.name), cores)
+        with suppress(ProcessLookupError):  # it has ended since
+            os.sched_setaffinity(int(task.name), cores)

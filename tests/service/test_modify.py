@@ -331,7 +331,7 @@ def _one(name: str, value: object) -> dict[str, Any]:
 
 
 def _fields(record: JobRecord) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in record.__slots__}
+    return {name: getattr(record, name) for name in JobRecord.__match_args__}
 
 
 def _others(lab: Lab, record: JobRecord) -> list[JobRecord]:
