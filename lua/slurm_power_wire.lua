@@ -62,19 +62,27 @@ local function escape_byte(char)
   return ("\\u%04x"):format(char:byte())
 end
 
+local function encode_string(value)
+  if value:find('[%z\1-\31\127-\255"\\]') then
+    value = valid_utf8(value):gsub('[%z\1-\31\127"\\]', escape_byte)
+  end
+  return '"' .. value .. '"'
+end
+
 local function encode_number(value)
   if value ~= value or value == math.huge or value == -math.huge then
     return "null"
+  elseif value == math.floor(value) and math.abs(value) < 1e15 then
+    return ("%.0f"):format(value)
   end
-  local form = (value == math.floor(value) and math.abs(value) < 1e15) and "%.0f" or "%.17g"
-  return (form:format(value):gsub(",", "."))
+  return (("%.17g"):format(value):gsub(",", "."))
 end
 
 --- A value as JSON: strings, numbers, booleans, and tables of them with string keys.
 function wire.encode(value)
   local kind = type(value)
   if kind == "string" then
-    return '"' .. valid_utf8(value):gsub('[%z\1-\31\127"\\]', escape_byte) .. '"'
+    return encode_string(value)
   elseif kind == "number" then
     return encode_number(value)
   elseif kind == "boolean" then
@@ -84,7 +92,7 @@ function wire.encode(value)
   end
   local members = {}
   for name, member in pairs(value) do
-    members[#members + 1] = wire.encode(tostring(name)) .. ":" .. wire.encode(member)
+    members[#members + 1] = encode_string(name) .. ":" .. wire.encode(member)
   end
   return "{" .. table.concat(members, ",") .. "}"
 end
