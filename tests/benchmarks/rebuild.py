@@ -15,7 +15,7 @@ from pathlib import Path
 from slurm_power.adapters.clock import SystemClock
 from slurm_power.adapters.slurm.dialect import DIALECTS
 from slurm_power.adapters.slurm.jobs import JobReader
-from slurm_power.adapters.slurm.runner import Completed
+from slurm_power.adapters.slurm.runner import PIECE_BYTES, Completed
 from slurm_power.config import load_site
 from slurm_power.daemon.main import spare_survivors
 from slurm_power.ports import Decision, NodeRecord, PartitionRecord, StoredJob
@@ -70,7 +70,7 @@ class Canned:
         """The rows, in pieces as large as the runner's."""
         del program, args, env
         self._file.seek(0)
-        while piece := self._file.read(1 << 20):
+        while piece := self._file.read(PIECE_BYTES):
             yield piece
 
     @staticmethod

@@ -20,7 +20,9 @@ _OURS = {
     "TERM": "dumb",
 }
 _FOREIGN = ("SLURM_", "SQUEUE_", "SINFO_", "SCONTROL_", "SACCTMGR_", "SBATCH_", "SALLOC_", "SRUN_")
-_CHUNK = 1 << 20
+PIECE_BYTES = 1 << 15
+"""Python takes a piece apart in one go, and nobody else has a turn meanwhile: 0.3 ms, and 9 ms for a piece of 1 MiB."""
+_TAIL_BYTES = 1 << 20
 
 
 class ReadOnlyError(SlurmError):
@@ -118,7 +120,7 @@ class Runner:
             try:
                 with process:
                     assert process.stdout is not None
-                    while chunk := process.stdout.read(_CHUNK):
+                    while chunk := process.stdout.read(PIECE_BYTES):
                         yield chunk
             finally:
                 timer.cancel()
@@ -161,4 +163,4 @@ def _text(raw: bytes | None) -> str:
 
 def _tail(file: IO[bytes]) -> str:
     file.seek(0)
-    return _text(file.read(_CHUNK))
+    return _text(file.read(_TAIL_BYTES))

@@ -173,6 +173,13 @@ def test_gpus_of_a_site_that_does_not_track_them() -> None:
     assert (node.gpus, node.gpus_alloc, node.features) == (8, 3, ())
 
 
+@pytest.mark.parametrize("mark", ["\x0b", "\x1c", "\x85", "\u2028"])
+def test_a_reason_cannot_bring_a_node(mark: str) -> None:
+    out = f"NodeName=n1 CPUTot=64 State=IDLE+DRAIN Reason=bad{mark}NodeName=n2 CPUTot=64 State=IDLE\n"
+    (node,) = inventory.read_nodes(Answering(out))
+    assert (node.name, node.up) == ("n1", False)
+
+
 @pytest.mark.parametrize(
     ("value", "private"),
     [
