@@ -1,6 +1,7 @@
 """Dataclasses that nobody changes once they are made. mypy sees to that, and nothing at run time.
 
-A frozen dataclass makes a call for each field that it sets: a job's record of 37 fields took 13 µs, and takes 1 µs so.
+A frozen dataclass makes a call for each field that it sets: a job's record of 37 fields, given by name, took 18 µs, and
+takes 7 µs so; given by place 13 µs and 1 µs.
 """
 
 from dataclasses import dataclass, field

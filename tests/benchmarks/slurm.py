@@ -74,6 +74,9 @@ def submission(bench: Rig, rounds: int, jobs: int) -> dict[str, object]:
         hook["1 at once, each of another name"] = {
             Arm.WITH.value: _hook_time(bench, Arm.WITH, jobs * 4, 1, loop=_LOOP_OF_NAMES)
         }
+    hook["1 at once, all on the same cores"] = {
+        arm.value: _hook_time(bench, arm, jobs * 4, 1) for arm in list(Arm)[1:]
+    }
     return {
         "submitters": SUBMITTERS,
         "jobs_per_arm": jobs,

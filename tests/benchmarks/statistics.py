@@ -1,8 +1,9 @@
 """Medians, percentiles and a confidence interval, the same way in every benchmark."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
+from typing import Any
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -18,6 +19,16 @@ def spread(values: Sequence[float], scale: float = 1.0, digits: int = 3) -> dict
         "p99": round(percentile(values, 0.99) * scale, digits),
         "max": round(max(values) * scale, digits),
     }
+
+
+def over_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Of each figure that all runs have the median, of groups of figures too."""
+    found: dict[str, Any] = {}
+    for name in runs[0]:
+        values = [run[name] for run in runs if name in run]
+        if len(values) == len(runs):
+            found[name] = over_runs(values) if isinstance(values[0], Mapping) else median(values)
+    return found
 
 
 def ratio_interval(above: Sequence[float], below: Sequence[float], seed: int = 1) -> dict[str, float]:
