@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from io import StringIO
 
 from slurm_power.adapters.slurm.runner import Commands
-from slurm_power.adapters.slurm.text import count_gpus, gpu_types, limit_s, plain
+from slurm_power.adapters.slurm.text import count_gpus, gpu_types, limit_s, lines, plain
 from slurm_power.core.errors import SlurmError, SlurmParseError
 from slurm_power.ports import LicenseRecord, NodeRecord, PartitionRecord, QosRecord
 
@@ -113,11 +112,11 @@ def _show(commands: Commands, key: str, *args: str) -> Iterator[dict[str, str]]:
     """The records of a `scontrol -o show`, as what follows each `name=`; free text at their ends is left out."""
     text = commands.run("scontrol", *args).out
     found = False
-    for line in StringIO(text):  # one by one: to split megabytes in one go would keep everybody waiting
+    for line in lines(text):
         if not line.startswith(f"{key}="):
             continue
         found = True
-        yield _pairs(line.rstrip("\n"))
+        yield _pairs(line)
     if not found and not text.startswith("No ") and text.strip():
         raise SlurmParseError(f"no '{key}=' in its answer", ("scontrol", *args), 0, text)
 

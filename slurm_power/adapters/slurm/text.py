@@ -1,7 +1,7 @@
 """Values as Slurm prints them."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from sys import intern
 
@@ -11,6 +11,19 @@ from slurm_power.core.units import parse_slurm_duration_s
 _NOTHING = frozenset(("", "(null)", "N/A", "None", "NONE", "Unknown"))
 _ASIDE = re.compile(r"\([^)]*\)")
 _PARTS = re.compile(r"[:=]")
+
+
+def lines(text: str) -> Iterator[str]:
+    """What lies between newlines, and nothing else that Unicode calls the end of a line.
+
+    One by one: to split megabytes in one go would keep everybody waiting who is to be answered.
+    """
+    begin = 0
+    while (end := text.find("\n", begin)) >= 0:
+        yield text[begin:end]
+        begin = end + 1
+    if begin < len(text):
+        yield text[begin:]
 
 
 def plain(text: str) -> str:

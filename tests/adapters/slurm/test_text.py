@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm_power.adapters.slurm.text import count_gpus, fold_tasks, gpu_types, instant, job_gpus, limit_s, number, plain
+from slurm_power.adapters.slurm.text import (
+    count_gpus,
+    fold_tasks,
+    gpu_types,
+    instant,
+    job_gpus,
+    limit_s,
+    lines,
+    number,
+    plain,
+)
 
 
 @pytest.mark.parametrize(
@@ -95,3 +105,9 @@ def test_folded_tasks_name_the_same_tasks(tasks: set[int]) -> None:
 )
 def test_types_of_gpus(gres: str, types: tuple[tuple[str, int], ...]) -> None:
     assert gpu_types(gres) == types
+
+
+@given(st.text(st.sampled_from("ab\n\r\x0b\x85\u2028")))
+def test_lines_end_at_newlines_alone(text: str) -> None:
+    wanted = text.split("\n")
+    assert list(lines(text)) == (wanted if wanted[-1] else wanted[:-1])
