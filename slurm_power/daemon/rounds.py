@@ -35,6 +35,8 @@ _BREATH_S = 0.0005
 """After so long, at the end of the step that a round is in, the hook gets a chance to be answered."""
 _LULL_S = 0.005
 """So long after a submission rooms are measured."""
+_COUNT_S = 3.0
+"""How long who asks for our figures waits for Slurm's beside them, for instance while slurmctld is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Health:
     last_good: int = 0
     jobs: int = 0
     writes: int = 0
+    freed: int = 0
+    """Writes that took our hold off, without admission."""
     miscounts: Mapping[str, int] = field(default_factory=dict)
     """Licence → by how many W Slurm counts more than its jobs hold, or less."""
     reader: Callable[[], str] = str
@@ -84,6 +88,7 @@ class Rounds:
         self._pruning = Pruning(writer)
         self._wake = asyncio.Event()
         self._measuring: asyncio.Task[None] | None = None
+        self._counting: asyncio.Task[dict[str, LicenseRecord]] | None = None
         self._turn = asyncio.Lock()
         self._taking_in = asyncio.Lock()
         self._partitions: Sequence[PartitionRecord] = ()
@@ -160,7 +165,14 @@ class Rounds:
         self._observer.observe(records, begun, whole=False)
 
     async def licenses(self) -> dict[str, LicenseRecord]:
-        """Slurm's own count of licences; empty where it cannot be read."""
+        """Slurm's own count of licences; empty where it cannot be read, or not soon. All wait for one reading."""
+        if self._counting is None or self._counting.done():
+            self._counting = asyncio.create_task(self._count_licenses())
+        counting = self._counting
+        await asyncio.wait([counting], timeout=_COUNT_S)
+        return counting.result() if counting.done() else {}
+
+    async def _count_licenses(self) -> dict[str, LicenseRecord]:
         try:
             found = await asyncio.to_thread(self._slurm.licenses)
         except SlurmError as error:
@@ -184,19 +196,22 @@ class Rounds:
             _log.warning("%s", settled.warning)
             self._writer.put(lambda store: store.set_setting("mode", None))
 
-    async def set_mode(self, mode: Mode, uid: int) -> int:
-        """Change the mode, durably first. Towards observe and advise every power hold is released; their number."""
+    async def set_mode(self, mode: Mode, uid: int) -> None:
+        """Change the mode, durably first. It holds from here on, whatever a round is waiting for."""
         choice = Choice(mode, self._desk.site.policy.mode, uid, self._clock.now())
         await asyncio.wrap_future(
             self._writer.submit_and_wait(lambda store: store.set_setting("mode", choice.stored()))
         )
+        self.choice = choice
+        self._desk.mode = mode
+        self.soon()
+
+    async def let_go(self) -> int:
+        """In observe and advise, release every power hold; their number, with what the present round releases."""
+        before = self.health.freed
         async with self._turn:
-            self.choice = choice
-            self._desk.mode = mode
-            if mode is Mode.ENFORCE:
-                self.soon()
-                return 0
-            return await self._carry_out(run_freeing(self._desk))
+            await self._carry_out(run_freeing(self._desk))
+        return self.health.freed - before
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -263,19 +278,17 @@ class Rounds:
 
     # -- writing ------------------------------------------------------------------------------------------------
 
-    async def _carry_out(self, steps: Iterator[Plan | None]) -> int:
+    async def _carry_out(self, steps: Iterator[Plan | None]) -> None:
         """Run a pass and write what it plans, in batches, each made durable as intents first.
 
         Batches are written while the next are planned.
         """
         plans: list[Plan] = []
-        count = 0
         writes: list[asyncio.Task[None]] = []
         try:
             async for plan in self._breathe(steps):
                 if plan is not None:
                     plans.append(plan)
-                    count += 1
                 if len(plans) >= _BATCH:
                     await _until_fewer(writes, _AT_A_TIME)
                     writes.append(asyncio.create_task(self._write(plans)))
@@ -284,7 +297,6 @@ class Rounds:
                 writes.append(asyncio.create_task(self._write(plans)))
         finally:  # also after a defect in the pass: nothing of it goes on into the next round
             await _until_fewer(writes, 1)
-        return count
 
     async def _write(self, plans: list[Plan]) -> None:
         now = self._clock.now()
@@ -310,6 +322,7 @@ class Rounds:
         self._unsure += ids[True]
         self._close(ids[False], "done")
         self.health.writes += len(plans)
+        self.health.freed += sum(plan.action == "free" for plan in plans)
 
     def _close(self, ids: Sequence[int], result: str) -> None:
         if ids:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from slurm_power.adapters.store import StoreWriter
+from slurm_power.core.policy import Mode
 from slurm_power.daemon import rounds as rounds_module
 from slurm_power.daemon.rounds import Pace, Rounds
-from slurm_power.ports import Chain, JobRecord, JobState, Outcome
+from slurm_power.ports import Chain, JobRecord, JobState, LicenseRecord, Outcome
 from tests.fakes.slurm import FakeSlurm
 from tests.fakes.store import MemoryStore
 from tests.service.support import Lab, fake_slurm
@@ -122,3 +123,61 @@ def test_a_batch_that_fails_by_a_defect_takes_no_other_with_it(
     rounds = rounds_until(lab, waiting, lambda rounds: rounds.health.rounds >= 3)
     assert rounds.health.failures == 1
     assert all(job.priority for job in waiting.all_jobs())
+
+
+def test_who_asks_for_slurms_count_does_not_wait_for_a_slurmctld_that_is_away(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slurm, back, calls = fake_slurm(lab.site), threading.Event(), 0
+    read = slurm.licenses
+
+    def licenses() -> Sequence[LicenseRecord]:
+        nonlocal calls
+        calls += 1
+        assert back.wait(20)
+        return read()
+
+    monkeypatch.setattr(slurm, "licenses", licenses)
+    monkeypatch.setattr(rounds_module, "_COUNT_S", 0.05)
+    writer = StoreWriter(MemoryStore())
+    rounds = Rounds(lab.desk, slurm, writer, lab.observer, lab.clock)
+
+    async def ask() -> None:
+        one, other = await asyncio.gather(rounds.licenses(), rounds.licenses())
+        assert (one, other) == ({}, {})
+        assert calls == 1
+        back.set()
+        monkeypatch.setattr(rounds_module, "_COUNT_S", 20)
+        assert await rounds.licenses() == {record.name: record for record in read()}
+
+    asyncio.run(ask())
+    writer.close(10)
+
+
+def test_the_mode_changes_while_a_round_waits_for_slurm(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm, back = fake_slurm(lab.site), threading.Event()
+    read = slurm.jobs
+
+    def jobs(ids: Sequence[int] | None = None) -> Sequence[JobRecord]:
+        assert back.wait(20)
+        return read(ids)
+
+    monkeypatch.setattr(slurm, "jobs", jobs)
+    writer = StoreWriter(MemoryStore())
+    rounds = Rounds(lab.desk, slurm, writer, lab.observer, lab.clock)
+
+    async def switch() -> None:
+        waiting = asyncio.create_task(rounds.round())
+        await asyncio.sleep(0.05)
+        async with asyncio.timeout(10):
+            await rounds.set_mode(Mode.OBSERVE, 0)
+        assert lab.desk.mode is Mode.OBSERVE
+        assert not waiting.done()
+        freeing = asyncio.create_task(rounds.let_go())
+        back.set()
+        assert await freeing == 0
+        assert waiting.done()
+        await waiting
+
+    asyncio.run(switch())
+    writer.close(10)
