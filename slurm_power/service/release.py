@@ -60,6 +60,8 @@ def run_freeing(desk: Desk) -> Iterator[Plan | None]:
         if entry is None:
             yield None
             continue
+        if everything and desk.mode is Mode.ENFORCE:
+            return  # switched on again meanwhile
         record = entry.record
         if entry.key in done or record is None or not _held_by_us(entry):
             continue

@@ -397,6 +397,14 @@ class TestFreed:
         assert plans(lab) == []
         assert lab.committed("rack03") == 20_000
 
+    def test_switched_on_again_meanwhile_it_takes_off_no_more(self, lab: Lab) -> None:
+        lab.observe(held(1), held(2), held(3))
+        lab.desk.mode = Mode.OBSERVE
+        steps = run_pass(lab.desk)
+        assert next(plan.action for plan in steps if plan is not None) == "free"
+        lab.desk.mode = Mode.ENFORCE
+        assert "free" not in [plan.action for plan in steps if plan is not None]
+
     def test_what_failed_is_tried_again_after_a_restart_too(self) -> None:
         lab = Lab(site_of(mode="observe"))
         assert targets(plans(lab, held(1))) == [("free", "1")]
