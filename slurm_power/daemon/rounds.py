@@ -63,7 +63,7 @@ class Health:
     jobs: int = 0
     writes: int = 0
     freed: int = 0
-    """Writes that took our hold off, without admission."""
+    """Writes that took our hold off a job that we do not act on, and succeeded."""
     miscounts: Mapping[str, int] = field(default_factory=dict)
     """Licence → by how many W Slurm counts more than its jobs hold, or less."""
     reader: Callable[[], str] = str
@@ -322,7 +322,8 @@ class Rounds:
         self._unsure += ids[True]
         self._close(ids[False], "done")
         self.health.writes += len(plans)
-        self.health.freed += sum(plan.action == "free" for plan in plans)
+        done = (plan for plan, outcome in zip(plans, outcomes, strict=True) if outcome.done == len(plan.chain))
+        self.health.freed += sum(plan.action == "free" for plan in done)
 
     def _close(self, ids: Sequence[int], result: str) -> None:
         if ids:

@@ -181,3 +181,27 @@ def test_the_mode_changes_while_a_round_waits_for_slurm(lab: Lab, monkeypatch: p
 
     asyncio.run(switch())
     writer.close(10)
+
+
+def test_what_slurm_does_not_let_go_is_not_counted(
+    lab: Lab, waiting: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, refused = waiting.write, Outcome(0, "not now")
+
+    def first_refused(chains: Sequence[Chain]) -> Sequence[Outcome]:
+        targets = [chain[0].target for chain in chains]
+        done = write([chain for chain in chains if chain[0].target != str(least)])
+        return [refused, *done] if str(least) in targets else done
+
+    least = min(job.job_id for job in waiting.all_jobs())
+    monkeypatch.setattr(waiting, "write", first_refused)
+    writer = StoreWriter(MemoryStore())
+    rounds = Rounds(lab.desk, waiting, writer, lab.observer, lab.clock)
+
+    async def switch() -> int:
+        await rounds.look()
+        await rounds.set_mode(Mode.OBSERVE, 0)
+        return await rounds.let_go()
+
+    assert asyncio.run(switch()) == len(waiting.all_jobs()) - 1
+    writer.close(10)
