@@ -95,7 +95,7 @@ def test_slurmctld_killed_right_after_submissions(unwatched: Driver) -> None:
     faults.revive(home.cluster, faults.CONTROLLER)
     home.agree()
     after = home.submit(est_w=1_000)
-    while after <= highest:  # Slurm gives the ids that it has lost anew, and a node that still knows one refuses its job
+    while after <= highest:  # Slurm gives ids that it has lost anew, and a node that still knows one refuses its job
         home.cluster.run("scancel", str(after))
         after = home.submit(est_w=1_000)
     home.running(after)
