@@ -41,6 +41,8 @@ class Claim:
     """How many tasks of an array it counts."""
     tentative: bool = False
     """A plan and not a promise (a shadow): others plan around it, but it never counts as committed."""
+    within: str = ""
+    """The id of the reservation's claim that it draws on; empty where it draws on what is everybody's."""
 
     @property
     def est_w(self) -> int:

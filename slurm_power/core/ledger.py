@@ -6,10 +6,12 @@ and committed + burst within limit, at every instant of its window, in its zones
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from slurm_power.core.capacity import BURSTS_MILLI, FloorPlan, Rooms
 from slurm_power.core.claim import Charge, Claim
 from slurm_power.core.immutable import immutable
+from slurm_power.core.kept import Kept
 from slurm_power.core.meter import Booking, Meter, Part
 from slurm_power.core.nodes import CLOSED, FreeClass, ZoneNodes, all_free, class_of
 from slurm_power.core.policy import BurstRule
@@ -59,6 +61,7 @@ class Ledger:
         self._in_zone: dict[str, dict[str, None]] = {name: {} for name in topology.zones}
         self._booked: dict[str, Claim] = {}
         self._next_start = FOREVER
+        self._kept = Kept()
         self._classes = {name: class_of(nodes, 0) for name, nodes in self.nodes.items()}
         self._rooms: dict[int, Rooms] = {}
         self._changed_zones: dict[str, None] = {}
@@ -146,10 +149,16 @@ class Ledger:
         return None
 
     def shortfall_instead(self, old: str | None, new: Claim, *, ignore: str | None = None) -> Shortfall | None:
-        """Like `shortfall` for a claim that takes the place of `old`.
+        """Like `shortfall` for a claim that takes the place of `old`, an earlier one of the same job.
 
         Elements where it asks no more, for no longer than `old` or than nobody else is booked for, always pass.
         """
+        if new.within:
+            with self.lent(new):
+                return self._shortfall_instead(old, new, ignore)
+        return self._shortfall_instead(old, new, ignore)
+
+    def _shortfall_instead(self, old: str | None, new: Claim, ignore: str | None) -> Shortfall | None:
         before = self.claims.get(old) or self._booked.get(old) if old is not None else None
         if before is None:
             return self.shortfall(new.charges, new.group, new.window, ignore=ignore)
@@ -211,6 +220,8 @@ class Ledger:
         finally:
             _add_lot(parts)
             self._claims_changed(zones)
+            for claim_id in self._kept.ids():
+                self._reshape(claim_id)
 
     def remove(self, claim_id: str) -> Claim | None:
         """Forget a claim, live or booked; None if it is not there."""
@@ -229,6 +240,57 @@ class Ledger:
                 self._put(before)
             raise
         self._claims_changed({*zones, *(charge.zone for charge in before.charges)} if before is not None else zones)
+
+    # -- reservations -------------------------------------------------------------------------------------------
+
+    def keep(self, claim: Claim) -> None:
+        """Count what a reservation keeps, less what claims within it hold: always so, from here on.
+
+        Raises KeyError on an unknown zone.
+        """
+        for charge in claim.charges:
+            self.meters[charge.zone]  # raises KeyError before anything is counted
+        self._kept.put(claim)
+        self._reshape(claim.id)
+
+    def unkeep(self, claim_id: str) -> None:
+        """A reservation keeps nothing any more; the claims within it stay."""
+        self._kept.take(claim_id)
+        self.remove(claim_id)
+
+    def drawn_w(self, claim_id: str) -> dict[str, int]:
+        """Zone → watts that the claims within a reservation hold, in W."""
+        return self._kept.drawn_w(claim_id)
+
+    @contextmanager
+    def lent(self, claim: Claim) -> Iterator[None]:
+        """For a question: the reservation as it would be if this claim drew on it already; then as it was."""
+        before = self.claims.get(claim.id)
+        self._kept.draw(claim)
+        self._reshape(claim.within)
+        try:
+            yield
+        finally:
+            self._kept.give_back(claim)
+            if before is not None and before.within:
+                self._kept.draw(before)
+            self._reshape(claim.within)
+
+    def _reshape(self, claim_id: str) -> None:
+        """Bring what a reservation keeps in step with what is held of it."""
+        if claim_id not in self._kept:
+            return
+        left, before = self._kept.left(claim_id), self.claims.get(claim_id) or self._booked.get(claim_id)
+        if left == before:
+            return
+        zones = {charge.zone for claim in (left, before) if claim is not None for charge in claim.charges}
+        if before is not None:
+            self._take(claim_id)
+        if left is not None:
+            self._put(left)
+        self._claims_changed(zones)
+
+    # -- time, limits, nodes ------------------------------------------------------------------------------------
 
     def advance(self, now: int) -> None:
         """Move time forward: booked claims whose window has begun become live, shadows never do."""
@@ -315,6 +377,10 @@ class Ledger:
         for charge in claim.charges:
             self.meters[charge.zone]  # raises KeyError before anything is counted
         live = claim.window.start <= self.now and not claim.tentative
+        if claim.within and not claim.tentative:
+            self._kept.draw(claim)
+            if lot is None:
+                self._reshape(claim.within)
         if live:
             self.claims[claim.id] = claim
         else:
@@ -346,6 +412,9 @@ class Ledger:
             for charge in claim.charges:
                 self._in_zone[charge.zone].pop(claim_id, None)
             self._promise(claim, -1)
+        if claim.within and not claim.tentative:
+            self._kept.give_back(claim)
+            self._reshape(claim.within)
         return claim
 
     def _count(self, claim: Claim, *, live: bool) -> None:

@@ -34,6 +34,7 @@ class Code(StrEnum):
     CLASS_LIMIT = "class_limit"
     FORBIDDEN = "forbidden"
     RESERVATION = "reservation"
+    RESERVED_POWER = "reserved_power"
     HET = "het"
     ARRAY = "array"
     UNREACHABLE = "unreachable"
@@ -67,7 +68,9 @@ _TEXT: Mapping[Code, str] = {
     Code.TIER: "{detail}",
     Code.CLASS_LIMIT: "class {subject} allows at most {free} a job; asked {asked}",
     Code.FORBIDDEN: "{detail}",
-    Code.RESERVATION: "{detail}",
+    Code.RESERVATION: "reservation {subject}: {detail}",
+    Code.RESERVED_POWER: "reservation {subject} has no zone with so much left: asked {asked}, free {free}, "
+    "short by {short}",
     Code.HET: "the components of a heterogeneous job are placed together, after all of them have been seen",
     Code.ARRAY: "the array's tasks do not fit one zone together; they are placed range by range",
     Code.UNREACHABLE: "slurm_power did not answer at submission; the job is placed as soon as it does",

@@ -36,6 +36,8 @@ class Request:
     uid: int = 0
     account: str = ""
     not_before: int = 0
+    reservation: str = ""
+    """The reservation of power that it is to draw on, by name."""
 
     @property
     def lanes(self) -> tuple[Lane, ...]:

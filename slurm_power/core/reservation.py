@@ -1,0 +1,246 @@
+"""Reservations of power: what one is, its life as data, and what time and use do to it.
+
+    requested ──approve──▶ approved ──begin──▶ active ──expire──▶ expired
+        │                                      │    ▲
+        └──refuse──▶ refused                degrade use
+                                               ▼    │
+                                              degraded ──release──▶ released
+
+A zone that is lost ends it as missed, and its owner or an administrator as cancelled. Renewal makes a new one. The
+watts that it keeps are committed in APPROVED and ACTIVE, and in no other state; docs/states.md draws every step.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from slurm_power.core.claim import Charge, Claim
+from slurm_power.core.immutable import immutable
+from slurm_power.core.window import FOREVER, Window
+
+PREFIX = "res:"
+"""What the id and the group of a reservation's claim begin with; its name follows."""
+
+
+class Standing(StrEnum):
+    """Where a reservation stands."""
+
+    REQUESTED = "requested"
+    """Waits for somebody's approval; keeps nothing."""
+    APPROVED = "approved"
+    """Its watts are kept from its start on."""
+    REFUSED = "refused"
+    """It did not fit, or was not approved in time."""
+    ACTIVE = "active"
+    """Its window is open, and what its owner's jobs do not use is kept for them."""
+    DEGRADED = "degraded"
+    """Unused for its grace: its watts are everybody's, its owner's jobs still go first."""
+    RELEASED = "released"
+    """Its window has ended while nobody used it."""
+    EXPIRED = "expired"
+    """Its window has ended."""
+    MISSED = "missed"
+    """It could not be honoured; its cause says why."""
+    CANCELLED = "cancelled"
+    """Given up by its owner or an administrator."""
+
+
+class Happening(StrEnum):
+    """What can happen to a reservation."""
+
+    APPROVE = "approve"
+    REFUSE = "refuse"
+    BEGIN = "begin"
+    DEGRADE = "degrade"
+    USE = "use"
+    RELEASE = "release"
+    EXPIRE = "expire"
+    MISS = "miss"
+    CANCEL = "cancel"
+
+
+STEPS: Mapping[tuple[Standing, Happening], Standing] = {
+    (Standing.REQUESTED, Happening.APPROVE): Standing.APPROVED,
+    (Standing.REQUESTED, Happening.REFUSE): Standing.REFUSED,
+    (Standing.REQUESTED, Happening.CANCEL): Standing.CANCELLED,
+    (Standing.APPROVED, Happening.BEGIN): Standing.ACTIVE,
+    (Standing.APPROVED, Happening.MISS): Standing.MISSED,
+    (Standing.APPROVED, Happening.CANCEL): Standing.CANCELLED,
+    (Standing.ACTIVE, Happening.DEGRADE): Standing.DEGRADED,
+    (Standing.ACTIVE, Happening.EXPIRE): Standing.EXPIRED,
+    (Standing.ACTIVE, Happening.MISS): Standing.MISSED,
+    (Standing.ACTIVE, Happening.CANCEL): Standing.CANCELLED,
+    (Standing.DEGRADED, Happening.USE): Standing.ACTIVE,
+    (Standing.DEGRADED, Happening.RELEASE): Standing.RELEASED,
+    (Standing.DEGRADED, Happening.MISS): Standing.MISSED,
+    (Standing.DEGRADED, Happening.CANCEL): Standing.CANCELLED,
+}
+
+LIVE = frozenset({Standing.REQUESTED, Standing.APPROVED, Standing.ACTIVE, Standing.DEGRADED})
+"""Standings of a reservation that is not over; of these, one may bear a name."""
+KEEPING = frozenset({Standing.APPROVED, Standing.ACTIVE})
+"""Standings in which its unused watts are committed."""
+OPEN = frozenset({Standing.ACTIVE, Standing.DEGRADED})
+"""Standings in which jobs may use it."""
+
+
+class Policy(StrEnum):
+    """What becomes of others where a reservation begins short of its watts."""
+
+    WAIT = "wait"
+    """They end by themselves."""
+    PREEMPT = "preempt"
+    """Jobs that its tier may preempt give way."""
+
+
+@immutable
+class Owner:
+    """Whose jobs may use a reservation: of one of these accounts, by one of these users; empty stands for any.
+
+    As Slurm has it, where both are given both must hold.
+    """
+
+    accounts: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+
+    def owns(self, account: str, user: str) -> bool:
+        """Whether a job of that account and user may use it."""
+        return (not self.accounts or account in self.accounts) and (not self.users or user in self.users)
+
+    def __str__(self) -> str:
+        parts = [*(f"account {name}" for name in self.accounts), *(f"user {name}" for name in self.users)]
+        return ", ".join(parts)
+
+
+@immutable
+class Terms:
+    """What a reservation asks for. Watts in W for all its zones together, times in s."""
+
+    name: str
+    owner: Owner
+    zones: tuple[str, ...]
+    watts_w: int
+    window: Window
+    any_zone: bool = False
+    """Whether any of the zones will do, else each gets its part."""
+    min_w: int | None = None
+    """With partial fulfilment, the least that is useful; None: all or nothing."""
+    tier: str = ""
+    policy: Policy = Policy.WAIT
+    grace_s: int = 900
+    burst_w: int = 0
+    """What its jobs may draw above its watts …"""
+    burst_s: int = 0
+    """… for so long at a time."""
+    nodes: int = 0
+    gpus: int = 0
+
+
+@immutable
+class Grant:
+    """What a reservation has been given in one zone, in W."""
+
+    zone: str
+    watts_w: int
+    burst_w: int = 0
+
+
+@immutable
+class Reservation:
+    """One reservation. Instants are seconds since 1970-01-01 UTC, uids are Slurm's."""
+
+    id: str
+    terms: Terms
+    standing: Standing
+    since: int
+    """When it came to stand so."""
+    created: int
+    created_by: int
+    grants: tuple[Grant, ...] = ()
+    last_used: int | None = None
+    """When a job last used it; None: never."""
+    cause: str = ""
+    """Why it stands so, for people."""
+    renews: str = ""
+    """The id of the reservation that it continues."""
+
+    @property
+    def name(self) -> str:
+        """Its name, which none of the other live ones bears."""
+        return self.terms.name
+
+    @property
+    def claim_id(self) -> str:
+        """The id of its claim."""
+        return PREFIX + self.name
+
+    @property
+    def granted_w(self) -> int:
+        """Σ of what it has been given, in W."""
+        return sum(grant.watts_w for grant in self.grants)
+
+    @property
+    def live(self) -> bool:
+        """Whether it is not over."""
+        return self.standing in LIVE
+
+    def claim(self) -> Claim | None:
+        """What it keeps while nobody uses it; None where it keeps nothing."""
+        if self.standing not in KEEPING or not self.grants:
+            return None
+        return Claim(
+            id=self.claim_id,
+            charges=tuple(Charge(g.zone, 0, g.watts_w, g.watts_w + g.burst_w) for g in self.grants),
+            window=self.terms.window,
+            group=self.claim_id,
+            tier=self.terms.tier,
+            account=",".join(self.terms.owner.accounts),
+            share_milli=0,
+        )
+
+
+def follow(standing: Standing, happening: Happening) -> Standing:
+    """The standing after a happening. Raises ValueError where the table has no such step."""
+    try:
+        return STEPS[standing, happening]
+    except KeyError:
+        raise ValueError(f"a reservation that is {standing} cannot {happening}") from None
+
+
+def due(reservation: Reservation, now: int, *, used: bool) -> Happening | None:
+    """What time and use do to it now; `used` says whether a job of its owner holds watts of it. None: nothing.
+
+    The grace runs from its start or from its last use. One that was degraded comes back as soon as it is used.
+    """
+    standing, window = reservation.standing, reservation.terms.window
+    over = now >= window.end
+    match standing:
+        case Standing.REQUESTED:
+            return Happening.REFUSE if now >= window.start else None
+        case Standing.APPROVED:
+            return Happening.BEGIN if now >= window.start else None
+        case Standing.ACTIVE:
+            if over:
+                return Happening.EXPIRE
+            idle_since = max(window.start, reservation.last_used or 0, reservation.since)
+            return Happening.DEGRADE if not used and now - idle_since >= reservation.terms.grace_s else None
+        case Standing.DEGRADED:
+            if over:
+                return Happening.RELEASE
+            return Happening.USE if used else None
+        case _:
+            return None
+
+
+def next_change(reservation: Reservation) -> int:
+    """The next instant at which time alone may do something to it; FOREVER for one that is over."""
+    window = reservation.terms.window
+    match reservation.standing:
+        case Standing.REQUESTED | Standing.APPROVED:
+            return window.start
+        case Standing.ACTIVE:
+            idle_since = max(window.start, reservation.last_used or 0, reservation.since)
+            return min(window.end, idle_since + reservation.terms.grace_s)
+        case Standing.DEGRADED:
+            return window.end
+        case _:
+            return FOREVER

@@ -1,0 +1,122 @@
+"""The decision on a request that draws on a reservation: its zones, and of each no more than is left there.
+
+What it takes comes out of what the reservation keeps, so that watts which are kept for it never stand in its own way.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from slurm_power.core.admission import Admit, Hold, PowerClass, decide
+from slurm_power.core.claim import Charge, Claim
+from slurm_power.core.ledger import Ledger
+from slurm_power.core.policy import Tier
+from slurm_power.core.reasons import Code, Reason
+from slurm_power.core.request import Request
+from slurm_power.core.window import Window
+
+
+def drawing(claim: Claim, kept: Claim) -> Claim:
+    """The claim of a job as one that draws on what a reservation keeps.
+
+    It counts until the reservation's end at least: what the job gives back earlier is kept again, and nobody may plan
+    with it. It bursts in the reservation's group, so that both together never burst less than the reservation alone.
+    """
+    end = max(claim.window.end, kept.window.end)
+    return replace(claim, within=kept.id, group=kept.group, window=Window(claim.window.start, end))
+
+
+class Within:
+    """One request in one reservation, on a ledger that is left as it is.
+
+    kept: the reservation's claim in full.
+    left_w: what is left of the reservation in each of its zones, in W.
+    The rest is as for `decide`.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        kept: Claim,
+        left_w: Mapping[str, int],
+        ledger: Ledger,
+        floor: Ledger,
+        *,
+        ignore: str | None = None,
+        others: Iterable[Tier] = (),
+    ) -> None:
+        self._request = request
+        self._kept = kept
+        self._ledger = ledger
+        self._floor = floor
+        self._ignore = ignore
+        self._others = tuple(others)
+        self._left_w = {
+            zone: left
+            for zone, left in left_w.items()
+            if (request.zones is None or zone in request.zones) and zone not in request.excluded
+        }
+
+    def decide(self) -> Admit | Hold:
+        """One zone if one will do, that with the least left first; else several, where the request may spread."""
+        held: Hold | None = None
+        for zone in self._by_room():
+            verdict = self._in_one(zone)
+            if isinstance(verdict, Admit):
+                return verdict
+            held = held or verdict
+        if self._request.ask.spreads and len(self._left_w) > 1:
+            verdict = self._in_several()
+            if isinstance(verdict, Admit):
+                return verdict
+            held = held or verdict
+        return held or Hold((self._short(),))
+
+    def _by_room(self) -> list[str]:
+        """The zones with enough left, the tightest first."""
+        enough = [zone for zone, left in self._left_w.items() if left >= self._request.est_w]
+        return sorted(enough, key=lambda zone: (self._left_w[zone], zone))
+
+    def _in_one(self, zone: str) -> Admit | Hold:
+        request = self._request
+        return self._as_if((Charge(zone, request.ask.total, request.est_w, request.max_w),), (zone,))
+
+    def _in_several(self) -> Admit | Hold:
+        """A place is looked for as if nothing were kept; it has to stand beside what will be, else with a zone less."""
+        zones = dict(self._left_w)
+        while zones:
+            everything = tuple(Charge(zone, 0, left, left + self._request.max_w) for zone, left in zones.items())
+            verdict = self._as_if(everything, zones)
+            if not isinstance(verdict, Admit):
+                return verdict
+            wrong = self._overdrawn(verdict.claim, zones)
+            if wrong is None:
+                return verdict
+            del zones[wrong]
+        return Hold((self._short(),))
+
+    def _overdrawn(self, claim: Claim, zones: Mapping[str, int]) -> str | None:
+        """A zone that cannot carry its part of the claim; None where all can."""
+        over = [charge.zone for charge in claim.charges if charge.est_w > zones[charge.zone]]
+        if over:
+            return min(over)
+        short = self._ledger.shortfall_instead(None, claim, ignore=self._ignore)
+        if short is None:
+            return None
+        charged = {charge.zone for charge in claim.charges}
+        return short.element if short.element in charged else min(charged)
+
+    def _as_if(self, charges: tuple[Charge, ...], zones: Iterable[str]) -> Admit | Hold:
+        """The verdict in these zones if the reservation kept so much less."""
+        request, ledger = self._request, self._ledger
+        probe = drawing(request.claim(charges, ledger.now, 0), self._kept)
+        with ledger.lent(probe):
+            narrowed = replace(request, zones=frozenset(zones), group=probe.group)
+            verdict = decide(narrowed, ledger, self._floor, ignore=self._ignore, others=self._others)
+        if isinstance(verdict, Admit):
+            return Admit(drawing(verdict.claim, self._kept), PowerClass.RESERVED)
+        return verdict if isinstance(verdict, Hold) else Hold(verdict.reasons, None, verdict.helps)
+
+    def _short(self) -> Reason:
+        """None of its zones has so much left."""
+        most_w = max(self._left_w.values(), default=0)
+        return Reason(Code.RESERVED_POWER, self._request.reservation, self._request.est_w, most_w)
