@@ -1,12 +1,9 @@
 """`spower`: watts, as Slurm's users and administrators see them."""
 
-import sys
-from io import TextIOWrapper
-
 import click
 
 from slurm_power import __version__
-from slurm_power.cli.group import EXIT_CODES, PowerGroup
+from slurm_power.cli.group import EXIT_CODES, PowerGroup, run
 
 _COMMANDS = {
     "zones": "slurm_power.cli.zones:zones",
@@ -33,9 +30,7 @@ def spower() -> None:
 
 def main() -> None:
     """The console script."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a locale without ≤ or é must not end a command
-    spower.main(prog_name="spower")
+    run(spower, "spower")
 
 
 if __name__ == "__main__":

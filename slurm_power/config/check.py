@@ -8,7 +8,7 @@ from slurm_power.config.problems import Path, Problems, nearest, one_of
 from slurm_power.config.schema import SiteFile, Zone
 from slurm_power.core.topology import FeedKind, Redundancy, Side
 
-_LATER = ("reservations", "sla", "telemetry", "tariff")
+_LATER = ("sla", "telemetry", "tariff")
 
 
 def references(file: SiteFile, problems: Problems) -> None:
@@ -38,6 +38,8 @@ def warn_of_later(file: SiteFile, problems: Problems) -> None:
     for section in _LATER:
         if getattr(file, section) is not None:
             problems.warn((section,), "is read and checked, but has no effect in this version")
+    if "score" in file.reservations.model_fields_set:
+        problems.warn(("reservations", "score"), "is read and checked, but has no effect in this version")
     if file.native == "hres":
         problems.warn(
             ("native",), "hres is read and checked, but has no effect in this version: licences count"

@@ -6,7 +6,6 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from slurm_power.config.fields import (
-    AtMostOne,
     Decimal,
     FilePath,
     Name,
@@ -16,24 +15,6 @@ from slurm_power.config.fields import (
     Url,
 )
 from slurm_power.config.section import Section, key
-
-
-class Score(Section):
-    """How the use of earlier reservations counts."""
-
-    half_life: Seconds = key("30d", "time after which a use counts half")
-    floor: AtMostOne = key("0.4", "score below which an account's ceiling shrinks no further")
-
-
-class Reservations(Section):
-    """Rules for reservations of power."""
-
-    grace: Seconds = key(
-        "15m", "how long reserved watts may lie unused before they return to the shared pool"
-    )
-    max_share: Share = key("60%", "the most of a zone's usable watts that one account may reserve")
-    approval: Literal["none", "coordinator", "administrator"] = key("none", "who has to approve")
-    score: Score = key({}, "how earlier use counts")
 
 
 class Sla(Section):

@@ -29,7 +29,8 @@ from slurm_power.config.fields import (
     SocketPath,
     Text,
 )
-from slurm_power.config.later import Reservations, Sla, Tariff, TelemetrySource
+from slurm_power.config.later import Sla, Tariff, TelemetrySource
+from slurm_power.config.reservations import Reservations
 from slurm_power.config.section import Section, key
 from slurm_power.core.policy import Mode, Scope
 from slurm_power.core.topology import FeedKind, Lane, Redundancy, Side
@@ -187,7 +188,7 @@ class SiteFile(BaseModel):
     classes: dict[Name, WorkClass] = key({}, "kinds of work by name")
     hook: Hook = key({}, "sockets and waits")
     state: State = key({}, "the database")
-    reservations: Reservations | None = key(None, "rules for reservations of power")
+    reservations: Reservations = key({}, "rules for reservations of power")
     sla: dict[Name, Sla] | None = key(None, "service levels, by tier")
     telemetry: tuple[TelemetrySource, ...] | None = key(None, "sources of measured power")
     tariff: Tariff | None = key(None, "prices for showback")

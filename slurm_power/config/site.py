@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from slurm_power.config import check
 from slurm_power.config.document import read_document
 from slurm_power.config.floor import build_topology
-from slurm_power.config.later import Reservations, Sla, Tariff, TelemetrySource
+from slurm_power.config.later import Sla, Tariff, TelemetrySource
 from slurm_power.config.problems import Problems
+from slurm_power.config.reservations import Reservations
 from slurm_power.config.schema import Hook, SiteFile
 from slurm_power.config.validate import read_site_file
 from slurm_power.core.policy import BurstRule, Native, PartitionPolicy, Policy, Tier, WorkClass
@@ -45,8 +46,8 @@ class Site:
     keep_s: int
     """How long decisions are kept, in seconds."""
     timezone: tzinfo
+    reservations: Reservations
     warnings: tuple[str, ...] = ()
-    reservations: Reservations | None = None
     sla: Mapping[str, Sla] | None = None
     telemetry: tuple[TelemetrySource, ...] | None = None
     tariff: Tariff | None = None

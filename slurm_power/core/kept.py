@@ -3,13 +3,24 @@
     kept in a zone = max(0, granted − Σ est of the jobs that draw on it); so for bursts
 
 Both count as committed, so that a job that starts in its reservation changes nothing for anybody else. The claims of
-such jobs end with the reservation at the earliest, see `within.drawing`: else their watts would look free from the end
+such jobs end with the reservation at the earliest, see `drawing`: else their watts would look free from the end
 of the job on, although they are kept again then.
 """
 
 from dataclasses import replace
 
 from slurm_power.core.claim import Charge, Claim
+from slurm_power.core.window import Window
+
+
+def drawing(claim: Claim, kept: Claim) -> Claim:
+    """The claim of a job as one that draws on what a reservation keeps.
+
+    It counts until the reservation's end at least: what the job gives back earlier is kept again, and nobody may plan
+    with it. It bursts in the reservation's group, so that both together never burst less than the reservation alone.
+    """
+    end = max(claim.window.end, kept.window.end)
+    return replace(claim, within=kept.id, group=kept.group, window=Window(claim.window.start, end))
 
 
 class Kept:
@@ -26,6 +37,14 @@ class Kept:
     def take(self, claim_id: str) -> None:
         """It keeps nothing any more; jobs that draw on it go on."""
         self._full.pop(claim_id, None)
+
+    def full(self, claim_id: str) -> Claim | None:
+        """What a reservation keeps while nobody draws on it; None where it keeps nothing."""
+        return self._full.get(claim_id)
+
+    def draws(self, claim_id: str) -> list[Claim]:
+        """The claims of the jobs that draw on it."""
+        return list(self._draws.get(claim_id, {}).values())
 
     def draw(self, claim: Claim) -> None:
         """A job holds watts of the reservation that it names."""

@@ -7,11 +7,12 @@ and committed + burst within limit, at every instant of its window, in its zones
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from slurm_power.core.capacity import BURSTS_MILLI, FloorPlan, Rooms
 from slurm_power.core.claim import Charge, Claim
 from slurm_power.core.immutable import immutable
-from slurm_power.core.kept import Kept
+from slurm_power.core.kept import Kept, drawing
 from slurm_power.core.meter import Booking, Meter, Part
 from slurm_power.core.nodes import CLOSED, FreeClass, ZoneNodes, all_free, class_of
 from slurm_power.core.policy import BurstRule
@@ -251,12 +252,23 @@ class Ledger:
         for charge in claim.charges:
             self.meters[charge.zone]  # raises KeyError before anything is counted
         self._kept.put(claim)
+        for draw in self._kept.draws(claim.id):
+            self.replace(draw.id, drawing(draw, claim))
         self._reshape(claim.id)
+
+    def kept(self, claim_id: str) -> Claim | None:
+        """What a reservation keeps in full; None where it keeps nothing."""
+        return self._kept.full(claim_id)
 
     def unkeep(self, claim_id: str) -> None:
         """A reservation keeps nothing any more; the claims within it stay."""
         self._kept.take(claim_id)
         self.remove(claim_id)
+
+    def drawing(self, claim: Claim, claim_id: str) -> Claim:
+        """The claim as one that draws on a reservation, whether that keeps anything now or not."""
+        full = self._kept.full(claim_id)
+        return drawing(claim, full) if full is not None else replace(claim, within=claim_id)
 
     def drawn_w(self, claim_id: str) -> dict[str, int]:
         """Zone → watts that the claims within a reservation hold, in W."""

@@ -53,13 +53,15 @@ class AdmissionRecord:
     """Slurm's restart count for which it holds: a requeued job does not start on its old record."""
     any_nodes: bool = False
     """In one zone: its watts are those of the whole job, so that it may start on more nodes than it was charged for."""
+    reservation: str = ""
+    """The reservation of power that it draws on, by name and id: `spring:k3Jd82`."""
     own_excluded: str | None = None
     """What its user excluded, where it is bound by excluding other nodes too: the list to go back to."""
 
     def encode(self) -> str:
         """The segment as text. ValueError for a word or number that would not read back as itself."""
         shares = [f"{c.zone}/{c.nodes}/{c.est_w}/{c.max_w}" for c in self.charges]
-        words = [self.token, *filter(None, (self.tier, self.hold))]
+        words = [self.token, *filter(None, (self.tier, self.hold, self.reservation))]
         if not all(map(_WORD.fullmatch, words)) or not all(map(_SHARE.fullmatch, shares)):
             raise ValueError(f"an admission record cannot hold {self!r}")
         parts = [f"id={self.token}", f"v={self.standing}"]
@@ -71,6 +73,8 @@ class AdmissionRecord:
             parts.append(f"r={self.restarts}")
         if self.any_nodes:
             parts.append("n=any")
+        if self.reservation:
+            parts.append(f"res={self.reservation}")
         if self.own_excluded is not None:
             parts.append(f"x={quote(self.own_excluded, safe='[]')}")
         if shares:
@@ -101,6 +105,7 @@ def find_record(admin_comment: str) -> AdmissionRecord | None:
         fields.get("hold", ""),
         restarts,
         any_nodes=fields.get("n") == "any",
+        reservation=fields.get("res", ""),
         own_excluded=unquote(fields["x"]) if "x" in fields else None,
     )
 

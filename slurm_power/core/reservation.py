@@ -18,10 +18,10 @@ from slurm_power.core.immutable import immutable
 from slurm_power.core.window import FOREVER, Window
 
 PREFIX = "res:"
-"""What the id and the group of a reservation's claim begin with; its name follows."""
+"""What the id and the group of a reservation's claim begin with; its name and its id follow."""
 
 
-class Standing(StrEnum):
+class ReservationState(StrEnum):
     """Where a reservation stands."""
 
     REQUESTED = "requested"
@@ -44,7 +44,7 @@ class Standing(StrEnum):
     """Given up by its owner or an administrator."""
 
 
-class Happening(StrEnum):
+class ReservationEvent(StrEnum):
     """What can happen to a reservation."""
 
     APPROVE = "approve"
@@ -58,29 +58,31 @@ class Happening(StrEnum):
     CANCEL = "cancel"
 
 
-STEPS: Mapping[tuple[Standing, Happening], Standing] = {
-    (Standing.REQUESTED, Happening.APPROVE): Standing.APPROVED,
-    (Standing.REQUESTED, Happening.REFUSE): Standing.REFUSED,
-    (Standing.REQUESTED, Happening.CANCEL): Standing.CANCELLED,
-    (Standing.APPROVED, Happening.BEGIN): Standing.ACTIVE,
-    (Standing.APPROVED, Happening.MISS): Standing.MISSED,
-    (Standing.APPROVED, Happening.CANCEL): Standing.CANCELLED,
-    (Standing.ACTIVE, Happening.DEGRADE): Standing.DEGRADED,
-    (Standing.ACTIVE, Happening.EXPIRE): Standing.EXPIRED,
-    (Standing.ACTIVE, Happening.MISS): Standing.MISSED,
-    (Standing.ACTIVE, Happening.CANCEL): Standing.CANCELLED,
-    (Standing.DEGRADED, Happening.USE): Standing.ACTIVE,
-    (Standing.DEGRADED, Happening.RELEASE): Standing.RELEASED,
-    (Standing.DEGRADED, Happening.MISS): Standing.MISSED,
-    (Standing.DEGRADED, Happening.CANCEL): Standing.CANCELLED,
+STEPS: Mapping[tuple[ReservationState, ReservationEvent], ReservationState] = {
+    (ReservationState.REQUESTED, ReservationEvent.APPROVE): ReservationState.APPROVED,
+    (ReservationState.REQUESTED, ReservationEvent.REFUSE): ReservationState.REFUSED,
+    (ReservationState.REQUESTED, ReservationEvent.CANCEL): ReservationState.CANCELLED,
+    (ReservationState.APPROVED, ReservationEvent.BEGIN): ReservationState.ACTIVE,
+    (ReservationState.APPROVED, ReservationEvent.MISS): ReservationState.MISSED,
+    (ReservationState.APPROVED, ReservationEvent.CANCEL): ReservationState.CANCELLED,
+    (ReservationState.ACTIVE, ReservationEvent.DEGRADE): ReservationState.DEGRADED,
+    (ReservationState.ACTIVE, ReservationEvent.EXPIRE): ReservationState.EXPIRED,
+    (ReservationState.ACTIVE, ReservationEvent.MISS): ReservationState.MISSED,
+    (ReservationState.ACTIVE, ReservationEvent.CANCEL): ReservationState.CANCELLED,
+    (ReservationState.DEGRADED, ReservationEvent.USE): ReservationState.ACTIVE,
+    (ReservationState.DEGRADED, ReservationEvent.RELEASE): ReservationState.RELEASED,
+    (ReservationState.DEGRADED, ReservationEvent.MISS): ReservationState.MISSED,
+    (ReservationState.DEGRADED, ReservationEvent.CANCEL): ReservationState.CANCELLED,
 }
 
-LIVE = frozenset({Standing.REQUESTED, Standing.APPROVED, Standing.ACTIVE, Standing.DEGRADED})
-"""Standings of a reservation that is not over; of these, one may bear a name."""
-KEEPING = frozenset({Standing.APPROVED, Standing.ACTIVE})
-"""Standings in which its unused watts are committed."""
-OPEN = frozenset({Standing.ACTIVE, Standing.DEGRADED})
-"""Standings in which jobs may use it."""
+LIVE = frozenset(
+    {ReservationState.REQUESTED, ReservationState.APPROVED, ReservationState.ACTIVE, ReservationState.DEGRADED}
+)
+"""States of a reservation that is not over; of these, one may bear a name."""
+KEEPING = frozenset({ReservationState.APPROVED, ReservationState.ACTIVE})
+"""States in which its unused watts are committed."""
+OPEN = frozenset({ReservationState.ACTIVE, ReservationState.DEGRADED})
+"""States in which jobs may use it."""
 
 
 class Policy(StrEnum):
@@ -150,7 +152,7 @@ class Reservation:
 
     id: str
     terms: Terms
-    standing: Standing
+    state: ReservationState
     since: int
     """When it came to stand so."""
     created: int
@@ -169,9 +171,14 @@ class Reservation:
         return self.terms.name
 
     @property
+    def key(self) -> str:
+        """How a job's admission record names it: a later reservation of the same name is another one."""
+        return f"{self.name}:{self.id}"
+
+    @property
     def claim_id(self) -> str:
         """The id of its claim."""
-        return PREFIX + self.name
+        return PREFIX + self.key
 
     @property
     def granted_w(self) -> int:
@@ -181,11 +188,11 @@ class Reservation:
     @property
     def live(self) -> bool:
         """Whether it is not over."""
-        return self.standing in LIVE
+        return self.state in LIVE
 
     def claim(self) -> Claim | None:
         """What it keeps while nobody uses it; None where it keeps nothing."""
-        if self.standing not in KEEPING or not self.grants:
+        if self.state not in KEEPING or not self.grants:
             return None
         return Claim(
             id=self.claim_id,
@@ -198,35 +205,41 @@ class Reservation:
         )
 
 
-def follow(standing: Standing, happening: Happening) -> Standing:
-    """The standing after a happening. Raises ValueError where the table has no such step."""
+def follow(state: ReservationState, event: ReservationEvent) -> ReservationState:
+    """The state after an event. Raises ValueError where the table has no such step."""
     try:
-        return STEPS[standing, happening]
+        return STEPS[state, event]
     except KeyError:
-        raise ValueError(f"a reservation that is {standing} cannot {happening}") from None
+        raise ValueError(f"a reservation that is {state} cannot {event}") from None
 
 
-def due(reservation: Reservation, now: int, *, used: bool) -> Happening | None:
+def name_in(claim_id: str) -> str:
+    """The name of the reservation whose claim has that id; empty for any other claim."""
+    return claim_id.removeprefix(PREFIX).partition(":")[0] if claim_id.startswith(PREFIX) else ""
+
+
+def due(reservation: Reservation, now: int, *, used: bool) -> ReservationEvent | None:
     """What time and use do to it now; `used` says whether a job of its owner holds watts of it. None: nothing.
 
-    The grace runs from its start or from its last use. One that was degraded comes back as soon as it is used.
+    The grace runs from its start or from its last use. One that was degraded is to come back once it is used; whether
+    its watts are free is for the caller to see.
     """
-    standing, window = reservation.standing, reservation.terms.window
+    state, window = reservation.state, reservation.terms.window
     over = now >= window.end
-    match standing:
-        case Standing.REQUESTED:
-            return Happening.REFUSE if now >= window.start else None
-        case Standing.APPROVED:
-            return Happening.BEGIN if now >= window.start else None
-        case Standing.ACTIVE:
+    match state:
+        case ReservationState.REQUESTED:
+            return ReservationEvent.REFUSE if now >= window.start else None
+        case ReservationState.APPROVED:
+            return ReservationEvent.BEGIN if now >= window.start else None
+        case ReservationState.ACTIVE:
             if over:
-                return Happening.EXPIRE
+                return ReservationEvent.EXPIRE
             idle_since = max(window.start, reservation.last_used or 0, reservation.since)
-            return Happening.DEGRADE if not used and now - idle_since >= reservation.terms.grace_s else None
-        case Standing.DEGRADED:
+            return ReservationEvent.DEGRADE if not used and now - idle_since >= reservation.terms.grace_s else None
+        case ReservationState.DEGRADED:
             if over:
-                return Happening.RELEASE
-            return Happening.USE if used else None
+                return ReservationEvent.RELEASE
+            return ReservationEvent.USE if used else None
         case _:
             return None
 
@@ -234,13 +247,13 @@ def due(reservation: Reservation, now: int, *, used: bool) -> Happening | None:
 def next_change(reservation: Reservation) -> int:
     """The next instant at which time alone may do something to it; FOREVER for one that is over."""
     window = reservation.terms.window
-    match reservation.standing:
-        case Standing.REQUESTED | Standing.APPROVED:
+    match reservation.state:
+        case ReservationState.REQUESTED | ReservationState.APPROVED:
             return window.start
-        case Standing.ACTIVE:
+        case ReservationState.ACTIVE:
             idle_since = max(window.start, reservation.last_used or 0, reservation.since)
             return min(window.end, idle_since + reservation.terms.grace_s)
-        case Standing.DEGRADED:
+        case ReservationState.DEGRADED:
             return window.end
         case _:
             return FOREVER

@@ -12,23 +12,12 @@ from slurm_power.core.ledger import Ledger
 from slurm_power.core.policy import Tier
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.request import Request
-from slurm_power.core.window import Window
-
-
-def drawing(claim: Claim, kept: Claim) -> Claim:
-    """The claim of a job as one that draws on what a reservation keeps.
-
-    It counts until the reservation's end at least: what the job gives back earlier is kept again, and nobody may plan
-    with it. It bursts in the reservation's group, so that both together never burst less than the reservation alone.
-    """
-    end = max(claim.window.end, kept.window.end)
-    return replace(claim, within=kept.id, group=kept.group, window=Window(claim.window.start, end))
 
 
 class Within:
     """One request in one reservation, on a ledger that is left as it is.
 
-    kept: the reservation's claim in full.
+    claim_id: the id of the reservation's claim; one that keeps nothing now only says where to, and how much.
     left_w: what is left of the reservation in each of its zones, in W.
     The rest is as for `decide`.
     """
@@ -36,7 +25,7 @@ class Within:
     def __init__(
         self,
         request: Request,
-        kept: Claim,
+        claim_id: str,
         left_w: Mapping[str, int],
         ledger: Ledger,
         floor: Ledger,
@@ -45,7 +34,7 @@ class Within:
         others: Iterable[Tier] = (),
     ) -> None:
         self._request = request
-        self._kept = kept
+        self._claim_id = claim_id
         self._ledger = ledger
         self._floor = floor
         self._ignore = ignore
@@ -108,12 +97,12 @@ class Within:
     def _as_if(self, charges: tuple[Charge, ...], zones: Iterable[str]) -> Admit | Hold:
         """The verdict in these zones if the reservation kept so much less."""
         request, ledger = self._request, self._ledger
-        probe = drawing(request.claim(charges, ledger.now, 0), self._kept)
+        probe = ledger.drawing(request.claim(charges, ledger.now, 0), self._claim_id)
         with ledger.lent(probe):
             narrowed = replace(request, zones=frozenset(zones), group=probe.group)
             verdict = decide(narrowed, ledger, self._floor, ignore=self._ignore, others=self._others)
         if isinstance(verdict, Admit):
-            return Admit(drawing(verdict.claim, self._kept), PowerClass.RESERVED)
+            return Admit(ledger.drawing(verdict.claim, self._claim_id), PowerClass.RESERVED)
         return verdict if isinstance(verdict, Hold) else Hold(verdict.reasons, None, verdict.helps)
 
     def _short(self) -> Reason:

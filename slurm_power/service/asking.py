@@ -6,6 +6,7 @@ from datetime import datetime, timedelta, tzinfo
 
 from slurm_power.core.admission import Reject
 from slurm_power.core.binding import (
+    PREFIX,
     asks_for_ours,
     bind_features,
     feature_asks_for_ours,
@@ -102,6 +103,7 @@ def _interpret(facts: JobFacts, world: World, token: str, now: int, submitted: i
         uid=facts.uid,
         account=facts.account,
         not_before=max(facts.begin, opens),
+        reservation=_reservation(facts, envelope),
     )
     return Ask(
         request=request,
@@ -237,6 +239,19 @@ def _zones(
     if not allowed:
         raise _Refused(Code.NO_ZONE, "its partition, zones=, --nodelist and --constraint leave none")
     return None if allowed is everything and len(partitions) == 1 else allowed
+
+
+def _reservation(facts: JobFacts, envelope: Envelope) -> str:
+    """The reservation of power that it names, in its comment or as Slurm's own of ours."""
+    named = facts.reservation if facts.reservation.startswith(PREFIX) else ""
+    asked = envelope.reservation or ""
+    if named and asked and named != asked:
+        raise _Refused(
+            Code.RESERVATION,
+            f"the comment says reservation={asked}, and --reservation={named}; leave one of them out",
+            subject=asked,
+        )
+    return asked or named
 
 
 def _class(envelope: Envelope, world: World) -> WorkClass:

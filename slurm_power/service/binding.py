@@ -7,6 +7,7 @@ from slurm_power.core.claim import Charge
 from slurm_power.core.immutable import immutable
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.record import AdmissionRecord, Standing, find_record, put_record
+from slurm_power.core.reservation import PREFIX as RESERVED
 from slurm_power.core.topology import Topology
 from slurm_power.service.asking import Ask
 from slurm_power.service.world import fold
@@ -55,10 +56,12 @@ class Binder:
         charges: Sequence[Charge],
         restarts: int = 0,
         counted: Sequence[Charge] | None = None,
+        within: str = "",
     ) -> Binding | Reason:
         """The binding of a job (one task of an array) with these charges for its next start, or why there is none.
 
-        `counted` are the charges that its licences stand for, where they are not its own alone (components).
+        `counted` are the charges that its licences stand for, where they are not its own alone (components); `within`
+        is the id of the reservation's claim that it draws on.
         """
         licensed = [charge for charge in (charges if counted is None else counted) if charge.zone in self._zones]
         licenses = licence_request(licensed, self._plan, ask.licenses)
@@ -85,6 +88,7 @@ class Binder:
             tuple(charges),
             restarts=restarts,
             any_nodes=not (fixed or ask.scales or ask.facts.nodes_fixed),
+            reservation=within.removeprefix(RESERVED),
             own_excluded=own if by_nodes else None,
         )
         return Binding(

@@ -13,6 +13,7 @@ from slurm_power.core.ledger import Ledger, Shortfall
 from slurm_power.core.policy import Mode, Scope, Tier
 from slurm_power.core.queue import SHADOW, shading
 from slurm_power.core.request import Request
+from slurm_power.core.reservation import Reservation
 from slurm_power.core.steps import Steps, finish
 from slurm_power.core.window import Window
 from slurm_power.ports import Clock, NodeRecord, PartitionRecord
@@ -22,6 +23,7 @@ from slurm_power.service.book import Book, Journal
 from slurm_power.service.descriptions import Descriptions
 from slurm_power.service.facts import JobFacts
 from slurm_power.service.faults import Faults
+from slurm_power.service.reserved import Reserved
 from slurm_power.service.world import World
 
 _log = logging.getLogger("slurm_power.desk")
@@ -72,7 +74,11 @@ class Desk:
         self._shadow: Claim | None = None
         self._shadow_zones: tuple[str, ...] = ()
         """Where the last shadow lay: the next one looks there too, so that the head's start does not recede."""
-        self._install(site, World(site), Ledger(site.topology, rule=site.policy.burst, now=clock.now()))
+        ledger = Ledger(site.topology, rule=site.policy.burst, now=clock.now())
+        self.reserved = Reserved(ledger)
+        self.missed: list[Reservation] = []
+        """Reservations that a change of the site file has ended, for whoever writes it down."""
+        self._install(site, World(site), ledger)
 
     def _install(self, site: Site, world: World, ledger: Ledger) -> None:
         self.site = site
@@ -175,7 +181,7 @@ class Desk:
 
     def acts_on(self, ask: Ask) -> bool:
         """Whether the mode lets us hold, bind or refuse this job."""
-        return self.in_scope(ask.facts)
+        return self.in_scope(ask.facts) or (self.mode is Mode.ENFORCE and bool(ask.request.reservation))
 
     def in_scope(self, facts: JobFacts) -> bool:
         """The same of a job of which it is not known what it asks for."""
@@ -229,6 +235,7 @@ class Desk:
         ledger = Ledger(world.site.topology, world.pools(), world.site.policy.burst, now)
         self.shadow = self._shadow = None
         self._install(world.site, world, ledger)
+        self.missed += self.reserved.move_to(ledger, now)
         self.book.take_over(before)
         self.book.look_again()
         if self.seen:

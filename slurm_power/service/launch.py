@@ -8,7 +8,8 @@ from slurm_power.core.ledger import Shortfall
 from slurm_power.core.lifecycle import CLAIMING, Event, State
 from slurm_power.core.policy import Mode
 from slurm_power.core.reasons import Code, Reason
-from slurm_power.core.record import NEVER, find_record
+from slurm_power.core.record import NEVER, Standing, find_record
+from slurm_power.core.reservation import PREFIX as RESERVED
 from slurm_power.core.units import format_watts
 from slurm_power.service.asking import Ask, Free, interpret
 from slurm_power.service.book import Entry
@@ -122,7 +123,18 @@ def claim_on(desk: Desk, entry: Entry, counts: Mapping[str, int], now: int, end_
     claim = replace(single, id=entry.key).claim(charges, now, share)
     if end_at is not None and end_at > now:
         claim = claim.at(type(claim.window)(now, end_at))
-    return claim
+    within = _within(desk, entry)
+    return desk.ledger.drawing(claim, within) if within else claim
+
+
+def _within(desk: Desk, entry: Entry) -> str:
+    """The id of the reservation's claim that an entry was admitted to draw on, as its claim or its record has it."""
+    claim = desk.ledger.claims.get(entry.key)
+    if claim is not None or entry.record is None:
+        return claim.within if claim is not None else ""
+    found = find_record(entry.record.admin_comment)
+    admitted = found is not None and found.standing is Standing.ADMIT and found.reservation
+    return RESERVED + found.reservation if found is not None and admitted else ""
 
 
 def ask_of(desk: Desk, entry: Entry, now: int) -> Ask | str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from heapq import heapify, heappop
 
-from slurm_power.core.admission import Admit, Hold, Reject, Verdict, deciding
+from slurm_power.core.admission import Admit, Hold, Reject, Verdict
 from slurm_power.core.claim import Charge
 from slurm_power.core.lifecycle import Event, State
 from slurm_power.core.placement import Placer
@@ -16,6 +16,7 @@ from slurm_power.ports import Command, HoldKind, JobRecord, Release, Update
 from slurm_power.service.asking import Ask, opening
 from slurm_power.service.binding import Binding
 from slurm_power.service.book import Entry
+from slurm_power.service.deciding import verdict_steps
 from slurm_power.service.desk import Desk
 from slurm_power.service.facts import task_ids
 from slurm_power.service.plan import Plan
@@ -103,7 +104,7 @@ class Queue:
 
     def _whole_record(self, entry: Entry, ask: Ask, record: JobRecord, verdict: Admit) -> Plan | None:
         charges = per_copy(verdict.claim.charges, verdict.claim.copies)
-        binding = self._binding(entry, ask, record, entry.token, charges)
+        binding = self._binding(entry, ask, record, entry.token, charges, within=verdict.claim.within)
         if binding is None:
             return None
         entry.charges = charges
@@ -137,7 +138,7 @@ class Queue:
         desk = self._desk
         token = desk.new_token()
         charges = per_copy(verdict.claim.charges, len(tasks))
-        binding = self._binding(entry, ask, record, token, charges)
+        binding = self._binding(entry, ask, record, token, charges, within=verdict.claim.within)
         if binding is None:
             return None
         keys = []
@@ -148,7 +149,9 @@ class Queue:
             member.ask = replace(ask, request=request)
             member.task = (record.array_job_id or record.job_id, task)
             member.hold, member.charges, member.verdict = HoldKind.POWER, charges, verdict
-            desk.book.add(member, request.claim(charges, desk.now(), verdict.claim.share_milli))
+            claim = request.claim(charges, desk.now(), verdict.claim.share_milli)
+            within = verdict.claim.within
+            desk.book.add(member, desk.ledger.drawing(claim, within) if within else claim)
             keys.append(key)
         entry.touched = desk.clock.monotonic()
         target = f"{record.array_job_id}_[{','.join(map(str, tasks))}]"
@@ -188,7 +191,8 @@ class Queue:
             if part.ask is None or part.record is None:
                 return None
             counted = together if part is parts[0] else []
-            binding = self._binding(part, part.ask, part.record, part.token, part.charges, counted)
+            within = self._desk.ledger.claims[part.key].within
+            binding = self._binding(part, part.ask, part.record, part.token, part.charges, counted, within)
             if binding is None:
                 entry.verdict = part.verdict
                 return None
@@ -208,15 +212,16 @@ class Queue:
         may be answered between two steps, and what they were promised may lie where this job was to go.
         """
         desk, ask = self._desk, entry.ask
-        where = (request.tier, request.pool, request.zones, request.excluded)
+        if ask is None:
+            return None
+        where = (request.tier, request.pool, request.zones, request.excluded, request.reservation)
         kind = (*where, request.group, request.headroom_w, request.ask)
         failed = self._failed.get(kind)
         if failed is not None and _no_less(request, failed[0]):
             entry.verdict = failed[1]
             return failed[1]
         ledger = desk.ledger
-        steps = deciding(request, ledger, desk.floor, ignore=desk.ignored_by(request), others=desk.tiers)
-        verdict, alone = yield from _watched(steps)
+        verdict, alone = yield from _watched(verdict_steps(desk, ask, request))
         if apart and not alone:
             stands = desk.ledger is ledger and desk.book.get(entry.key) is entry and entry.ask is ask
             if not stands or not _ready(desk, entry):
@@ -245,9 +250,11 @@ class Queue:
         token: str,
         charges: Sequence[Charge],
         counted: Sequence[Charge] | None = None,
+        within: str = "",
     ) -> Binding | None:
         facts = replace(ask.facts, admin_comment=record.admin_comment)
-        binding = self._desk.binder.bind(replace(ask, facts=facts), token, charges, record.restarts, counted)
+        asked = replace(ask, facts=facts)
+        binding = self._desk.binder.bind(asked, token, charges, record.restarts, counted, within)
         if isinstance(binding, Reason):
             entry.verdict = Hold((binding,))
             return None

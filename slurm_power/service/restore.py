@@ -9,6 +9,7 @@ from slurm_power.core.claim import WHOLE_NODE, Charge, Claim
 from slurm_power.core.lifecycle import State
 from slurm_power.core.nodes import NodeAsk
 from slurm_power.core.record import AdmissionRecord, Standing, find_record
+from slurm_power.core.reservation import PREFIX as RESERVED
 from slurm_power.core.window import FOREVER, Window
 from slurm_power.ports import JobRecord, JobState
 from slurm_power.service.book import Entry
@@ -75,7 +76,9 @@ class _Plain:
             charges=found.charges,
             gate=(record.job_id, record.restarts),
         )
-        return entry, self._claim(key, record, found)
+        claim = self._claim(key, record, found)
+        within = found.reservation
+        return entry, self._desk.ledger.drawing(claim, RESERVED + within) if within else claim
 
     def _claim(self, key: str, record: JobRecord, found: AdmissionRecord) -> Claim:
         start = self._now if record.start_time is None or record.start_time > self._now else record.start_time

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from slurm_power.core.admission import Admit, Hold, Reject, Verdict, could_ever_fit, decide
+from slurm_power.core.admission import Admit, Hold, Reject, Verdict, could_ever_fit
 from slurm_power.core.binding import bind_features
 from slurm_power.core.claim import Charge
 from slurm_power.core.lifecycle import State
@@ -15,6 +15,7 @@ from slurm_power.ports import HoldKind
 from slurm_power.service.asking import Ask, Free, keeps_together
 from slurm_power.service.binding import Binding
 from slurm_power.service.book import Entry
+from slurm_power.service.deciding import verdict_on
 from slurm_power.service.desk import Desk, Reply
 from slurm_power.service.facts import JobFacts
 from slurm_power.service.wording import describe
@@ -69,7 +70,7 @@ def judge(desk: Desk, ask: Ask) -> Verdict:
     request = ask.request
     if reason is None and not request.not_before > desk.ledger.now:
         reason = _rumours(desk, request) if desk.settled else _UNSETTLED
-    verdict = decide(request, desk.ledger, desk.floor, ignore=desk.ignored_by(request), others=desk.tiers)
+    verdict = verdict_on(desk, ask, request)
     if isinstance(verdict, Reject) and request.ask.together:
         verdict = _apart(desk, ask, verdict)
     if isinstance(verdict, Reject) and request.ask.copies > 1 and could_ever_fit(request.with_copies(1), desk.floor):
@@ -117,7 +118,7 @@ def _enforced(desk: Desk, ask: Ask, verdict: Verdict, now: int) -> Reply:
         return _rejected(desk, ask.facts, ask.request.id, verdict, now)
     if isinstance(verdict, Admit):
         charges = per_copy(verdict.claim.charges, ask.request.ask.copies)
-        binding = desk.binder.bind(ask, ask.request.id, charges)
+        binding = desk.binder.bind(ask, ask.request.id, charges, within=verdict.claim.within)
         if isinstance(binding, Binding):
             return _admitted(desk, ask, verdict, binding, now)
         verdict = Hold((binding,))

@@ -97,9 +97,8 @@ def test_later_sections_are_typed_and_warned_of() -> None:
     loaded = site(DESIGN)
     assert [text.partition(": ")[2] for text in loaded.warnings if "no effect" in text] == [
         f"{section}: is read and checked, but has no effect in this version"
-        for section in ("reservations", "sla", "telemetry", "tariff")
+        for section in ("sla", "telemetry", "tariff", "reservations.score")
     ]
-    assert loaded.reservations is not None
     assert loaded.reservations.score.half_life == 30 * 86_400
     assert loaded.reservations.max_share == Fraction(6, 10)
     assert loaded.sla is not None
@@ -118,7 +117,7 @@ def test_the_example_with_its_later_sections_switched_on() -> None:
     text = EXAMPLE.read_text()
     head, _, tail = text.partition("in this version.\n#\n")
     later = "".join(line.removeprefix("# ") + "\n" for line in tail.splitlines())
-    assert len(site(head + "in this version.\n" + later).warnings) == 4
+    assert len(site(head + "in this version.\n" + later).warnings) == 3
 
 
 def test_defaults() -> None:
@@ -139,7 +138,9 @@ def test_defaults() -> None:
         300,
     )
     assert loaded.warnings == ()
-    assert (loaded.reservations, loaded.sla, loaded.telemetry, loaded.tariff) == (None, None, None, None)
+    assert (loaded.sla, loaded.telemetry, loaded.tariff) == (None, None, None)
+    rules = loaded.reservations
+    assert (rules.grace, rules.max_share, rules.approval) == (900, Fraction(6, 10), "none")
 
 
 def test_defaults_of_the_site_reach_zones_and_policy() -> None:

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from slurm_power.core.admission import Admit, Hold, PowerClass, decide
 from slurm_power.core.claim import Charge, Claim
+from slurm_power.core.kept import drawing
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.policy import BurstRule
 from slurm_power.core.reasons import Code
 from slurm_power.core.request import Request
 from slurm_power.core.window import FOREVER, Window
-from slurm_power.core.within import Within, drawing
+from slurm_power.core.within import Within
 from tests.core.floors import NOW, RSS, SUM, TWO_N, claim, feed, ledger, pair, request, zone
 
 HOUR = 3_600
@@ -28,7 +29,7 @@ def kept(zones: dict[str, int], *, burst_w: int = 0, hours: float = 8, name: str
 
 def ask(one: Ledger, full: Claim, wanted: Request) -> Admit | Hold:
     left = {c.zone: c.est_w - one.drawn_w(full.id).get(c.zone, 0) for c in full.charges}
-    return Within(wanted, full, left, one, one.empty()).decide()
+    return Within(wanted, full.id, left, one, one.empty()).decide()
 
 
 def admitted(one: Ledger, full: Claim, wanted: Request) -> Claim:
@@ -91,6 +92,20 @@ class TestKept:
         admitted(one, full, request(30_000, id="j1"))
         one.keep(kept({"a": 20_000, "b": 5_000}))
         assert committed(one) == {"a": 30_000, "b": 5_000}
+        assert not one.validate()
+
+    def test_one_that_keeps_nothing_for_a_while_keeps_what_its_jobs_do_not_hold_once_it_does_again(self) -> None:
+        one = ledger([zone("a", 50_000)])
+        full = kept({"a": 40_000}, hours=8)
+        one.keep(full)
+        one.unkeep(full.id)
+        one.add(replace(claim("j1", "a", 30_000, hours=1), within=full.id))
+        assert committed(one) == {"a": 30_000}
+        assert one.drawn_w(full.id) == {"a": 30_000}
+        one.keep(full)
+        assert committed(one) == {"a": 40_000}
+        later = Window(NOW + 2 * HOUR, NOW + 3 * HOUR)
+        assert one.shortfall((Charge("a", 1, 10_001, 10_001),), "x", later) is not None
         assert not one.validate()
 
     def test_one_in_a_zone_that_there_is_not_is_refused_whole(self) -> None:

@@ -200,7 +200,7 @@ class TestOrder:
             asked.append(request.id)
             return deciding(request, *args, **options)
 
-        monkeypatch.setattr("slurm_power.service.queueing.deciding", counted)
+        monkeypatch.setattr("slurm_power.service.deciding.deciding", counted)
         running = replace(runs(9, 20_000), end_time=START + 3_600)
         waiting = [held(10 + n, "power:est=5kW,max=5kW,zones=rack03", name="same") for n in range(50)]
         assert plans(lab, running, *waiting) == []

@@ -296,7 +296,7 @@ class TestModes:
     def test_scope_reserved_acts_on_reserved_work_alone(self) -> None:
         lab = Lab(site_of(SITE, enforce="reserved"))
         assert told(lab).verdict == "pass"
-        assert told(lab, reservation="pw_acme").verdict == "admit"
+        assert told(lab, reservation="acme").verdict == "admit"
 
 
 class Unwalked(dict[Any, Any]):
