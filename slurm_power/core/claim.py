@@ -9,6 +9,9 @@ from slurm_power.core.window import Window
 WHOLE_NODE = 1_000
 """Node shares count in thousandths of a node."""
 
+RESERVATION = "res:"
+"""What the id of a reservation's claim begins with; its name follows."""
+
 
 @immutable
 class Charge:
@@ -22,7 +25,7 @@ class Charge:
 
 @immutable
 class Claim:
-    """The charges of one job (or of a shadow, see queue.py) over a window.
+    """The charges of one job (or of a shadow, see queue.py, or of a reservation) over a window.
 
     `group` is the correlation group: claims of one group burst together. `share_milli` is the part of a node that
     each of the claim's nodes takes. `placed` says that Slurm's own node counts already contain it.
@@ -41,6 +44,8 @@ class Claim:
     """How many tasks of an array it counts."""
     tentative: bool = False
     """A plan and not a promise (a shadow): others plan around it, but it never counts as committed."""
+    reserves: bool = False
+    """Watts that a reservation keeps for its owner. Its group is its own: no other claim bursts together with it."""
 
     @property
     def est_w(self) -> int:
