@@ -72,7 +72,8 @@ def questions(draw: st.DrawFn) -> Question:
     length_s = draw(st.sampled_from([1, 60, 333, FOREVER]))
     ignore = draw(st.sampled_from([None, None, *(f"{kind}{k}" for kind in ("shadow", "res") for k in range(4))]))
     watts = st.integers(0, 4_000)
-    return Question(draw(watts), draw(watts), draw(st.sampled_from("gn")), Window(start, min(start + length_s, FOREVER)), ignore)
+    window = Window(start, min(start + length_s, FOREVER))
+    return Question(draw(watts), draw(watts), draw(st.sampled_from("gn")), window, ignore)
 
 
 def filled(every: list[Item], limit_w: int, margin: Fraction, rule: BurstRule, *, listed: bool = False) -> Meter:
