@@ -9,6 +9,14 @@ from slurm_power.core.window import Window
 WHOLE_NODE = 1_000
 """Node shares count in thousandths of a node."""
 
+RESERVATION = "res:"
+"""What the id of a reservation's claim begins with; the reservation's name and id follow: `res:spring:k3Jd82`."""
+
+
+def reservation_of(claim_id: str) -> str:
+    """The name of the reservation whose claim has that id; empty for any other claim."""
+    return claim_id.removeprefix(RESERVATION).partition(":")[0] if claim_id.startswith(RESERVATION) else ""
+
 
 @immutable
 class Charge:
@@ -22,7 +30,7 @@ class Charge:
 
 @immutable
 class Claim:
-    """The charges of one job (or of a shadow, see queue.py) over a window.
+    """The charges of one job (or of a shadow, see queue.py, or of a reservation) over a window.
 
     `group` is the correlation group: claims of one group burst together. `share_milli` is the part of a node that
     each of the claim's nodes takes. `placed` says that Slurm's own node counts already contain it.
@@ -43,6 +51,8 @@ class Claim:
     """A plan and not a promise (a shadow): others plan around it, but it never counts as committed."""
     within: str = ""
     """The id of the reservation's claim that it draws on; empty where it draws on what is everybody's."""
+    reserves: bool = False
+    """Watts that a reservation keeps for its owner. Its group is its own: no other claim bursts together with it."""
 
     @property
     def est_w(self) -> int:

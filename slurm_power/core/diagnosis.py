@@ -1,10 +1,11 @@
 """Why a request does not fit, when it will, and what would help. Pure, and bounded: a few zones are looked at."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain, islice
 
-from slurm_power.core.claim import WHOLE_NODE
+from slurm_power.core.claim import WHOLE_NODE, reservation_of
+from slurm_power.core.gaps import Span, first_gap
 from slurm_power.core.immutable import immutable
 from slurm_power.core.ledger import Ledger, Shortfall
 from slurm_power.core.meter import Meter
@@ -14,11 +15,10 @@ from slurm_power.core.reasons import Code, Cure, Help, Reason
 from slurm_power.core.request import Request
 from slurm_power.core.steps import Steps, finish
 from slurm_power.core.topology import FeedKind
-from slurm_power.core.window import FOREVER
+from slurm_power.core.window import Window
 
 _LOOKED_AT = 3
 """Zones that a diagnosis looks at, of each of two kinds: the roomiest, and the roomiest with free nodes."""
-_NEXT_TRIES = 16
 _SMALLER_TRIES = 3
 _AT_ONCE = 8
 """Zones whose earliest start is told between two yields."""
@@ -114,19 +114,42 @@ class Forecast:
         if self.request.not_before > at:
             at, last = self.request.not_before, ""
         start = max(at, now + 1)  # a start "now" is one a moment later: it was tried now, and nodes were busy
-        ends = {b.window.end for meter, *_ in spread for key, b in meter.bookings.items() if key != self.ignore}
-        if not ends:
+        if not any(meter.ahead and meter.others_ahead(self.ignore) for meter, *_ in spread):
             return Start(start, self._placer.placement_in(zone), last)
-        return self._around_bookings(zone, start, sorted(end for end in ends if start < end < FOREVER), last)
+        return self._around_bookings(zone, start, last)
 
-    def _around_bookings(self, zone: str, start: int, ends: list[int], last: str) -> Start | None:
-        """The first try from `start` on that no booking spoils."""
-        for instant in [start, *ends[:_NEXT_TRIES]]:
-            placer = Placer(self.request, self.ledger, self.request.window(instant), self.ignore)
-            placement = placer.place_in(zone)
+    def _around_bookings(self, zone: str, start: int, last: str) -> Start | None:
+        """The first start from an instant on that no booking and no reservation spoils."""
+        for at in self._gaps(zone, start):
+            placement = Placer(self.request, self.ledger, self.request.window(at), self.ignore).place_in(zone)
             if placement is not None:
-                return Start(instant, placement, last)
+                return Start(at, placement, last)
         return None
+
+    def _gaps(self, zone: str, start: int) -> Iterator[int]:
+        """Instants to be tried one after the other, until one is a start.
+
+        Headroom has its floor at the start alone. Where it is not kept at the first gap, one is taken that keeps it
+        throughout; the true start may be earlier.
+        """
+        yield start
+        length_s = self.request.window(start).end - start
+        for floor_w in (0, self.request.headroom_w):
+            at = first_gap(self._blocked(zone, Window(start), floor_w), start, length_s)
+            if at is not None:
+                yield at
+
+    def _blocked(self, zone: str, window: Window, floor_w: int) -> Iterator[Iterator[Span]]:
+        """For each element, where the request does not fit, or its zone has not the nodes or the headroom."""
+        ledger, request = self.ledger, self.request
+        for meter, est_w, burst_w in ledger.spread(self._placer.charges_in(zone)[0]):
+            if meter.name == zone:
+                nodes, share_milli = ledger.nodes[zone], self._placer.share_milli(zone)
+                most_milli = nodes.up * WHOLE_NODE - request.ask.total * share_milli
+                least_w = max(est_w, floor_w)
+                yield meter.blocked(least_w, burst_w, request.group, window, ledger.now, self.ignore, most_milli)
+            else:
+                yield meter.blocked(est_w, burst_w, request.group, window, ledger.now, self.ignore)
 
     def _free_from(self, meter: Meter, est_w: int, burst_w: int) -> int | None:
         """When one element can carry the request's load; of feeds, which many zones share, it is remembered."""
@@ -170,9 +193,8 @@ def _reason(placer: Placer, zone: str) -> Reason:
         return Reason(Code.CLOSED, zone, detail=ledger.closed[zone])
     if obstacle == "headroom":
         return Reason(Code.HEADROOM, zone, request.headroom_w, ledger.meters[zone].headroom_w)
-    ahead = _ahead(placer, zone)
-    if ahead is not None:
-        return Reason(Code.QUEUE, zone, detail=ahead)
+    if _would_fit_but_for_bookings(placer, zone):
+        return _kept(placer, zone, obstacle)
     if isinstance(obstacle, Shortfall):
         code = _CODES[_kind(ledger, obstacle.element), obstacle.burst]
         return Reason(code, obstacle.element, obstacle.asked_w, obstacle.free_w)
@@ -180,18 +202,37 @@ def _reason(placer: Placer, zone: str) -> Reason:
     return Reason(Code.NODES, zone, detail=f"asked {request.ask.total}, free {free} of that shape")
 
 
-def _ahead(placer: Placer, zone: str) -> str | None:
-    """The job for which the zone is kept, if but for bookings the request fitted; None if it would not."""
+def _would_fit_but_for_bookings(placer: Placer, zone: str) -> bool:
+    """Whether the request fits what is there now, so that only what begins later stands in its way."""
     ledger, request = placer.ledger, placer.request
     spread = ledger.spread(placer.charges_in(zone)[0])
-    booked = {key for meter, *_ in spread for key in meter.bookings} - {placer.ignore}
-    if not booked:
-        return None
-    fits = all(meter.fits(est_w, burst_w, request.group) for meter, est_w, burst_w in spread)
+    if not any(meter.ahead and meter.others_ahead(placer.ignore) for meter, *_ in spread):
+        return False
     free = ledger.nodes[zone].could_start(request.ask, ledger.promised_milli(zone))
-    if not fits or free < request.ask.total:
-        return None
-    return min(str(key) for key in booked).removeprefix("shadow:")
+    return free >= request.ask.total and all(
+        meter.fits(est_w, burst_w, request.group) for meter, est_w, burst_w in spread
+    )
+
+
+def _kept(placer: Placer, zone: str, obstacle: Shortfall | str | None) -> Reason:
+    """For whom a zone is kept: the reservation that takes most where the request is shortest, else a job ahead."""
+    ledger = placer.ledger
+    if isinstance(obstacle, Shortfall):
+        name = ledger.meters[obstacle.element].reserved_at(obstacle.at, placer.ignore)
+        if name is not None:
+            return _reserved(ledger, obstacle.element, name, obstacle.asked_w, obstacle.free_w)
+    booked = {key for meter, *_ in ledger.spread(placer.charges_in(zone)[0]) for key in meter.bookings}
+    ahead = min(booked - {placer.ignore}, default=None)
+    if ahead is not None:
+        return Reason(Code.QUEUE, zone, detail=ahead.removeprefix("shadow:"))
+    name = ledger.meters[zone].nodes_reserved_in(placer.window, placer.ignore)
+    return _reserved(ledger, zone, name or "")
+
+
+def _reserved(ledger: Ledger, element: str, name: str, asked_w: int | None = None, free_w: int | None = None) -> Reason:
+    reservation = reservation_of(name)
+    detail = f"{_kind(ledger, element)} {element} is kept for it then"
+    return Reason(Code.RESERVATION, reservation, asked_w, free_w, detail)
 
 
 def _kind(ledger: Ledger, element: str) -> str:

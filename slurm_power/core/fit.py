@@ -28,8 +28,9 @@ _FEW = 8
 class Fit:
     """One request on one ledger, which it leaves as it is.
 
-    `window` may begin later than now: then nodes and watts are those that will be free. `ignore` is a booked claim that
-    does not stand in the way of this request. With `any_will_do` the first place found is as good as the best.
+    `window` may begin later than now: then nodes and watts are those that will be free. `ignore` is a booked claim
+    (a reservation to come is one) that does not stand in the way of this request. With `any_will_do` the first place
+    found is as good as the best.
     """
 
     def __init__(
@@ -94,7 +95,8 @@ class Fit:
         if self.ahead:
             return 0 if ask.cpus > nodes.cpus or ask.gpus > nodes.gpus else self._unbooked(zone)
         free = nodes.could_start(ask, self.ledger.promised_milli(zone))
-        return min(free, self._unbooked(zone)) if self.ledger.meters[zone].bookings else free
+        meter = self.ledger.meters[zone]
+        return min(free, self._unbooked(zone)) if meter.ahead and meter.nodes_ahead else free
 
     def share_milli(self, zone: str) -> int:
         """The share of a node that each of the request's nodes takes in the zone."""
@@ -170,7 +172,7 @@ class Fit:
 
     def carries(self, meter: Meter, est_w: int, burst_w: int) -> bool:
         """Whether a zone or feed can carry so much more over the window, in W."""
-        if not self.ahead and not meter.bookings:
+        if not self.ahead and not meter.ahead:
             return meter.fits(est_w, burst_w, self.request.group)
         return meter.lack(est_w, burst_w, self.request.group, self.window, self.ledger.now, self.ignore) is None
 
@@ -211,10 +213,9 @@ class Fit:
         return abs(theirs - own)
 
     def _unbooked(self, zone: str) -> int:
-        """Nodes of the request's shape that neither claims nor bookings take at any instant of the window."""
+        """Nodes of the request's shape that nothing, live or booked, takes at any instant of the window."""
         nodes = self.ledger.nodes[zone]
-        levels = self.ledger.meters[zone].levels(self.window, self.ledger.now, self.ignore)
-        taken = max(level.node_milli for level in levels)
+        taken = self.ledger.meters[zone].most_milli(self.window, self.ledger.now, self.ignore)
         parts = max(0, nodes.up * WHOLE_NODE - taken) // nodes.share_milli(self.request.ask)
         return min(parts, nodes.up) if self.request.ask.copies == 1 else parts
 

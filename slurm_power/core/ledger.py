@@ -5,19 +5,22 @@ and committed + burst within limit, at every instant of its window, in its zones
 `remove` do not ask: what Slurm already runs is a fact, also where it passes a budget.
 """
 
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import field, replace
 
 from slurm_power.core.capacity import BURSTS_MILLI, FloorPlan, Rooms
 from slurm_power.core.claim import Charge, Claim
 from slurm_power.core.immutable import immutable
 from slurm_power.core.kept import Kept, drawing
-from slurm_power.core.meter import Booking, Meter, Part
+from slurm_power.core.level import Booking
+from slurm_power.core.live import Part
+from slurm_power.core.meter import Meter
 from slurm_power.core.nodes import CLOSED, FreeClass, ZoneNodes, all_free, class_of
 from slurm_power.core.policy import BurstRule
 from slurm_power.core.topology import Topology
-from slurm_power.core.window import FOREVER, Window
+from slurm_power.core.window import Window
 from slurm_power.core.wiring import Loads, Wiring
 
 _LOT = 10_000
@@ -32,6 +35,8 @@ class Shortfall:
     asked_w: int
     free_w: int
     burst: bool
+    at: int = field(default=0, compare=False)
+    """The instant at which it is shortest."""
 
 
 class Ledger:
@@ -61,8 +66,11 @@ class Ledger:
         self._promised = dict.fromkeys(topology.zones, 0)
         self._in_zone: dict[str, dict[str, None]] = {name: {} for name in topology.zones}
         self._booked: dict[str, Claim] = {}
-        self._next_start = FOREVER
         self._kept = Kept()
+        self._starts: list[tuple[int, str]] = []
+        """(start, id) of the booked claims that will be live, in order of time."""
+        self._reserving: dict[str, str] = {}
+        """Correlation group of a reservation → the reservation's id."""
         self._classes = {name: class_of(nodes, 0) for name, nodes in self.nodes.items()}
         self._rooms: dict[int, Rooms] = {}
         self._changed_zones: dict[str, None] = {}
@@ -171,7 +179,7 @@ class Ledger:
             for name, load in self.loads(new.charges).items():
                 held, meter = had.get(name), self.meters[name]
                 no_more = held is not None and load.est_w <= held.est_w and load.burst_w <= held.burst_w
-                if no_more and (within or not meter.bookings.keys() - {ignore}):
+                if no_more and (within or not meter.others_ahead(ignore)):
                     continue
                 short = self._short(meter, load.est_w, load.burst_w, new.group, new.window, ignore)
                 if short is not None:
@@ -197,7 +205,7 @@ class Ledger:
         return (self.claims[name] for name in sorted(self._in_zone[zone]))
 
     def bookings(self) -> Iterator[Claim]:
-        """The claims that begin later, and shadows."""
+        """The claims that begin later, reservations among them, and shadows."""
         return iter(self._booked.values())
 
     # -- what changes it ----------------------------------------------------------------------------------------
@@ -205,7 +213,8 @@ class Ledger:
     def add(self, claim: Claim) -> None:
         """Count a claim, or book it if its window begins later than now.
 
-        Raises ValueError on a known id, KeyError on an unknown zone.
+        Raises KeyError on an unknown zone, ValueError on a known id and where a reservation and another claim, both
+        with a burst, are of one correlation group.
         """
         self._claims_changed(self._put(claim))
 
@@ -288,6 +297,17 @@ class Ledger:
                 self._kept.draw(before)
             self._reshape(claim.within)
 
+    def _draw(self, claim: Claim, *, at_once: bool) -> None:
+        if claim.within and not claim.tentative:
+            self._kept.draw(claim)
+            if at_once:
+                self._reshape(claim.within)
+
+    def _give_back(self, claim: Claim) -> None:
+        if claim.within and not claim.tentative:
+            self._kept.give_back(claim)
+            self._reshape(claim.within)
+
     def _reshape(self, claim_id: str) -> None:
         """Bring what a reservation keeps in step with what is held of it."""
         if claim_id not in self._kept:
@@ -307,12 +327,10 @@ class Ledger:
     def advance(self, now: int) -> None:
         """Move time forward: booked claims whose window has begun become live, shadows never do."""
         self.now = max(self.now, now)
-        if self.now < self._next_start:
-            return
-        for claim in [c for c in self._booked.values() if c.window.start <= self.now and not c.tentative]:
+        while self._starts and self._starts[0][0] <= self.now:
+            claim = self._booked[self._starts[0][1]]
             self.remove(claim.id)
             self.add(claim)
-        self._next_start = min((c.window.start for c in self._booked.values() if not c.tentative), default=FOREVER)
 
     def set_limit(self, element: str, limit_w: int) -> None:
         """Change what a zone or feed may carry, in W; nothing is evicted here."""
@@ -377,10 +395,12 @@ class Ledger:
     def _short(
         self, meter: Meter, est_w: int, burst_w: int, group: str, window: Window, ignore: str | None
     ) -> Shortfall | None:
-        if not meter.bookings and window.start <= self.now and meter.fits(est_w, burst_w, group):
+        if not meter.ahead and window.start <= self.now and meter.fits(est_w, burst_w, group):
             return None
         lack = meter.lack(est_w, burst_w, group, window, self.now, ignore)
-        return Shortfall(meter.name, lack[0], lack[1], burst=lack[2]) if lack is not None else None
+        if lack is None:
+            return None
+        return Shortfall(meter.name, lack.asked_w, lack.free_w, burst=lack.burst, at=lack.at)
 
     def _put(self, claim: Claim, lot: dict[Meter, list[Part]] | None = None) -> list[str]:
         """Count or book a claim; the zones whose rooms may have changed. With `lot` its meters are left for later."""
@@ -389,16 +409,15 @@ class Ledger:
         for charge in claim.charges:
             self.meters[charge.zone]  # raises KeyError before anything is counted
         live = claim.window.start <= self.now and not claim.tentative
-        if claim.within and not claim.tentative:
-            self._kept.draw(claim)
-            if lot is None:
-                self._reshape(claim.within)
+        if (claim.reserves and not live) or claim.group in self._reserving:
+            self._keep_groups_apart(claim)
+        self._draw(claim, at_once=lot is None)
         if live:
             self.claims[claim.id] = claim
         else:
             self._booked[claim.id] = claim
             if not claim.tentative:
-                self._next_start = min(self._next_start, claim.window.start)
+                insort(self._starts, (claim.window.start, claim.id))
         if not live:
             self._count(claim, live=False)
             return []
@@ -419,14 +438,17 @@ class Ledger:
         if claim is None:
             return None
         self._discount(claim)
-        if self._booked.pop(claim_id, None) is None:
+        if self._reserving.get(claim.group) == claim_id:
+            del self._reserving[claim.group]
+        if self._booked.pop(claim_id, None) is not None:
+            if not claim.tentative:
+                del self._starts[bisect_left(self._starts, (claim.window.start, claim_id))]
+        else:
             del self.claims[claim_id]
             for charge in claim.charges:
                 self._in_zone[charge.zone].pop(claim_id, None)
             self._promise(claim, -1)
-        if claim.within and not claim.tentative:
-            self._kept.give_back(claim)
-            self._reshape(claim.within)
+        self._give_back(claim)
         return claim
 
     def _count(self, claim: Claim, *, live: bool) -> None:
@@ -436,7 +458,11 @@ class Ledger:
                 meter.add((part,))
             return
         for name, load in self.loads(claim.charges, claim.share_milli).items():
-            self.meters[name].book(claim.id, Booking(claim.window, claim.group, load))
+            booking = Booking(claim.window, claim.group, load)
+            if claim.reserves:
+                self.meters[name].reserve(claim.id, booking)
+            else:
+                self.meters[name].book(claim.id, booking)
 
     def _discount(self, claim: Claim) -> None:
         """Take a claim off the meters alone."""
@@ -446,6 +472,18 @@ class Ledger:
             return
         for name in self.loads(claim.charges):
             self.meters[name].unbook(claim.id)
+
+    def _keep_groups_apart(self, claim: Claim) -> None:
+        """Raise ValueError where a reservation and another claim would burst together: their squares are just added."""
+        if claim.max_w == claim.est_w:
+            return
+        group = claim.group
+        if group in self._reserving:
+            raise ValueError(f"claim {claim.id}: reservation {self._reserving[group]} has the same correlation group")
+        for name in self.loads(claim.charges):
+            if self.meters[name].bursts(group):
+                raise ValueError(f"reservation {claim.id}: another claim has the same correlation group")
+        self._reserving[group] = claim.id
 
     def _promise(self, claim: Claim, sign: int) -> None:
         if not claim.placed:

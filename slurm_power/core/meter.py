@@ -1,323 +1,247 @@
-"""The arithmetic of one zone or feed: what it may carry, what is committed, what may burst on top.
+"""What is on one zone or feed now and at any later instant: live claims, bookings and reservations.
 
-    headroom = usable − committed            (packing; negative after a cut)
-    burst    = min(Σ b, z·√(Σ b²)) over correlation groups, or Σ b   (b = max − est of a group)
-    room     = min(headroom, limit − committed − burst)
-
-Source: groups are taken to draw independently, so that variances add. With b for one deviation of a group, √(Σ b²) is
-one of all together, and z of those are kept free; more than Σ b can never come.
-
-`committed` counts every claim that is live now, also one whose window has run out while its job still runs. At later
-instants a claim counts until its window's end, rounded up to a whole minute so that ends can be summed quickly. What
-bursts remain then is an upper bound, exact where no group has several claims; it is nothing once all have ended.
+At later instants a live claim counts until its window's end, rounded up to a whole minute. What bursts remain of live
+claims then is an upper bound, exact where no group has several of them; it is nothing once all have ended.
 """
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
 from fractions import Fraction
-from math import isqrt, sqrt
+from itertools import pairwise
+from typing import NamedTuple
 
+from slurm_power.core.gaps import Span
+from slurm_power.core.level import Booking, Level
+from slurm_power.core.live import Ending, Live
 from slurm_power.core.policy import BurstRule
-from slurm_power.core.topology import usable_w
+from slurm_power.core.timeline import NOTHING, Sums, Timeline
 from slurm_power.core.window import FOREVER, Window
 
-_GRAIN_S = 60
+_EMPTY = Timeline()
+"""Where nothing is reserved; never changed."""
 
-Part = tuple[int, int, int, str, int]
-"""(est W, burst W, thousandths of nodes, group, end of the window): what a live claim puts on one element."""
+_Change = Callable[[Level, Booking, int], None]
 
-
-class Load:
-    """What a claim puts on one element; mutable only while it is being added up."""
-
-    __slots__ = ("burst_w", "est_w", "node_milli")
-
-    def __init__(self, est_w: int = 0, burst_w: int = 0, node_milli: int = 0) -> None:
-        self.est_w = est_w
-        self.burst_w = burst_w
-        self.node_milli = node_milli
+_MORE = 1 << 60
+"""More watts, or thousandths of nodes, than there are anywhere."""
 
 
-class Booking:
-    """A claim that begins later, on one element."""
-
-    __slots__ = ("group", "load", "window")
-
-    def __init__(self, window: Window, group: str, load: Load) -> None:
-        self.window = window
-        self.group = group
-        self.load = load
+def _any_level(_: Level) -> bool:
+    return True
 
 
-class _Ending:
-    """What comes free at one instant: the claims' sums, and the sum of the squares of their bursts."""
+class Lack(NamedTuple):
+    """What keeps a claim out: of `free_w` it asks `asked_w`; `burst` tells which rule, `at` the instant."""
 
-    __slots__ = ("burst_w", "claims", "est_w", "node_milli", "squares")
-
-    def __init__(self) -> None:
-        self.est_w = 0
-        self.burst_w = 0
-        self.squares = 0
-        self.node_milli = 0
-        self.claims = 0
+    asked_w: int
+    free_w: int
+    burst: bool
+    at: int
 
 
-class Level:
-    """What is on an element at one instant: watts, bursts (an upper bound), thousandths of nodes."""
+class Meter(Live):
+    """One zone's or feed's account of watts.
 
-    __slots__ = ("booked", "bursts_w", "committed_w", "groups", "live_bursts_w", "node_milli", "squares")
+    `bookings` are the few claims that begin later and are looked at one by one (shadows); `reserved` the many whose
+    sums lie in a timeline. `ahead` tells whether there is any of either.
+    """
 
-    def __init__(self, meter: "Meter") -> None:
-        self.committed_w = meter.committed_w
-        self.node_milli = meter.node_milli
-        self.bursts_w = self.live_bursts_w = meter.bursts_sum_w
-        self.squares = meter.squares
-        self.groups = meter.groups
-        self.booked: dict[str, int] = {}
-
-    def release(self, ending: _Ending) -> None:
-        """Claims have ended. (x + y)² − x² is at least y², so their squares may go."""
-        self.committed_w -= ending.est_w
-        self.node_milli -= ending.node_milli
-        self.bursts_w -= ending.burst_w
-        self.live_bursts_w -= ending.burst_w
-        self.squares -= ending.squares
-
-    def book(self, booking: Booking, sign: int) -> None:
-        """A booking begins (1) or ends (−1)."""
-        load = booking.load
-        self.committed_w += sign * load.est_w
-        self.node_milli += sign * load.node_milli
-        if load.burst_w:
-            before = self.booked.get(booking.group, 0)
-            after = self.booked[booking.group] = before + sign * load.burst_w
-            live = self.groups.get(booking.group, 0)
-            self.bursts_w += sign * load.burst_w
-            self.squares += (after - before) * (2 * live + before + after)  # (x + a)² − (x + b)²
-
-    def burst_of(self, group: str) -> int:
-        """The burst of one group at most, in W."""
-        return min(self.groups.get(group, 0), self.live_bursts_w) + self.booked.get(group, 0)
-
-
-class Meter:
-    """One zone's or feed's account of watts."""
-
-    __slots__ = (
-        "_booked_burst_w",
-        "_booked_w",
-        "_ends",
-        "_instants",
-        "_room_w",
-        "_z_squared",
-        "baseline_w",
-        "bookings",
-        "bursts_sum_w",
-        "committed_w",
-        "groups",
-        "limit_w",
-        "margin",
-        "name",
-        "node_milli",
-        "rule",
-        "squares",
-        "usable_w",
-    )
+    __slots__ = ("_booked_burst_w", "_booked_w", "_timeline", "ahead", "bookings", "reserved")
 
     def __init__(self, name: str, limit_w: int, margin: Fraction, baseline_w: int, rule: BurstRule) -> None:
-        self.name = name
-        self.margin = margin
-        self.baseline_w = baseline_w
-        self.rule = rule
-        self.committed_w = baseline_w
-        self.node_milli = 0
+        super().__init__(name, limit_w, margin, baseline_w, rule)
         self.bookings: dict[str, Booking] = {}
-        self.groups: dict[str, int] = {}
-        """The burst of each correlation group that is live, in W."""
-        self.bursts_sum_w = 0
-        """Σ (max − est) of the live claims, in W."""
-        self.squares = 0
-        """Σ of the groups' bursts squared."""
-        self._z_squared = rule.z_milli**2
+        self.reserved: dict[str, Booking] = {}
+        self.ahead = False
         self._booked_w = 0
         self._booked_burst_w = 0
-        self._ends: dict[int, _Ending] = {}
-        self._instants: list[int] | None = None
-        self.set_limit(limit_w)
-
-    def set_limit(self, limit_w: int) -> None:
-        """Change the limit, in W; claims stay, so headroom may turn negative."""
-        self.limit_w = limit_w
-        self.usable_w = usable_w(limit_w, self.margin)
-        self._room_w: int | None = None
-
-    @property
-    def headroom_w(self) -> int:
-        """usable − committed, in W."""
-        return self.usable_w - self.committed_w
-
-    @property
-    def claimed_w(self) -> int:
-        """Σ est of the live claims, in W."""
-        return self.committed_w - self.baseline_w
-
-    @property
-    def burst_w(self) -> int:
-        """What may come on top of committed, in W."""
-        return self._combine(self.bursts_sum_w, self.squares)
-
-    @property
-    def room_w(self) -> int:
-        """The most est that another claim without burst could have now, in W."""
-        if self._room_w is None:
-            free = self.limit_w - self.burst_w
-            self._room_w = (self.usable_w if self.usable_w < free else free) - self.committed_w
-        return self._room_w
-
-    def room_for(self, burst_milli: int) -> int:
-        """The same for a claim of a new group whose burst is `burst_milli` thousandths of its est: at most so much.
-
-        From e + z·√(Q + (r·e)²) ≤ L, or e + S + r·e ≤ L, whichever lets more through, L being limit − committed.
-        """
-        room_w = self.room_w
-        if room_w <= 0 or not burst_milli:
-            return room_w
-        free = self.limit_w - self.committed_w
-        most = (free - self.bursts_sum_w) * 1_000 // (1_000 + burst_milli)
-        if most >= room_w:
-            return room_w
-        if self.rule.rss:
-            z_squared = self._z_squared / 1e6
-            left = free * free - z_squared * self.squares
-            if left > 0:
-                ratio = burst_milli / 1_000
-                bend = 1 - z_squared * ratio * ratio
-                most = max(most, int(left / (free + sqrt(max(free * free - bend * left, 0.0)))))
-        return min(room_w, most + 1)  # a root in floating point may be a little short
-
-    def add(self, parts: Iterable[Part]) -> None:
-        """Count the parts of live claims. A start with 100,000 claims spends its time here, so it goes by the lot."""
-        groups, ends, squared_w = self.groups, self._ends, self.squares
-        for est_w, burst_w, node_milli, group, end in parts:
-            self.committed_w += est_w
-            self.node_milli += node_milli
-            at = _counted_until(end)
-            ending = ends.get(at)
-            if ending is None:
-                ending = ends[at] = _Ending()
-                self._instants = None
-            ending.est_w += est_w
-            ending.node_milli += node_milli
-            ending.claims += 1
-            if burst_w:
-                before = groups.get(group, 0)
-                groups[group] = before + burst_w
-                self.bursts_sum_w += burst_w
-                squared_w += burst_w * (2 * before + burst_w)  # (x + b)² − x²
-                ending.burst_w += burst_w
-                ending.squares += burst_w * burst_w
-        self.squares = squared_w
-        self._room_w = None
-
-    def remove(self, part: Part) -> None:
-        """Take the part of a live claim out again."""
-        est_w, burst_w, node_milli, group, end = part
-        self.committed_w -= est_w
-        self.node_milli -= node_milli
-        at = _counted_until(end)
-        ending = self._ends[at]
-        ending.est_w -= est_w
-        ending.node_milli -= node_milli
-        ending.claims -= 1
-        if burst_w:
-            after = self.groups[group] - burst_w
-            if after:
-                self.groups[group] = after
-            else:
-                del self.groups[group]
-            self.bursts_sum_w -= burst_w
-            self.squares -= burst_w * (2 * after + burst_w)
-            ending.burst_w -= burst_w
-            ending.squares -= burst_w * burst_w
-        if not ending.claims:
-            del self._ends[at]
-            self._instants = None
-        self._room_w = None
+        self._timeline: Timeline | None = None
 
     def book(self, claim_id: str, booking: Booking) -> None:
         """Keep a claim that begins later."""
         self.bookings[claim_id] = booking
         self._booked_w += booking.load.est_w
         self._booked_burst_w += booking.load.burst_w
+        self.ahead = True
+
+    def reserve(self, claim_id: str, booking: Booking) -> None:
+        """Keep a claim that begins later, one of many. No other claim may be of its correlation group."""
+        if self._timeline is None:
+            self._timeline = Timeline()
+        self._timeline.add(booking.window, booking.load.sums)
+        self.reserved[claim_id] = booking
+        self.ahead = True
 
     def unbook(self, claim_id: str) -> None:
-        """Forget a booking."""
-        load = self.bookings.pop(claim_id).load
-        self._booked_w -= load.est_w
-        self._booked_burst_w -= load.burst_w
+        """Forget a claim that begins later."""
+        booking = self.bookings.pop(claim_id, None)
+        if booking is not None:
+            self._booked_w -= booking.load.est_w
+            self._booked_burst_w -= booking.load.burst_w
+        else:
+            reserved = self.reserved.pop(claim_id)
+            self._reservations.remove(reserved.window, reserved.load.sums)
+            if not self.reserved:
+                self._timeline = None
+        self.ahead = bool(self.bookings or self.reserved)
 
-    def fits(self, est_w: int, burst_w: int, group: str) -> bool:
-        """Whether a claim fits beside those that are live now; bookings do not count."""
-        committed_w = self.committed_w + est_w
-        if committed_w > self.usable_w:
-            return False
-        free_w = self.limit_w - committed_w
-        if self.bursts_sum_w + burst_w <= free_w:
-            return True
-        if not self.rule.rss or free_w < 0:
-            return False
-        squares = self.squares
-        if burst_w:
-            squares += burst_w * (2 * self.groups.get(group, 0) + burst_w)  # (x + b)² − x²
-        return self._z_squared * squares <= 1_000_000 * free_w * free_w
+    @property
+    def _reservations(self) -> Timeline:
+        return self._timeline or _EMPTY
+
+    @property
+    def nodes_ahead(self) -> bool:
+        """Whether anything that begins later may take nodes."""
+        return bool(self.bookings) or self._reservations.peak[3] > 0
+
+    def others_ahead(self, ignore: str | None) -> bool:
+        """Whether anything but the one to ignore begins later."""
+        return len(self.bookings) + len(self.reserved) > (ignore in self.bookings or ignore in self.reserved)
+
+    def bursts(self, group: str) -> bool:
+        """Whether a live or booked claim of the group has a burst here."""
+        return group in self.groups or any(b.group == group and b.load.burst_w for b in self.bookings.values())
+
+    def reserved_at(self, instant: int, ignore: str | None = None) -> str | None:
+        """The id of the largest reservation at an instant, of equals the first by name; None where there is none."""
+        there = ((-r.load.est_w, name) for name, r in self.reserved.items() if instant in r.window and name != ignore)
+        return min(there, default=(0, None))[1]
+
+    def nodes_reserved_in(self, window: Window, ignore: str | None = None) -> str | None:
+        """The id of a reservation that takes nodes within a window, of several the first by name; None without one."""
+        there = (
+            name
+            for name, r in self.reserved.items()
+            if r.load.node_milli and r.window.start < window.end and window.start < r.window.end and name != ignore
+        )
+        return min(there, default=None)
 
     def lack(
         self, est_w: int, burst_w: int, group: str, window: Window, now: int, ignore: str | None = None
-    ) -> tuple[int, int, bool] | None:
-        """What keeps a claim out over a window: (asked W, free W, whether by its burst) where it is worst, or None.
+    ) -> Lack | None:
+        """What keeps a claim out over a window where it is worst (of equals the first), or None.
 
-        `ignore` names a booking that does not count.
+        `ignore` names a booking or reservation that does not count.
         """
-        if window.start <= now and (not self.bookings or self.bookings.keys() == {ignore}):
+        if window.start <= now and not (self.ahead and self.others_ahead(ignore)):
             if self.fits(est_w, burst_w, group):
                 return None
-            return self._lack_at(Level(self), est_w, burst_w, group)
+            level = Level(self)
+            level.at = now
+            return self._lack_at(level, est_w, burst_w, group)
         if self._fits_beside_all(est_w, burst_w, group):
             return None
-        found = [
-            lack
-            for level in self.levels(window, now, ignore)
-            if (lack := self._lack_at(level, est_w, burst_w, group)) is not None
-        ]
-        return max(found, key=lambda lack: lack[0] - lack[1], default=None)
+        worst: Lack | None = None
+        most_w = 0
 
-    def levels(self, window: Window, now: int, ignore: str | None = None) -> Iterator[Level]:
-        """What is there at every instant of the window at which it may be most; one object, changed between yields."""
+        def worse(level: Level) -> bool:
+            return self._excess_w(level, est_w, burst_w, group) > most_w
+
+        for level in self.levels(window, now, ignore, worse):
+            lack = self._lack_at(level, est_w, burst_w, group)
+            if lack is not None and lack.asked_w - lack.free_w > most_w:
+                worst, most_w = lack, lack.asked_w - lack.free_w
+        return worst
+
+    def least_room(self, window: Window, now: int, ignore: str | None = None) -> tuple[int, int]:
+        """(the most est that a claim without burst could have over the whole window, the first instant without more).
+
+        In W; negative where more than is allowed is committed.
+        """
+        least_w, at = _MORE, window.start
+
+        def tighter(level: Level) -> bool:
+            return self._room_at(level) < least_w
+
+        for level in self.levels(window, now, ignore, tighter):
+            if tighter(level):
+                least_w, at = self._room_at(level), level.at
+        return least_w, at
+
+    def most_milli(self, window: Window, now: int, ignore: str | None = None) -> int:
+        """The most thousandths of nodes that are taken at any instant of the window."""
+        most = 0
+
+        def more(level: Level) -> bool:
+            return level.node_milli > most
+
+        for level in self.levels(window, now, ignore, more):
+            most = max(most, level.node_milli)
+        return most
+
+    def blocked(
+        self,
+        est_w: int,
+        burst_w: int,
+        group: str,
+        window: Window,
+        now: int,
+        ignore: str | None = None,
+        most_milli: int = _MORE,
+    ) -> Iterator[Span]:
+        """Where in the window a claim does not fit, or more than `most_milli` of nodes are taken, in order of time."""
+
+        def blocks(level: Level) -> bool:
+            return level.node_milli > most_milli or self._excess_w(level, est_w, burst_w, group) > 0
+
+        if most_milli < _MORE or not self._fits_beside_all(est_w, burst_w, group):
+            for level in self.levels(window, now, ignore, blocks, ends=True):
+                if blocks(level):
+                    yield level.at, level.until
+
+    def levels(
+        self,
+        window: Window,
+        now: int,
+        ignore: str | None = None,
+        looks_into: Callable[[Level], bool] = _any_level,
+        *,
+        ends: bool = False,
+    ) -> Iterator[Level]:
+        """What is there over the window, in order of time; one object, changed between yields.
+
+        There is one for the start and one wherever something begins, or what begins later ends; with `ends` also where
+        live claims end, as long as `looks_into` affirms the level before. Parts of the window over which it denies a
+        level that is at least as high are left out.
+        """
         start = max(window.start, now)
-        level = Level(self)
-        pending = iter(self._ends_in_order() if start > now or self.bookings else ())
-        at, ending = next(pending, (FOREVER, None))
-        changes: list[tuple[int, int, Booking]] = []
-        for claim_id, booking in self.bookings.items():
-            if claim_id != ignore and booking.window.end > start and booking.window.start < window.end:
-                changes.append((max(booking.window.start, start), 1, booking))
-                changes.append((booking.window.end, -1, booking))
-        changes.sort(key=lambda change: change[:2])  # at one instant ends come before starts
-        instant, position = start, 0
-        while True:
+        end = max(window.end, start + 1)
+        level, position = self._level_from(start, now)
+        instants = self.instants() if start > now or self.ahead or ends else ()
+        changes = self._changes(start, end, ignore)
+        cuts = sorted({start, end, *(change[0] for change in changes if change[0] < end)})
+        changed = 0
+
+        def pass_on(instant: int) -> None:
+            nonlocal position
             # What has outrun its window is here now; of a later instant nobody can say more than its window does.
-            while ending is not None and at <= instant and instant > now:
-                level.release(ending)
-                at, ending = next(pending, (FOREVER, None))
-            while position < len(changes) and changes[position][0] <= instant:
-                level.book(changes[position][2], changes[position][1])
+            while position < len(instants) and instants[position] <= instant and instant > now:
+                level.release(self.ends[instants[position]])
                 position += 1
-            yield level
-            while position < len(changes) and changes[position][1] < 0:
-                level.book(changes[position][2], -1)
-                position += 1
-            if position == len(changes):
-                return
-            instant = changes[position][0]
+
+        def highest(instant: int, sums: Sums) -> bool:
+            pass_on(instant)
+            level.reserve(sums)
+            return looks_into(level)
+
+        for cut, after in pairwise(cuts):
+            pass_on(cut)
+            while changed < len(changes) and changes[changed][0] <= cut:
+                _, sign, change, booking = changes[changed]
+                change(level, booking, sign)
+                changed += 1
+            for at, until, sums in self._reservations.over(Window(cut, after), highest):
+                pass_on(at)
+                level.reserve(sums)
+                level.at, level.until = at, until
+                while ends and position < len(instants) and instants[position] < until and looks_into(level):
+                    if max(instants[position], now + 1) >= until:
+                        break
+                    level.until = max(instants[position], now + 1)
+                    yield level
+                    level.at, level.until = level.until, until
+                    pass_on(level.at)
+                yield level
 
     def free_from(self, est_w: int, burst_w: int, group: str, floor_w: int, now: int) -> int | None:
         """The first instant from which a claim fits and headroom is `floor_w`, by the ends of live claims alone.
@@ -328,68 +252,95 @@ class Meter:
         if self.committed_w <= highest and self.fits(est_w, burst_w, group):
             return now
         level = Level(self)
-        for end, ending in self._ends_in_order():
-            level.release(ending)
+        for end in self.instants():
+            level.release(self.ends[end])
             if level.committed_w <= highest and self._lack_at(level, est_w, burst_w, group) is None:
-                return max(end, now + 1)
-        return None
-
-    def nodes_from(self, most_milli: int, now: int) -> int | None:
-        """The first instant from which live claims take at most so many thousandths of nodes; None if there is none."""
-        taken = self.node_milli
-        if taken <= most_milli:
-            return now
-        for end, ending in self._ends_in_order():
-            taken -= ending.node_milli
-            if taken <= most_milli:
                 return max(end, now + 1)
         return None
 
     def account(self) -> tuple[object, ...]:
         """All numbers that adding and removing keep up to date, to be compared with a fresh count."""
-        ends = {
-            end: (e.est_w, e.burst_w, e.squares, e.node_milli, e.claims) for end, e in self._ends.items()
-        }
-        sums = (self.committed_w, self.node_milli, self.bursts_sum_w, self.squares)
-        return (*sums, self._booked_w, self._booked_burst_w, dict(self.groups), ends, sorted(self.bookings))
+        ends = {end: (e.est_w, e.burst_w, e.squares, e.node_milli, e.claims) for end, e in self.ends.items()}
+        sums = (self.committed_w, self.node_milli, self.bursts_sum_w, self.squares, self.apart_squares)
+        booked = (self._booked_w, self._booked_burst_w, sorted(self.bookings), sorted(self.reserved), self.ahead)
+        line = self._reservations
+        return *sums, *booked, dict(self.groups), ends, line.steps(), line.peak, line.bounds_hold()
 
-    def _ends_in_order(self) -> Iterable[tuple[int, _Ending]]:
-        """(instant, what comes free there) in order of time; what never ends left out."""
-        if self._instants is None:
-            self._instants = sorted(end for end in self._ends if end < FOREVER)
-        ends = self._ends
-        return ((end, ends[end]) for end in self._instants)
+    def _level_from(self, start: int, now: int) -> tuple[Level, int]:
+        """The live claims at an instant, and how many of the ends in order have passed by then."""
+        level = Level(self)
+        if start <= now:
+            return level, 0
+        ends = self.ends
+        instants = self.instants()
+        passed = bisect_right(instants, start)
+        if passed <= len(instants) // 2:
+            for end in instants[:passed]:
+                level.release(ends[end])
+            return level, passed
+        gone = Ending()  # by what is left, for that is less to add up
+        gone.est_w, gone.burst_w = self.committed_w - self.baseline_w, self.bursts_sum_w
+        gone.squares, gone.node_milli = self.apart_squares, self.node_milli
+        for end in [*instants[passed:], *(FOREVER,) * (FOREVER in ends)]:
+            ending = ends[end]
+            gone.est_w -= ending.est_w
+            gone.burst_w -= ending.burst_w
+            gone.squares -= ending.squares
+            gone.node_milli -= ending.node_milli
+        level.release(gone)
+        return level, passed
+
+    def _changes(self, start: int, end: int, ignore: str | None) -> list[tuple[int, int, _Change, Booking]]:
+        """(instant, 1 or −1, what to do, with which booking): where the level changes by other than the timeline."""
+        found: list[tuple[_Change, Booking]]
+        found = [(Level.book, booking) for claim_id, booking in self.bookings.items() if claim_id != ignore]
+        ignored = self.reserved.get(ignore) if ignore is not None else None
+        if ignored is not None:
+            found.append((Level.leave_out, ignored))
+        changes: list[tuple[int, int, _Change, Booking]] = []
+        for change, booking in found:
+            window = booking.window
+            if window.end > start and window.start < end:
+                changes.append((max(window.start, start), 1, change, booking))
+                changes.append((window.end, -1, change, booking))
+        changes.sort(key=lambda change: change[:2])  # at one instant ends come before starts
+        return changes
 
     def _fits_beside_all(self, est_w: int, burst_w: int, group: str) -> bool:
         """Whether a claim fits even if nothing ended and every booking were there: quick, and mostly true."""
-        committed_w = self.committed_w + self._booked_w + est_w
+        peak = self._timeline.peak if self._timeline is not None else NOTHING
+        committed_w = self.committed_w + self._booked_w + peak[0] + est_w
         if committed_w > self.usable_w:
             return False
         twice = 2 * self.groups.get(group, 0) + burst_w
-        burst = self._combine(self.bursts_sum_w + burst_w, self.squares + burst_w * twice)
+        burst = self.combine(self.bursts_sum_w + peak[1] + burst_w, self.squares + peak[2] + burst_w * twice)
         # √(Σ (x + b)²) is at most √(Σ x²) + Σ b.
         booked = -(-self._booked_burst_w * max(self.rule.z_milli, 1_000) // 1_000)
         return committed_w + burst + booked <= self.limit_w
 
-    def _lack_at(self, level: Level, est_w: int, burst_w: int, group: str) -> tuple[int, int, bool] | None:
+    def _lack_at(self, level: Level, est_w: int, burst_w: int, group: str) -> Lack | None:
         committed_w = level.committed_w
         if committed_w + est_w > self.usable_w:
-            return est_w, self.usable_w - committed_w, False
-        twice = 2 * level.burst_of(group) + burst_w
-        top_w = est_w + self._combine(level.bursts_w + burst_w, level.squares + burst_w * twice)
+            return Lack(est_w, self.usable_w - committed_w, False, level.at)
+        top_w = est_w + self._burst_with(level, burst_w, group)
         if committed_w + top_w > self.limit_w:
-            return top_w, self.limit_w - committed_w, True
+            return Lack(top_w, self.limit_w - committed_w, True, level.at)
         return None
 
-    def _combine(self, total: int, squares: int) -> int:
-        if not self.rule.rss or not total:
-            return total
-        scaled = self._z_squared * squares
-        root = isqrt(scaled)
-        root += root * root < scaled
-        return min(total, -(-root // 1_000))
+    def _excess_w(self, level: Level, est_w: int, burst_w: int, group: str) -> int:
+        """By how much either rule would be broken, in W; at most nothing where none is.
 
+        It never falls as a level rises, and no shortage that `_lack_at` tells is larger.
+        """
+        committed_w = level.committed_w + est_w
+        top_w = committed_w + self._burst_with(level, burst_w, group)
+        return max(committed_w - self.usable_w, top_w - self.limit_w)
 
-def _counted_until(end: int) -> int:
-    """The end of a claim's window, rounded up to the grain."""
-    return end if end >= FOREVER else -(-end // _GRAIN_S) * _GRAIN_S
+    def _burst_with(self, level: Level, burst_w: int, group: str) -> int:
+        """What may come on top with so much more of a group, in W."""
+        twice = 2 * level.burst_of(group) + burst_w
+        return self.combine(level.bursts_w + burst_w, level.squares + burst_w * twice)
+
+    def _room_at(self, level: Level) -> int:
+        free_w = self.limit_w - self.combine(level.bursts_w, level.squares)
+        return min(self.usable_w, free_w) - level.committed_w

@@ -13,12 +13,9 @@ watts that it keeps are committed in APPROVED and ACTIVE, and in no other state;
 from collections.abc import Mapping
 from enum import StrEnum
 
-from slurm_power.core.claim import Charge, Claim
+from slurm_power.core.claim import RESERVATION, Charge, Claim
 from slurm_power.core.immutable import immutable
 from slurm_power.core.window import FOREVER, Window
-
-PREFIX = "res:"
-"""What the id and the group of a reservation's claim begin with; its name and its id follow."""
 
 
 class ReservationState(StrEnum):
@@ -178,7 +175,7 @@ class Reservation:
     @property
     def claim_id(self) -> str:
         """The id of its claim."""
-        return PREFIX + self.key
+        return RESERVATION + self.key
 
     @property
     def granted_w(self) -> int:
@@ -202,6 +199,7 @@ class Reservation:
             tier=self.terms.tier,
             account=",".join(self.terms.owner.accounts),
             share_milli=0,
+            reserves=True,
         )
 
 
@@ -211,11 +209,6 @@ def follow(state: ReservationState, event: ReservationEvent) -> ReservationState
         return STEPS[state, event]
     except KeyError:
         raise ValueError(f"a reservation that is {state} cannot {event}") from None
-
-
-def name_in(claim_id: str) -> str:
-    """The name of the reservation whose claim has that id; empty for any other claim."""
-    return claim_id.removeprefix(PREFIX).partition(":")[0] if claim_id.startswith(PREFIX) else ""
 
 
 def due(reservation: Reservation, now: int, *, used: bool) -> ReservationEvent | None:

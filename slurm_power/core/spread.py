@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from slurm_power.core.claim import Charge, split_over
 from slurm_power.core.fit import Fit
-from slurm_power.core.meter import Load, Meter
+from slurm_power.core.level import Load
+from slurm_power.core.meter import Meter
 from slurm_power.core.nodes import class_for
 from slurm_power.core.steps import Steps
 from slurm_power.core.topology import Lane, Tap

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Iterator
 
 from slurm_power.core.claim import Charge, Claim
-from slurm_power.core.meter import Load, Meter, Part
+from slurm_power.core.level import Load
+from slurm_power.core.live import Part
+from slurm_power.core.meter import Meter
 from slurm_power.core.policy import BurstRule
 from slurm_power.core.topology import Tap, Topology
 

@@ -3,11 +3,10 @@
 from collections.abc import Collection, Sequence
 
 from slurm_power.core.binding import LicensePlan, bind_features, feature_of, licence_plan, licence_request
-from slurm_power.core.claim import Charge
+from slurm_power.core.claim import RESERVATION, Charge
 from slurm_power.core.immutable import immutable
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.record import AdmissionRecord, Standing, find_record, put_record
-from slurm_power.core.reservation import PREFIX as RESERVED
 from slurm_power.core.topology import Topology
 from slurm_power.service.asking import Ask
 from slurm_power.service.world import fold
@@ -88,7 +87,7 @@ class Binder:
             tuple(charges),
             restarts=restarts,
             any_nodes=not (fixed or ask.scales or ask.facts.nodes_fixed),
-            reservation=within.removeprefix(RESERVED),
+            reservation=within.removeprefix(RESERVATION),
             own_excluded=own if by_nodes else None,
         )
         return Binding(

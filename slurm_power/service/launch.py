@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from slurm_power.core.claim import Claim, split_over
+from slurm_power.core.claim import RESERVATION, Claim, split_over
 from slurm_power.core.ledger import Shortfall
 from slurm_power.core.lifecycle import CLAIMING, Event, State
 from slurm_power.core.policy import Mode
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.record import NEVER, Standing, find_record
-from slurm_power.core.reservation import PREFIX as RESERVED
 from slurm_power.core.units import format_watts
 from slurm_power.service.asking import Ask, Free, interpret
 from slurm_power.service.book import Entry
@@ -134,7 +133,7 @@ def _within(desk: Desk, entry: Entry) -> str:
         return claim.within if claim is not None else ""
     found = find_record(entry.record.admin_comment)
     admitted = found is not None and found.standing is Standing.ADMIT and found.reservation
-    return RESERVED + found.reservation if found is not None and admitted else ""
+    return RESERVATION + found.reservation if found is not None and admitted else ""
 
 
 def ask_of(desk: Desk, entry: Entry, now: int) -> Ask | str:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+from slurm_power.core.claim import RESERVATION
 from slurm_power.core.ledger import Ledger
-from slurm_power.core.reservation import PREFIX, Reservation, ReservationEvent, follow
+from slurm_power.core.reservation import Reservation, ReservationEvent, follow
 
 
 class Reserved:
@@ -25,7 +26,7 @@ class Reserved:
 
     def of_claim(self, claim_id: str) -> Reservation | None:
         """The live reservation whose claim has that id."""
-        return self._by_key.get(claim_id.removeprefix(PREFIX))
+        return self._by_key.get(claim_id.removeprefix(RESERVATION))
 
     def put(self, reservation: Reservation) -> None:
         """Keep it as it now is, in the place of what bore its name; one that is over is forgotten.

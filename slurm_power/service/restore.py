@@ -5,11 +5,10 @@ Only what is plain is taken here: a job on just the nodes that it was admitted f
 
 from collections.abc import Iterator, Sequence
 
-from slurm_power.core.claim import WHOLE_NODE, Charge, Claim
+from slurm_power.core.claim import RESERVATION, WHOLE_NODE, Charge, Claim
 from slurm_power.core.lifecycle import State
 from slurm_power.core.nodes import NodeAsk
 from slurm_power.core.record import AdmissionRecord, Standing, find_record
-from slurm_power.core.reservation import PREFIX as RESERVED
 from slurm_power.core.window import FOREVER, Window
 from slurm_power.ports import JobRecord, JobState
 from slurm_power.service.book import Entry
@@ -78,7 +77,7 @@ class _Plain:
         )
         claim = self._claim(key, record, found)
         within = found.reservation
-        return entry, self._desk.ledger.drawing(claim, RESERVED + within) if within else claim
+        return entry, self._desk.ledger.drawing(claim, RESERVATION + within) if within else claim
 
     def _claim(self, key: str, record: JobRecord, found: AdmissionRecord) -> Claim:
         start = self._now if record.start_time is None or record.start_time > self._now else record.start_time

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm_power.core.meter import Booking, Load, Meter
+from slurm_power.core.level import Booking, Load
+from slurm_power.core.meter import Meter
 from slurm_power.core.policy import BurstRule
 from slurm_power.core.window import FOREVER, Window
 from tests.core.floors import NOW, RSS, SUM

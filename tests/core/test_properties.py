@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from slurm_power.core import capacity
+from slurm_power.core import capacity, timeline
 from slurm_power.core.admission import Admit, Hold, Reject, Verdict, decide
 from slurm_power.core.binding import licence_counts, licence_of, licence_plan
-from slurm_power.core.claim import Charge, Claim
+from slurm_power.core.claim import RESERVATION, Charge, Claim
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.nodes import NodeAsk, NodeFree, ZoneNodes
 from slurm_power.core.policy import BurstRule
@@ -148,14 +148,17 @@ def some_split_fits(request: Request, floor: Ledger) -> bool:
 
 
 class History(RuleBasedStateMachine):
-    """Any mix of decisions, facts, ends, cuts and time."""
+    """Any mix of decisions, facts, reservations, ends, cuts and time."""
 
     narrow = 64
+    longest = 128
 
     def __init__(self) -> None:
         super().__init__()
         self.patch = patch.object(capacity, "_NARROW", self.narrow)
         self.patch.start()
+        self.chunks = patch.object(timeline, "_LONGEST", self.longest)
+        self.chunks.start()
         self.number = 0
         self.steps: list[tuple[Callable[[Ledger, Ledger], object], object]] = []
 
@@ -163,6 +166,7 @@ class History(RuleBasedStateMachine):
         if hasattr(self, "topology"):
             self.replay()
         self.patch.stop()
+        self.chunks.stop()
 
     @initialize(topology=topologies(), burst=RULES)
     def start(self, topology: Topology, burst: BurstRule) -> None:
@@ -231,11 +235,8 @@ class History(RuleBasedStateMachine):
 
     def judge_admission(self, request: Request, claim: Claim, ignored: str | None) -> None:
         ledger, topology = self.ledger, self.topology
-        limits = {name: meter.limit_w for name, meter in ledger.meters.items()}
         booked = [c for c in ledger.bookings() if c.id != ignored]
-        every = [*ledger.claims.values(), *booked, claim]
-        elements = touched(topology, claim.charges)
-        assert not excess(topology, self.burst, limits, every, claim.window, ledger.now, elements)
+        self.judge_window(claim, [*ledger.claims.values(), *booked, claim])
         assert sum(charge.nodes for charge in claim.charges) == request.ask.total
         assert sum(charge.est_w for charge in claim.charges) >= request.est_w
         for charge in claim.charges:
@@ -266,6 +267,32 @@ class History(RuleBasedStateMachine):
         milli = data.draw(st.sampled_from([0, 250, 1_000]))
         new = Claim(self.new_id(), charges, Window(start, end), group, share_milli=milli, placed=placed)
         self.do(lambda ledger, floor: ledger.add(new))
+
+    @rule(data=st.data(), est_w=WATTS, burst_w=st.integers(0, 4_000), milli=st.sampled_from([0, 0, 500]))
+    def reserve(self, data: st.DataObject, est_w: int, burst_w: int, milli: int) -> None:
+        """Watts are reserved where they fit over the whole window, and only there."""
+        zones = data.draw(st.sets(st.sampled_from(self.names), min_size=1, max_size=2))
+        start = self.ledger.now + data.draw(st.sampled_from([0, 60, 1_000, 7_200, 30_000]))
+        end = start + data.draw(st.sampled_from([60, 4_000, 30_001]))
+        charges = tuple(Charge(zone, 1, est_w, est_w + burst_w) for zone in sorted(zones))
+        name = f"{RESERVATION}{self.new_id()}"
+        new = Claim(name, charges, Window(start, end), name, share_milli=milli, reserves=True)
+
+        def step(ledger: Ledger, floor: Ledger) -> object:
+            short = ledger.shortfall(new.charges, new.group, new.window)
+            if short is None:
+                if ledger is self.ledger:
+                    self.judge_window(new, [*ledger.claims.values(), *ledger.bookings(), new])
+                ledger.add(new)
+            return short
+
+        self.do(step)
+
+    def judge_window(self, new: Claim, every: list[Claim]) -> None:
+        """Nothing that the claim touches passes its budget at any instant of the claim's window."""
+        limits = {name: meter.limit_w for name, meter in self.ledger.meters.items()}
+        elements = touched(self.topology, new.charges)
+        assert not excess(self.topology, self.burst, limits, every, new.window, self.ledger.now, elements)
 
     @precondition(lambda self: bool(self.ledger.claims or list(self.ledger.bookings())))
     @rule(data=st.data())
@@ -340,10 +367,7 @@ class History(RuleBasedStateMachine):
         assert claim.id.startswith(SHADOW)
         assert claim.tentative
         assert claim.window.start > ledger.now
-        limits = {name: meter.limit_w for name, meter in ledger.meters.items()}
-        every = [*ledger.claims.values(), *ledger.bookings(), claim]
-        elements = touched(self.topology, claim.charges)
-        assert not excess(self.topology, self.burst, limits, every, claim.window, ledger.now, elements)
+        self.judge_window(claim, [*ledger.claims.values(), *ledger.bookings(), claim])
 
     # -- what always holds --------------------------------------------------------------------------------------
 
@@ -361,9 +385,10 @@ class History(RuleBasedStateMachine):
 
 
 class WideHistory(History):
-    """The same where every feed of more than one zone is a wide one."""
+    """The same where every feed of more than one zone is a wide one, and four steps of a timeline are many."""
 
     narrow = 1
+    longest = 4
 
 
 BUDGET = settings(

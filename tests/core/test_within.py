@@ -24,7 +24,7 @@ HOUR = 3_600
 
 def kept(zones: dict[str, int], *, burst_w: int = 0, hours: float = 8, name: str = "res:spring") -> Claim:
     charges = tuple(Charge(zone, 0, watts, watts + burst_w) for zone, watts in zones.items())
-    return Claim(name, charges, Window(NOW, NOW + round(hours * HOUR)), name, share_milli=0)
+    return Claim(name, charges, Window(NOW, NOW + round(hours * HOUR)), name, share_milli=0, reserves=True)
 
 
 def ask(one: Ledger, full: Claim, wanted: Request) -> Admit | Hold:
