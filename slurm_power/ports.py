@@ -232,6 +232,21 @@ class Slurm(Protocol):
         """Run the chains, many in one process; one outcome a chain, in the same order. Never raises for one job."""
 
 
+class Rule(StrEnum):
+    """Rules that a decision may go by beside those that stand in its way, which are `core.reasons.Code`."""
+
+    ADMISSION = "admission"
+    """It fits: packing, burst, headroom, feeds, cooling and order."""
+    LAUNCH_GATE = "launch_gate"
+    """Compare and reserve on the nodes that Slurm has chosen."""
+    START_GRACE = "start_grace"
+    """What was placed has to start in time."""
+    TIMEOUT = "hook_timeout"
+    """An answer that came too late does not count."""
+    MODE = "mode"
+    """The mode says how far the daemon goes."""
+
+
 @immutable
 class Decision:
     """One line of the audit log: what was decided about a job or a reservation, why, and by which numbers.
@@ -258,7 +273,7 @@ class Decision:
     cause: str = ""
     """What set it off, in words: `submission`, `spower mode observe`; empty in lines of an old database."""
     rule: str = ""
-    """Which rule said so, as a code: `admission`, `launch_gate`, `start_grace`, or the code of the first reason."""
+    """Which rule said so: a `Rule`, or the code of the first reason; empty where nothing was ruled."""
     numbers: Mapping[str, int] = field(default_factory=dict)
     """What it was decided by beside the numbers of its reasons; each name ends in its unit: `est_w`."""
 
