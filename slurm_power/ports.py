@@ -304,7 +304,7 @@ class Wanted(TypedDict, total=False):
     uid: int | None
     account: str
     zone: str
-    """Lines that name this zone among others, or alone."""
+    """Lines about watts in this zone, and those in which it stands in the way."""
     reservation: str
     actions: Sequence[str]
     """Any of these; none: all."""

@@ -234,7 +234,7 @@ class Rounds:
                 action="mode",
                 mode=mode,
                 actor=uid,
-                cause=f"{where}: {before} → {mode}",
+                cause=f"{where}: {mode} after {before}",
                 rule=Rule.MODE,
             )
         )

@@ -35,7 +35,7 @@ def takes(wanted: Wanted, line: Decision, tokens: set[str]) -> bool:
         and wanted.get("uid") in (None, line.uid)
         and wanted.get("account", line.account) == line.account
         and wanted.get("reservation", line.reservation) == line.reservation
-        and ("zone" not in wanted or wanted["zone"] in line.zones)
+        and ("zone" not in wanted or wanted["zone"] in {*line.zones, *(each.get("subject") for each in line.reasons)})
         and (not wanted.get("actions") or line.action in wanted["actions"])
         and (not wanted.get("of_jobs") or line.job != "")
         and (viewer is None or viewer.may_see(line))

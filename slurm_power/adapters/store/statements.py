@@ -81,7 +81,7 @@ def newest(wanted: Wanted, dialect: str, tokens: Sequence[str]) -> Select[Any]:
         if (value := wanted.get(name)) is not None:
             found.append(table.c[name] == value)
     if "zone" in wanted:
-        found.append(_names_zone(wanted["zone"], dialect))
+        found.append(_about_zone(wanted["zone"], dialect))
     if actions := wanted.get("actions"):
         found.append(table.c.action.in_(actions))
     if wanted.get("of_jobs"):
@@ -106,15 +106,20 @@ def _begins(column: Column[str], prefix: str, dialect: str) -> ColumnElement[boo
     return and_(column.bool_op(least)(prefix), column.bool_op(most)(behind))
 
 
-def _names_zone(zone: str, dialect: str) -> ColumnElement[bool]:
-    """Whether the zone is in a line's list, looked for in the text of its JSON, where every name is in quotes.
+def _about_zone(zone: str, dialect: str) -> ColumnElement[bool]:
+    """Whether the zone is in a line's list or the subject of a reason, looked for in the text of their JSON.
 
     Neither a table of lines and zones beside this one nor a copy of the list for LIKE: each job writes several lines,
     few ever ask by zone, and who does means a window of time, which has its index. So nothing is written twice, lines
-    of an old database are found too, and no line can be pruned without its zones. Not LIKE: SQLite's tells no case.
+    of an old database are found too, and no line can be pruned without its zones. A quote within a text has a backslash
+    before it in JSON, so that none looks like a name. Not LIKE: SQLite's tells no case.
     """
-    zones, text = schema.decisions.c.zones, schema.to_json(zone)
-    place = func.strpos(cast(zones, Text), text) if dialect == "postgresql" else func.instr(zones, text)
+    table, name = schema.decisions, schema.to_json(zone)
+    return or_(_holds(table.c.zones, name, dialect), _holds(table.c.reasons, f'"subject":{name}', dialect))
+
+
+def _holds(column: Column[Any], part: str, dialect: str) -> ColumnElement[bool]:
+    place = func.strpos(cast(column, Text), part) if dialect == "postgresql" else func.instr(column, part)
     return place > 0
 
 

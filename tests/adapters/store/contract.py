@@ -27,6 +27,7 @@ _LINES = st.builds(
     mode=st.just("enforce"),
     zones=st.sampled_from([(), ("z",), ("z", "zz"), ("zz", "z-1"), ("Z",)]),
     reservation=st.sampled_from(["", "r"]),
+    reasons=st.sampled_from([(), ({"code": "gate", "subject": "z"},), ({"subject": "zz"}, {"subject": 'a"z"'})]),
 )
 _WANTED: st.SearchStrategy[Any] = st.fixed_dictionaries(
     {},
@@ -139,6 +140,8 @@ class StoreContract:
             ({"account": "Research"}, []),
             ({"zone": "rack01"}, [1, 2, 3, 4]),
             ({"zone": "rack02"}, [1, 2, 3, 4, 5]),
+            ({"zone": "rack07"}, [1, 2, 3, 4, 5, 6, 7, 8]),
+            ({"zone": "said"}, []),
             ({"zone": "rack0"}, []),
             ({"zone": "RACK01"}, [6]),
             ({"zone": "rack_1"}, []),
@@ -168,7 +171,13 @@ class StoreContract:
                 replace(line(2, "812_[0-9]"), token="train"),
                 replace(line(3, "812+1", "deny"), token="two"),
                 replace(line(4, "812_3", "hold"), token="train"),
-                replace(line(5, "812"), token="one", zones=("rack02",), reservation="nightly"),
+                replace(
+                    line(5, "812"),
+                    token="one",
+                    zones=("rack02",),
+                    reservation="nightly",
+                    reasons=({"subject": "rack07", "text": 'so "subject":"said"'},),
+                ),
                 theirs,
                 replace(theirs, at=7, job="", token="", zones=(), reservation="nightly"),
                 replace(line(8, "", "mode"), token="", uid=0, account="", zones=(), actor=0),
