@@ -300,7 +300,9 @@ class Wanted(TypedDict, total=False):
 
     job: str
     """As people name it; a bare number stands for its array tasks and components too. What was written of the
-    submission, before Slurm had shown the job, is found with it."""
+    submission, before Slurm had shown the job, is found with it where a later line names it."""
+    tokens: Sequence[str]
+    """Submissions of that job which are known otherwise: what was written of these is found with it too."""
     uid: int | None
     account: str
     zone: str

@@ -75,7 +75,7 @@ def audit(
     JOB is an id as squeue shows it; that of an array or of a heterogeneous job stands for all its parts. Lines are
     never changed; they are deleted when they are older than the site keeps them.
     """
-    asked = {
+    asked: dict[str, Any] = {
         "job": job,
         "zone": zone,
         "account": account,
@@ -110,6 +110,6 @@ def _row(line: Mapping[str, Any]) -> Row:
 
 
 def _short(reasons: list[Mapping[str, Any]]) -> dict[str, int]:
-    """The numbers of the first reason that has all of them."""
-    found = ([reason.get(name) for name in _OF_REASONS] for reason in reasons)
-    return next((dict(zip(_OF_REASONS, each, strict=True)) for each in found if None not in each), {})
+    """The numbers of the first reason that has all of them; some reasons of older versions lack some."""
+    found = ({name: reason.get(name) for name in _OF_REASONS} for reason in reasons)
+    return next((numbers for numbers in found if None not in numbers.values()), {})

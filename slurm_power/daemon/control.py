@@ -158,7 +158,10 @@ class ControlHandler:
         master, private = peer.uid in self._masters, self._desk.private_jobs
         viewer = None if master else Viewer(peer.uid, tuple(sorted(self._accounts_of(peer.uid))), private)
         most = _LINES_OF_MASTERS if master else _LINES
-        found, names = await self._lines(**wanted_lines(request, viewer, LINES, most))
+        wanted = wanted_lines(request, viewer, LINES, most)
+        if "job" in wanted:
+            wanted["tokens"] = views.tokens_of(self._desk, wanted["job"])
+        found, names = await self._lines(**wanted)
         limited = self._limited_to(peer) is not None
         rows = await _in_turns(lambda line: views.audit_row(line, names, private=limited), found)
         return {"schema": views.SCHEMA, "lines": rows}

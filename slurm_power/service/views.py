@@ -305,6 +305,13 @@ def nameless(decisions: Sequence[Decision]) -> list[str]:
     return list(dict.fromkeys(line.token for line in decisions if line.job == line.token != ""))
 
 
+def tokens_of(desk: Desk, name: str) -> list[str]:
+    """The submissions that the jobs of this name came from, as far as they are known now."""
+    entry, match = find(desk, name), _NAME.fullmatch(name)
+    parts = desk.book.parts_of(int(match["job"])) if match is not None else []
+    return sorted({found.token for found in [entry, *parts] if found is not None})
+
+
 def names(desk: Desk, tokens: Sequence[str], logged: Mapping[str, str]) -> dict[str, str]:
     """How the jobs of these submissions are called by now: by what Slurm shows, else by later lines of the log.
 

@@ -84,7 +84,8 @@ class MemoryStore:
         ]
 
     def decisions(self, **wanted: Unpack[Wanted]) -> Sequence[Decision]:
-        tokens = {line.token for line in self._decisions if "job" in wanted and is_called(line, wanted["job"])}
+        named = {line.token for line in self._decisions if "job" in wanted and is_called(line, wanted["job"])}
+        tokens = named | set(wanted.get("tokens", ()))
         found = [line for line in self._decisions if takes(wanted, line, tokens)]
         found.sort(key=lambda line: line.at)
         return found[max(0, len(found) - wanted.get("limit", LINES)) :]

@@ -94,10 +94,10 @@ class SqlStore:
         """The newest lines that match, oldest first; at one instant as they were written."""
         table, dialect = schema.decisions, self._readers.dialect.name
         with self._read("cannot read the audit log") as connection:
-            tokens: Sequence[str] = ()
+            tokens = list(wanted.get("tokens", ()))
             if "job" in wanted:
                 query = select(table.c.token).where(called(wanted["job"], dialect)).distinct()
-                tokens = connection.scalars(query).all()
+                tokens += connection.scalars(query)
             rows = connection.execute(newest(wanted, dialect, tokens)).mappings()
             found = [to_decision(row) for row in rows]
         return found[::-1]
