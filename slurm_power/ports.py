@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypedDict, Unpack
 
 from slurm_power.core.immutable import immutable
 
@@ -232,21 +232,98 @@ class Slurm(Protocol):
         """Run the chains, many in one process; one outcome a chain, in the same order. Never raises for one job."""
 
 
+class Rule(StrEnum):
+    """Rules that a decision may go by beside those that stand in its way, which are `core.reasons.Code`."""
+
+    ADMISSION = "admission"
+    """It fits: packing, burst, headroom, feeds, cooling and order."""
+    LAUNCH_GATE = "launch_gate"
+    """Compare and reserve on the nodes that Slurm has chosen."""
+    START_GRACE = "start_grace"
+    """What was placed has to start in time."""
+    TIMEOUT = "hook_timeout"
+    """An answer that came too late does not count."""
+    MODE = "mode"
+    """The mode says how far the daemon goes."""
+
+
 @immutable
 class Decision:
-    """One line of the audit log: what was decided about a job, by which numbers."""
+    """One line of the audit log: what was decided about a job or a reservation, why, and by which numbers.
+
+    `cause` and `rule` name no other job and no user: who reads the line may not be allowed to know of them.
+    """
 
     at: int
     job: str
-    """The job id where one is known, else the token."""
+    """The job id where one is known, else the token; empty in a line about no job."""
     token: str
     uid: int
+    """Whose job or reservation it is; without either, who acted."""
     account: str
     action: str
-    """admit, hold, reject, release, deny, launch, end, would-…"""
+    """admit, hold, reject, release, deny, launch, end, mode, would-…"""
     mode: str
     zones: tuple[str, ...] = ()
     reasons: tuple[Mapping[str, object], ...] = ()
+    reservation: str = ""
+    """The name of the reservation that it is about, if any."""
+    actor: int | None = None
+    """The uid of who ordered it; None: the daemon, by its rules."""
+    cause: str = ""
+    """What set it off, in words: `submission`, `spower mode observe`; empty in lines of an old database."""
+    rule: str = ""
+    """Which rule said so: a `Rule`, or the code of the first reason; empty where nothing was ruled."""
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    """What it was decided by beside the numbers of its reasons; each name ends in its unit: `est_w`."""
+
+
+@immutable
+class Viewer:
+    """Who may not see every line of the audit log: a user who is neither root nor SlurmUser."""
+
+    uid: int
+    accounts: tuple[str, ...] = ()
+    """The accounts for whose reservations he answers."""
+    private: bool = False
+    """Whether users may learn of their own jobs only."""
+
+    def may_see(self, line: Decision) -> bool:
+        """His own lines; those of his accounts that are about no job; and where jobs are not private, those of jobs."""
+        if line.uid == self.uid:
+            return True
+        return not self.private if line.job else line.account in self.accounts
+
+
+class Wanted(TypedDict, total=False):
+    """Which lines of the audit log are wanted; what is left out does not matter. Instants: `since` ≤ at < `until`."""
+
+    job: str
+    """As people name it; a bare number stands for its array tasks and components too. What was written of the
+    submission, before Slurm had shown the job, is found with it where a later line names it."""
+    tokens: Sequence[str]
+    """Submissions of that job which are known otherwise: what was written of these is found with it too."""
+    uid: int | None
+    account: str
+    zone: str
+    """Lines about watts in this zone, and those in which it stands in the way."""
+    reservation: str
+    actions: Sequence[str]
+    """Any of these; none: all."""
+    since: int
+    until: int | None
+    of_jobs: bool
+    """No lines but those about jobs."""
+    viewer: Viewer | None
+    """No lines but those that he may see."""
+    limit: int
+    """So many, the newest; 1,000 if left out."""
+
+
+PART_MARKS = "_+"
+"""What stands behind a job's number in the name of an array task (`812_3`) and of a component (`812+1`)."""
+LINES = 1_000
+"""Lines of the audit log that are read where nobody says how many."""
 
 
 @immutable
@@ -289,6 +366,47 @@ class StoredJob:
     """What else a later pass needs to decide anew: the request as it was asked."""
 
 
+@immutable
+class StoredReservation:
+    """One reservation as the database keeps it, also after its end. `id` is random, and the same for its whole life."""
+
+    id: str
+    name: str
+    """One live reservation has it at a time."""
+    state: str
+    live: bool
+    """Whether it still holds its name, and may come to hold watts."""
+    start: int
+    end: int
+    created_at: int
+    updated_at: int
+    detail: Mapping[str, object] = field(default_factory=dict)
+    """What was asked for, and whatever else its rules need."""
+
+
+@immutable
+class Usage:
+    """What one user's jobs and reservations of one tier came to within one hour, in watt-seconds."""
+
+    reservation: str
+    """The id of the reservation; empty for jobs without one."""
+    account: str
+    uid: int
+    tier: str
+    hour: int
+    """The instant at which the hour begins."""
+    reserved_ws: int = 0
+    """Held by the reservation, used or not."""
+    used_ws: int = 0
+    """Of that, used by jobs."""
+    jobs_ws: int = 0
+    """Claimed by jobs, within a reservation or not."""
+
+
+USAGE_THROUGH = "usage_through"
+"""The setting that names the instant up to which usage is added, in seconds since 1970."""
+
+
 class Store(Protocol):
     """The database of promises. Methods block and may raise StoreError; one thread writes, others may read."""
 
@@ -304,16 +422,8 @@ class Store(Protocol):
     def record(self, decisions: Sequence[Decision]) -> None:
         """Append to the audit log; never changed afterwards, and gone only when `prune` finds it too old."""
 
-    def decisions(
-        self,
-        *,
-        job: str | None = None,
-        uid: int | None = None,
-        since: int = 0,
-        until: int | None = None,
-        limit: int = 1_000,
-    ) -> Sequence[Decision]:
-        """The newest `limit` lines that match, oldest first."""
+    def decisions(self, **wanted: Unpack[Wanted]) -> Sequence[Decision]:
+        """The newest lines that match, oldest first."""
 
     def names(self, tokens: Sequence[str]) -> Mapping[str, str]:
         """Token → how some line of the audit log names its job; tokens of which none does are left out."""
@@ -332,6 +442,30 @@ class Store(Protocol):
 
     def pending_intents(self) -> Sequence[Intent]:
         """Those that a crash left open."""
+
+    def save_reservations(self, reservations: Sequence[StoredReservation]) -> None:
+        """Insert or replace by id, all or none. Raises where two live ones would have one name."""
+
+    def reservations(self, live_only: bool) -> Sequence[StoredReservation]:
+        """The live ones, or all that there ever were, by name, then start and id."""
+
+    def add_usage(self, rows: Sequence[Usage], through: int) -> bool:
+        """Add to what is stored, up to the instant `through`, which is set with it: all or nothing.
+
+        False, and nothing is added, where usage has been added up to then or later: a batch that is put again after a
+        crash counts once.
+        """
+
+    def usage(
+        self,
+        *,
+        since: int = 0,
+        until: int | None = None,
+        account: str | None = None,
+        uid: int | None = None,
+        reservation: str | None = None,
+    ) -> Sequence[Usage]:
+        """The rows whose hours begin in `since` ≤ hour < `until` and that match, by hour, reservation, account, …"""
 
     def setting(self, name: str) -> str | None:
         """A small named value, such as the mode that an operator has set; None if never set."""

@@ -18,8 +18,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="As JSON; doc
 site_file_argument = click.argument("file", required=False, type=click.Path(path_type=Path))
 
 
-def output_options(columns: Columns, *, iterate: bool = False) -> Decorator:
-    """Gives a command `-h`, `-o`, `--json`, `-P` and perhaps `-i`; it is called with one `output` of them."""
+def output_options(columns: Columns, *, iterate: bool = False, json_lines: bool = False) -> Decorator:
+    """Gives a command `-h`, `-o`, `--json`, `-P`, perhaps `-i` and `--json-lines`; it is called with one `output`."""
 
     def chosen(
         _context: click.Context, _option: click.Parameter, value: str | None
@@ -50,17 +50,27 @@ def output_options(columns: Columns, *, iterate: bool = False) -> Decorator:
             chosen: tuple[Column, ...] | None,
             as_json: bool,
             parsable2: bool,
+            as_lines: bool = False,
             iterate: float | None = None,
             **kwargs: Any,
         ) -> Any:
             if as_json and (parsable2 or chosen is not None):
                 raise click.UsageError("--json has every field; leave -P and -o out")
-            form = Form.JSON if as_json else Form.PARSABLE if parsable2 else Form.TABLE
+            if as_lines and (as_json or parsable2 or chosen is not None):
+                raise click.UsageError("--json-lines has every field; leave --json, -P and -o out")
+            form = Form.JSON_LINES if as_lines else Form.JSON if as_json else Form.PARSABLE if parsable2 else Form.TABLE
             return command(*args, output=Output(form, not noheader, chosen, iterate), **kwargs)
 
-        return _iterated(formed) if iterate else formed
+        more = _json_lines(formed) if json_lines else formed
+        return _iterated(more) if iterate else more
 
     return decorate
+
+
+def _json_lines(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--json-lines", "as_lines", is_flag=True, help="As JSON, one object a line, for a log system."
+    )(command)
 
 
 def _iterated(command: Callable[..., Any]) -> Callable[..., Any]:

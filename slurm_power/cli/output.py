@@ -22,6 +22,7 @@ class Form(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+    JSON_LINES = "json lines"
     PARSABLE = "parsable"
 
 
@@ -53,6 +54,8 @@ class Output:
     def _text(self, answer: Answer, header: bool) -> str:
         if self.form is Form.JSON:
             return json_text(answer.data) if self.every_s is None else json.dumps(answer.data) + "\n"
+        if self.form is Form.JSON_LINES:
+            return "".join(f"{json.dumps(line)}\n" for line in answer.lines)
         columns = self.chosen or answer.record.columns
         if self.form is Form.PARSABLE:
             return _parsable(Table(columns, answer.record.rows), header)

@@ -20,6 +20,8 @@ class Kind(StrEnum):
     """Text that may be broken over lines where the terminal is narrow."""
     WATTS = "watts"
     COUNT = "count"
+    NUMBERS = "numbers"
+    """Several numbers by name; a name ends in its unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,11 @@ def count(name: str, key: str = "") -> Column:
     return Column(name, key or name, Kind.COUNT)
 
 
+def numbers(name: str, key: str = "") -> Column:
+    """A column of numbers by name."""
+    return Column(name, key or name, Kind.NUMBERS)
+
+
 class Columns:
     """The columns that a command knows. `-o` takes a column's name or the name of its field in JSON."""
 
@@ -99,6 +106,7 @@ class Answer:
     data: the JSON answer.
     record: one table of everything, for parsable output and for columns that the user chose.
     lead, notes, parts: for people, lines that come first, lines that --noheader leaves out, and tables.
+    lines: what --json-lines prints, where a command has it.
     """
 
     data: Mapping[str, Any]
@@ -106,12 +114,15 @@ class Answer:
     lead: Sequence[str] = ()
     notes: Sequence[str] = ()
     parts: Sequence[Table] = ()
+    lines: Sequence[Row] = ()
 
 
 def shown(value: object, kind: Kind) -> str:
     """A value for people: watts as kW, nothing as `-`."""
-    if value is None or value in ("", []):
+    if value is None or value in ("", [], {}):
         return "-"
+    if kind is Kind.NUMBERS and isinstance(value, Mapping):
+        return plain(", ".join(_number(name, number) for name, number in value.items()))
     if kind is Kind.WATTS and isinstance(value, int):
         return format_watts(value)
     return plain(_words(value))
@@ -132,7 +143,14 @@ def _words(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
         return ",".join(str(part) for part in value)
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={number}" for name, number in value.items())
     return str(value)
+
+
+def _number(name: str, number: int) -> str:
+    """A number for people: `est 18.5kW`."""
+    return f"{name[:-2]} {format_watts(number)}" if name.endswith("_w") else f"{name} {number}"
 
 
 def plain(value: str) -> str:

@@ -1,4 +1,4 @@
-"""Times of the past, as `--since` takes them, and of the future, as `--at` does."""
+"""Times of the past, as `--since` and `--until` take them, and of the future, as `--at` does."""
 
 import re
 import time
@@ -14,7 +14,7 @@ _AGO = re.compile(r"now\s*-\s*(.+)", re.ASCII | re.IGNORECASE)
 
 
 def since(text: str) -> int:
-    """The instant that a `--since` names, on the site's clock; what is before 1970 is 0. Raises UsageError."""
+    """The instant that a `--since` or `--until` names, on the site's clock; before 1970 is 0. Raises UsageError."""
     return max(0, parse_past(text, int(time.time()), _site_zone()))
 
 

@@ -41,6 +41,8 @@ class Code(StrEnum):
     GATE = "gate"
     STARTING = "starting"
     LARGE = "large"
+    OVER = "over"
+    HELD = "hold"
 
 
 _TEXT: Mapping[Code, str] = {
@@ -76,6 +78,8 @@ _TEXT: Mapping[Code, str] = {
     Code.UNREACHABLE: "slurm_power did not answer at submission; the job is placed as soon as it does",
     Code.GATE: "the nodes that Slurm chose could not carry the job: {detail}",
     Code.LARGE: "a job of {detail} nodes is placed by the next admission pass, not while Slurm waits",
+    Code.OVER: "{subject} lacks {short} for it",
+    Code.HELD: "{detail}",
     Code.STARTING: "the job was placed but did not start in time: {detail}",
 }
 

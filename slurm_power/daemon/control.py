@@ -1,8 +1,8 @@
 """The control socket: what the commands ask. The peer's uid, as the kernel tells it, is the identity."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar, Unpack
 
 from slurm_power.adapters.lines import result_pieces
 from slurm_power.adapters.lines_server import Peer
@@ -10,8 +10,9 @@ from slurm_power.adapters.store import StoreWriter
 from slurm_power.core.errors import PowerError, UsageError
 from slurm_power.core.policy import Mode
 from slurm_power.core.window import FOREVER, format_instant
+from slurm_power.daemon.asked import wanted_lines, whole
 from slurm_power.daemon.rounds import Rounds
-from slurm_power.ports import Decision, Store
+from slurm_power.ports import LINES, Decision, Store, Viewer, Wanted
 from slurm_power.service import views
 from slurm_power.service.asking import Ask, interpret
 from slurm_power.service.desk import Desk
@@ -29,7 +30,10 @@ Verb = Callable[[Peer, Mapping[str, Any]], Awaitable[dict[str, object]]]
 
 
 class ControlHandler:
-    """Answers `spower`."""
+    """Answers `spower`.
+
+    `accounts_of`: the accounts for whose reservations a user answers; he sees the lines of the audit log about these.
+    """
 
     def __init__(
         self,
@@ -38,12 +42,14 @@ class ControlHandler:
         writer: StoreWriter,
         masters: frozenset[int],
         mode_changed: Callable[[], None],
+        accounts_of: Callable[[int], Collection[str]] = lambda _: (),
     ) -> None:
         self._mode_changed = mode_changed
         self._desk = desk
         self._rounds = rounds
         self._writer = writer
         self._masters = masters
+        self._accounts_of = accounts_of
         self._reporting = asyncio.Lock()
         self._verbs: dict[str, Verb] = {
             "zones": self._zones,
@@ -52,6 +58,7 @@ class ControlHandler:
             "check": self._check,
             "mode": self._mode,
             "report": self._report,
+            "audit": self._audit,
             "health": self._health,
         }
 
@@ -137,14 +144,33 @@ class ControlHandler:
 
     async def _report(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
         most = _LINES_OF_MASTERS if peer.uid in self._masters else _LINES
-        since = _whole(request, "since", 0, (0, FOREVER))
-        limit = min(_whole(request, "limit", _LINES, (1, _LINES_OF_MASTERS)), most)
+        since = whole(request, "since", 0, (0, FOREVER))
+        limit = min(whole(request, "limit", _LINES, (1, _LINES_OF_MASTERS)), most)
         viewer, would = self._limited_to(peer), request.get("would", False)
         if not isinstance(would, bool):
             raise UsageError('"would" is true or false')
 
+        found, names = await self._lines(uid=viewer, since=since, limit=limit, of_jobs=True)
+        tally = views.Tally(viewer, names)
+        return tally.report(await _in_turns(tally.row, views.reported(found, would=would)))
+
+    async def _audit(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
+        master, private = peer.uid in self._masters, self._desk.private_jobs
+        viewer = None if master else Viewer(peer.uid, tuple(sorted(self._accounts_of(peer.uid))), private)
+        most = _LINES_OF_MASTERS if master else _LINES
+        wanted = wanted_lines(request, viewer, LINES, most)
+        if "job" in wanted:
+            wanted["tokens"] = views.tokens_of(self._desk, wanted["job"])
+        found, names = await self._lines(**wanted)
+        limited = self._limited_to(peer) is not None
+        rows = await _in_turns(lambda line: views.audit_row(line, names, private=limited), found)
+        return {"schema": views.SCHEMA, "lines": rows}
+
+    async def _lines(self, **wanted: Unpack[Wanted]) -> tuple[Sequence[Decision], Mapping[str, str]]:
+        """Lines of the audit log, and how the jobs are called by now that stand in them by their tokens."""
+
         def read(store: Store) -> tuple[Sequence[Decision], list[str], Mapping[str, str]]:
-            found = views.reported(store.decisions(uid=viewer, since=since, limit=limit), would=would)
+            found = store.decisions(**wanted)
             tokens = views.nameless(found)
             return found, tokens, store.names(tokens)
 
@@ -152,8 +178,7 @@ class ControlHandler:
         async with self._reporting:
             await asyncio.wrap_future(self._writer.submit_and_wait(lambda _: None))
             found, tokens, logged = await asyncio.to_thread(self._writer.read, read)
-        tally = views.Tally(viewer, views.names(self._desk, tokens, logged))
-        return tally.report(await _in_turns(tally.row, found))
+        return found, views.names(self._desk, tokens, logged)
 
     async def _health(self, peer: Peer, __: Mapping[str, Any]) -> dict[str, object]:
         health, store = self._rounds.health, self._writer.health()
@@ -176,13 +201,6 @@ class ControlHandler:
             "store_error": store.error,
             "store_lost": store.given_up,
         }
-
-
-def _whole(request: Mapping[str, Any], name: str, usual: int, bounds: tuple[int, int]) -> int:
-    value = request.get(name, usual)
-    if not isinstance(value, int) or isinstance(value, bool) or not bounds[0] <= value <= bounds[1]:
-        raise UsageError(f'"{name}" is a whole number from {bounds[0]} to {bounds[1]}')
-    return value
 
 
 async def _in_turns(make: Callable[[Item], dict[str, object]], items: Sequence[Item]) -> list[dict[str, object]]:

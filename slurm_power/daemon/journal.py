@@ -53,5 +53,14 @@ class StoreJournal:
             "%s %s",
             decision.action,
             decision.job,
-            extra={"token": decision.token, "uid": decision.uid, "zones": decision.zones, "reasons": decision.reasons},
+            extra={
+                "token": decision.token,
+                "uid": decision.uid,
+                "zones": decision.zones,
+                "reasons": decision.reasons,
+                "reservation": decision.reservation,
+                "actor": decision.actor,
+                "cause": decision.cause,
+                "rule": decision.rule,
+            },
         )

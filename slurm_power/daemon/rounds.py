@@ -16,7 +16,18 @@ from slurm_power.core.errors import PowerError, SlurmError, StoreError
 from slurm_power.core.policy import Mode, Native
 from slurm_power.daemon.mode import Choice, Settled, settle, settle_stored
 from slurm_power.daemon.pruning import Pruning
-from slurm_power.ports import Clock, Intent, JobRecord, LicenseRecord, NodeRecord, Outcome, PartitionRecord, Slurm
+from slurm_power.ports import (
+    Clock,
+    Decision,
+    Intent,
+    JobRecord,
+    LicenseRecord,
+    NodeRecord,
+    Outcome,
+    PartitionRecord,
+    Rule,
+    Slurm,
+)
 from slurm_power.service.desk import Desk
 from slurm_power.service.observe import Observer
 from slurm_power.service.plan import Plan
@@ -186,8 +197,11 @@ class Rounds:
 
     def change_site(self, site: Site) -> None:
         """Another site file. Where it has another mode, that holds and no longer what `spower mode` said before."""
+        before = self._desk.mode
         self._desk.change_site(site)
         self._hold(settle(self.choice, site.policy.mode))
+        if self._desk.mode is not before:
+            self._record_mode(before, "site file")
 
     def _hold(self, settled: Settled) -> None:
         self.choice = settled.choice
@@ -202,9 +216,28 @@ class Rounds:
         await asyncio.wrap_future(
             self._writer.submit_and_wait(lambda store: store.set_setting("mode", choice.stored()))
         )
-        self.choice = choice
+        self.choice, before = choice, self._desk.mode
         self._desk.mode = mode
+        self._record_mode(before, "spower mode", uid)
         self.soon()
+
+    def _record_mode(self, before: Mode, where: str, uid: int | None = None) -> None:
+        """A line of the audit log about the mode that holds from now on; `uid`: who has set it."""
+        mode = self._desk.mode
+        self._desk.journal.record(
+            Decision(
+                at=self._clock.now(),
+                job="",
+                token="",
+                uid=uid or 0,
+                account="",
+                action="mode",
+                mode=mode,
+                actor=uid,
+                cause=f"{where}: {mode} after {before}",
+                rule=Rule.MODE,
+            )
+        )
 
     async def let_go(self) -> int:
         """In observe and advise, release every power hold; their number, with what the present round releases."""

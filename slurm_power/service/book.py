@@ -9,6 +9,7 @@ from slurm_power.core.admission import Verdict
 from slurm_power.core.claim import Charge, Claim
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.lifecycle import CLAIMING, Event, State, follow
+from slurm_power.core.reasons import Reason
 from slurm_power.core.window import FOREVER, Window
 from slurm_power.ports import Decision, HoldKind, JobRecord, StoredJob
 from slurm_power.service.asking import Ask
@@ -317,8 +318,20 @@ class Book:
             )
         )
 
-    def decided(self, entry: Entry, action: str, now: int, mode: str, reasons: Sequence[object] = ()) -> None:
-        """Append to the audit log what was decided about an entry."""
+    def decided(
+        self,
+        entry: Entry,
+        action: str,
+        now: int,
+        mode: str,
+        reasons: Sequence[Reason] = (),
+        *,
+        cause: str,
+        rule: str = "",
+    ) -> None:
+        """Append to the audit log what was decided about an entry, and what set it off; without a rule, the first
+        reason's code is the rule.
+        """
         request = entry.ask.request if entry.ask else None
         self.journal.record(
             Decision(
@@ -330,7 +343,10 @@ class Book:
                 action=action,
                 mode=mode,
                 zones=tuple(charge.zone for charge in entry.charges),
-                reasons=tuple(reason for reason in reasons if isinstance(reason, dict)),
+                reasons=tuple(reason.as_json() for reason in reasons),
+                cause=cause,
+                rule=rule or (str(reasons[0].code) if reasons else ""),
+                numbers={"est_w": request.est_w, "max_w": request.max_w} if request else {},
             )
         )
 

@@ -10,6 +10,7 @@ from slurm_power.core.policy import Mode
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.record import NEVER, Standing, find_record
 from slurm_power.core.units import format_watts
+from slurm_power.ports import Rule
 from slurm_power.service.asking import Ask, Free, interpret
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk, Reply
@@ -17,6 +18,7 @@ from slurm_power.service.facts import from_record
 from slurm_power.service.world import nodes_of
 
 _RETRY_S = 2
+_START = "start on its nodes"
 _TOLD = ("SLURM_JOB_NODELIST", "SLURM_JOB_UID", "SLURM_JOB_LICENSES", "SLURM_JOB_NAME", "SLURM_JOB_COMMENT")
 """Variables that stay the same when the gate is asked again for the same start."""
 
@@ -83,7 +85,7 @@ def launch(desk: Desk, env: Mapping[str, str], *, final: bool = True) -> Reply:
     entry.note = ""
     entry.touched = desk.clock.monotonic()
     desk.book.move(entry, Event.LAUNCH, claim)
-    desk.book.decided(entry, "launch", now, desk.mode)
+    desk.book.decided(entry, "launch", now, desk.mode, cause=_START, rule=Rule.LAUNCH_GATE)
     return Reply("allow")
 
 
@@ -102,7 +104,7 @@ def end(desk: Desk, env: Mapping[str, str]) -> Reply:
     """A job's end, as the epilog tells it: the claim stays until the job has left COMPLETING, which a poll sees."""
     entry = entry_of(desk, env)
     if entry is not None:
-        desk.book.decided(entry, "end", desk.now(), desk.mode)
+        desk.book.decided(entry, "end", desk.now(), desk.mode, cause="epilog")
     return Reply("allow")
 
 
@@ -195,7 +197,7 @@ def _denied(desk: Desk, entry: Entry, why: str, now: int) -> Reply:
     if entry.state in CLAIMING or entry.state in (State.FREE, State.DENIED):
         desk.book.move(entry, Event.DENY)
     if not told:
-        desk.book.decided(entry, "deny", now, desk.mode, [reason.as_json()])
+        desk.book.decided(entry, "deny", now, desk.mode, [reason], cause=_START, rule=Rule.LAUNCH_GATE)
     return Reply("deny", reason.text)
 
 

@@ -265,8 +265,7 @@ class Queue:
         desk = self._desk
         if isinstance(verdict, Reject) and entry.note != verdict.reasons[0].text:
             entry.note = verdict.reasons[0].text
-            reasons = [reason.as_json() for reason in verdict.reasons]
-            desk.book.decided(entry, "never", desk.now(), desk.mode, reasons)
+            desk.book.decided(entry, "never", desk.now(), desk.mode, verdict.reasons, cause="admission pass")
 
 
 def _watched(steps: Steps[Verdict]) -> Steps[tuple[Verdict, bool]]:

@@ -12,7 +12,7 @@ from slurm_power.core.lifecycle import Event, State
 from slurm_power.core.policy import Mode
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.record import AdmissionRecord, Standing
-from slurm_power.ports import Command, HoldKind, JobRecord, JobState, Outcome, Release, Update, UserHold
+from slurm_power.ports import Command, HoldKind, JobRecord, JobState, Outcome, Release, Rule, Update, UserHold
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
 from slurm_power.service.plan import Plan, unbinding, whole
@@ -126,9 +126,10 @@ def applied(desk: Desk, plan: Plan, outcome: Outcome) -> None:
             entry.hold = HoldKind.USER if entry.hold in (HoldKind.USER, HoldKind.BOTH) else None
             entry.refusals = entry.retry_at = 0
             desk.book.move(entry, Event.FREE)
-            desk.book.decided(entry, "free", now, desk.mode)
+            desk.book.decided(entry, "free", now, desk.mode, cause="the mode does not act on it", rule=Rule.MODE)
         elif plan.action == "hold" and outcome.done:
-            desk.book.decided(entry, "hold", now, desk.mode, [{"code": "hold", "text": entry.note or outcome.error}])
+            why = Reason(Code.HELD, detail=entry.note or outcome.error)
+            desk.book.decided(entry, "hold", now, desk.mode, [why], cause="free to start in Slurm")
 
 
 def _bound(desk: Desk, entry: Entry, plan: Plan, outcome: Outcome, now: int) -> None:
@@ -138,11 +139,12 @@ def _bound(desk: Desk, entry: Entry, plan: Plan, outcome: Outcome, now: int) -> 
         entry.released = now
         entry.refusals = entry.retry_at = 0
         desk.book.save(entry)
-        desk.book.decided(entry, "release", now, desk.mode)
+        desk.book.decided(entry, "release", now, desk.mode, cause="admission pass", rule=Rule.ADMISSION)
         return
     entry.note = f"it could not be bound in Slurm: {outcome.error}"
     desk.book.move(entry, Event.UNBIND)
-    desk.book.decided(entry, "bind-failed", now, desk.mode, [{"code": "binding", "text": entry.note}])
+    why = Reason(Code.BINDING, detail=outcome.error)
+    desk.book.decided(entry, "bind-failed", now, desk.mode, [why], cause="Slurm refused")
     if plan.queued and not entry.seen:
         desk.book.drop(entry)  # a task that Slurm has not split off; its array goes on waiting
 
@@ -202,7 +204,8 @@ def _overdue(desk: Desk) -> Iterator[Plan | None]:
         entry.note = reason.text
         entry.hold = HoldKind.POWER
         desk.book.save(entry)
-        desk.book.decided(entry, "unbind", now, desk.mode, [reason.as_json()])
+        cause = f"not started after {grace_s} s"
+        desk.book.decided(entry, "unbind", now, desk.mode, [reason], cause=cause, rule=Rule.START_GRACE)
         yield _holding(entry, record)
 
 

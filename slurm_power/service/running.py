@@ -5,9 +5,9 @@ from dataclasses import replace
 from slurm_power.core.claim import WHOLE_NODE, Claim, split_over
 from slurm_power.core.lifecycle import CLAIMING, Event, State
 from slurm_power.core.nodes import NodeAsk
+from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.record import find_record
 from slurm_power.core.request import Request
-from slurm_power.core.units import format_watts
 from slurm_power.core.window import Window
 from slurm_power.ports import JobRecord
 from slurm_power.service.asking import Ask
@@ -15,6 +15,8 @@ from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
 from slurm_power.service.facts import from_record
 from slurm_power.service.launch import claim_on
+
+_SEEN = "seen on nodes"
 
 
 def on_nodes(desk: Desk, entry: Entry, record: JobRecord, counts: dict[str, int]) -> None:
@@ -68,13 +70,7 @@ def _ungated(desk: Desk, entry: Entry, record: JobRecord, claim: Claim) -> None:
     entry.gate, entry.gate_told = (record.job_id, record.restarts), ()
     short = desk.shortfall_instead(entry.key, claim)
     if short is None:
-        desk.book.decided(entry, "found-running", desk.now(), desk.mode)
+        desk.book.decided(entry, "found-running", desk.now(), desk.mode, cause=_SEEN)
         return
-    reason = {
-        "code": "over",
-        "subject": short.element,
-        "asked_w": short.asked_w,
-        "free_w": short.free_w,
-        "text": f"{short.element} lacks {format_watts(short.asked_w - short.free_w)} for it",
-    }
-    desk.book.decided(entry, "found-running-over", desk.now(), desk.mode, [reason])
+    reason = Reason(Code.OVER, short.element, short.asked_w, short.free_w)
+    desk.book.decided(entry, "found-running-over", desk.now(), desk.mode, [reason], cause=_SEEN)

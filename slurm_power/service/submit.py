@@ -11,7 +11,7 @@ from slurm_power.core.policy import Mode
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.record import NEVER, AdmissionRecord, Standing, put_record
 from slurm_power.core.request import Request
-from slurm_power.ports import HoldKind
+from slurm_power.ports import HoldKind, Rule
 from slurm_power.service.asking import Ask, Free, keeps_together
 from slurm_power.service.binding import Binding
 from slurm_power.service.book import Entry
@@ -22,6 +22,7 @@ from slurm_power.service.wording import describe
 
 _MOST_PARTS = 1_000
 """Zones over which a job might have to go: a few milliseconds where it finds its place, 30 where feeds are full."""
+_SUBMISSION = "submission"
 _PASS = Reply("pass")
 _UNSETTLED = Reason(Code.NOT_ELIGIBLE, detail="the site's zones have just changed, and what runs is counted anew")
 
@@ -51,7 +52,7 @@ def withdraw(desk: Desk, reply: Reply) -> None:
     """The hook had given up before this answer: Slurm has the job under the hook's own record, or not at all."""
     entry = desk.book.get(reply.token)
     if entry is not None and not entry.seen:
-        desk.book.decided(entry, "unheard", desk.now(), desk.mode)
+        desk.book.decided(entry, "unheard", desk.now(), desk.mode, cause="the hook had given up", rule=Rule.TIMEOUT)
         desk.book.drop(entry)
 
 
@@ -129,7 +130,7 @@ def _admitted(desk: Desk, ask: Ask, verdict: Admit, binding: Binding, now: int) 
     entry = _entry(desk, ask, State.ADMITTED, verdict, now)
     entry.charges = per_copy(verdict.claim.charges, ask.request.ask.copies)
     desk.book.add(entry, verdict.claim)
-    desk.book.decided(entry, "admit", now, desk.mode)
+    desk.book.decided(entry, "admit", now, desk.mode, cause=_SUBMISSION, rule=Rule.ADMISSION)
     fields: dict[str, str | int] = {
         "licenses": binding.licenses,
         "features": binding.features,
@@ -176,7 +177,7 @@ def _kept(desk: Desk, entry: Entry, facts: JobFacts, verdict: Hold, now: int) ->
     ask = entry.ask
     entry.hold = HoldKind.USER if facts.user_hold else HoldKind.POWER
     desk.book.add(entry)
-    desk.book.decided(entry, "hold", now, desk.mode, [reason.as_json() for reason in verdict.reasons])
+    desk.book.decided(entry, "hold", now, desk.mode, verdict.reasons, cause=_SUBMISSION)
     record = AdmissionRecord(entry.token, Standing.HOLD, ask.request.tier.name if ask else "", hold=entry.hold)
     fields: dict[str, str | int] = {"priority": 0, "admin_comment": put_record(facts.admin_comment, record)}
     if ask is not None and ask.qos:
@@ -191,10 +192,10 @@ def _kept(desk: Desk, entry: Entry, facts: JobFacts, verdict: Hold, now: int) ->
 def _observed(desk: Desk, ask: Ask, verdict: Verdict, now: int) -> Reply:
     """Observe records; advise says it too. The job goes in untouched."""
     entry = _entry(desk, ask, State.FREE, verdict, now)
-    reasons = () if isinstance(verdict, Admit) else verdict.reasons
+    reasons, rule = ((), Rule.ADMISSION) if isinstance(verdict, Admit) else (verdict.reasons, "")
     desk.book.add(entry)
     action = f"would-{type(verdict).__name__.lower()}"
-    desk.book.decided(entry, action, now, desk.mode, [reason.as_json() for reason in reasons])
+    desk.book.decided(entry, action, now, desk.mode, reasons, cause=_SUBMISSION, rule=rule)
     if desk.mode is Mode.ADVISE:
         return Reply("pass", describe(verdict, desk.book, now, ask, would=True))
     return _PASS
@@ -204,7 +205,7 @@ def _rejected(desk: Desk, facts: JobFacts, token: str, verdict: Reject, now: int
     stray = Entry(token, token, State.FREE, now, desk.clock.monotonic(), facts.uid, verdict=verdict)
     enforced = desk.mode is Mode.ENFORCE
     action = "reject" if enforced else "would-reject"
-    desk.book.decided(stray, action, now, desk.mode, [reason.as_json() for reason in verdict.reasons])
+    desk.book.decided(stray, action, now, desk.mode, verdict.reasons, cause=_SUBMISSION)
     if enforced:
         return Reply("reject", describe(verdict, desk.book, now))
     return Reply("pass", describe(verdict, desk.book, now, would=True)) if desk.mode is Mode.ADVISE else _PASS

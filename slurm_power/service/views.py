@@ -262,16 +262,7 @@ class Tally:
         """One line of the audit log, counted."""
         self.actions[decision.action] += 1
         self.reasons.update(str(reason.get("code")) for reason in decision.reasons)
-        return {
-            "at": format_instant(decision.at),
-            "job": self.names.get(decision.job, decision.job),
-            "uid": decision.uid,
-            "account": decision.account,
-            "action": decision.action,
-            "mode": decision.mode,
-            "zones": list(decision.zones),
-            "reasons": [dict(reason if self.viewer is None else retold(reason)) for reason in decision.reasons],
-        }
+        return line_row(decision, self.names, private=self.viewer is not None)
 
     def report(self, rows: list[Row]) -> Row:
         """The answer of `spower report` from its rows."""
@@ -283,9 +274,42 @@ class Tally:
         }
 
 
+def line_row(decision: Decision, names: Mapping[str, str], *, private: bool) -> Row:
+    """One line of the audit log; `private` if it is for a user who may learn of his own jobs only."""
+    return {
+        "at": format_instant(decision.at),
+        "job": names.get(decision.job, decision.job),
+        "uid": decision.uid,
+        "account": decision.account,
+        "action": decision.action,
+        "mode": decision.mode,
+        "zones": list(decision.zones),
+        "reasons": [dict(retold(reason) if private else reason) for reason in decision.reasons],
+    }
+
+
+def audit_row(decision: Decision, names: Mapping[str, str], *, private: bool) -> Row:
+    """The same with who, why and by which rule."""
+    return {
+        **line_row(decision, names, private=private),
+        "reservation": decision.reservation,
+        "actor": decision.actor,
+        "cause": decision.cause,
+        "rule": decision.rule,
+        "numbers": dict(decision.numbers),
+    }
+
+
 def nameless(decisions: Sequence[Decision]) -> list[str]:
     """The tokens that stand in these lines in the place of their jobs, which Slurm had not shown by then."""
-    return list(dict.fromkeys(line.token for line in decisions if line.job == line.token))
+    return list(dict.fromkeys(line.token for line in decisions if line.job == line.token != ""))
+
+
+def tokens_of(desk: Desk, name: str) -> list[str]:
+    """The submissions that the jobs of this name came from, as far as they are known now."""
+    entry, match = find(desk, name), _NAME.fullmatch(name)
+    parts = desk.book.parts_of(int(match["job"])) if match is not None else []
+    return sorted({found.token for found in [entry, *parts] if found is not None})
 
 
 def names(desk: Desk, tokens: Sequence[str], logged: Mapping[str, str]) -> dict[str, str]:

@@ -25,6 +25,7 @@ ASKING = [
     ["explain", "812"],
     ["check", "--comment", "power:est=5kW"],
     ["report"],
+    ["audit"],
     ["health"],
     ["mode"],
     ["mode", "observe"],
@@ -145,6 +146,11 @@ def test_a_request_carries_the_protocols_version(directory: Path) -> None:
         (["zones", "-i", "soon"], "Invalid value for '-i'"),
         (["zones", "--timeout", "0"], "Invalid value for '--timeout'"),
         (["report", "--limit", "0"], "Invalid value for '--limit'"),
+        (["audit", "-n", "0"], "Invalid value for '-n'"),
+        (["audit", "--until", "someday"], "'someday' is not a time"),
+        (["audit", "--json-lines", "--json"], "--json-lines has every field; leave --json, -P and -o out"),
+        (["audit", "--json-lines", "-o", "job"], "--json-lines has every field"),
+        (["audit", "-u", "nobody-of-that-name"], "there is no user 'nobody-of-that-name'"),
         (["config", "chekc"], "No such command 'chekc'"),
         (["render", "slurm", "--slurm-version", "new"], "'new' is not a version of Slurm; write 24.11.5"),
     ],
@@ -163,6 +169,7 @@ def test_help_lists_the_commands_and_the_exit_codes() -> None:
         "explain",
         "check",
         "report",
+        "audit",
         "health",
         "mode",
         "config",
@@ -174,7 +181,7 @@ def test_help_lists_the_commands_and_the_exit_codes() -> None:
     assert "  5  the daemon cannot be reached\n" in text
 
 
-@pytest.mark.parametrize("name", ["zones", "jobs", "explain", "check", "report", "health", "mode"])
+@pytest.mark.parametrize("name", ["zones", "jobs", "explain", "check", "report", "audit", "health", "mode"])
 def test_every_command_has_slurms_habits(name: str) -> None:
     text = run(name, "--help").output
     for option in ("-h, --noheader", "-o, --format", "--json", "-P, --parsable2", "--socket", "--help"):

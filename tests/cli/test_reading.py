@@ -1,4 +1,4 @@
-"""zones, jobs, explain, report and health, each in every form, asked of a real daemon's desk."""
+"""zones, jobs, explain, report, audit and health, each in every form, asked of a real daemon's desk."""
 
 import getpass
 import json
@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Scene
-from tests.cli.stage import ALICE
+from slurm_power.ports import Decision
+from tests.cli.conftest import Scene, run
+from tests.cli.stage import ALICE, Stage
 
 
 def as_json(scene: Scene, *args: str) -> Any:
@@ -206,6 +207,65 @@ def test_explain_of_a_job_that_nobody_knows(scene: Scene) -> None:
     assert result.output == "spower: no job 4711 is known; spower jobs lists those that are\n"
 
 
+def fields(scene: Scene, *args: str) -> list[dict[str, str]]:
+    """What a command says for programs."""
+    header, *rows = (line.split("|") for line in lines(scene, *args, "-P"))
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def test_audit_shows_what_was_decided_why_and_by_which_numbers(scene: Scene) -> None:
+    header, *found = lines(scene, "audit", scene.jobs["waits"])
+    assert header.split() == [
+        "AT", "JOB", "USER", "ACCOUNT", "RESERVATION", "ACTION", "ZONES", "CAUSE", "RULE", "NUMBERS", "ACTOR", "MODE",
+    ]  # fmt: skip
+    (line,) = found
+    assert line.split()[1:] == [
+        scene.jobs["waits"], str(ALICE), "research", "-", "hold", "-", "submission", "zone_power",
+        "est", "24kW,", "max", "26kW,", "asked", "24kW,", "free", "7.5kW,", "short", "16.5kW", "daemon", "enforce",
+    ]  # fmt: skip
+
+
+def test_audit_for_programs(scene: Scene) -> None:
+    (line,) = fields(scene, "audit", scene.jobs["waits"])
+    assert line["NUMBERS"] == "est_w=24000,max_w=26000,asked_w=24000,free_w=7500,short_w=16500"
+    assert (line["UID"], line["ACTOR"], line["RULE"]) == (str(ALICE), "daemon", "zone_power")
+    assert line["TEXT"] == "zone rack01 is short of power: asked 24kW, free 7.5kW, short by 16.5kW"
+
+
+def test_audit_for_a_log_system(scene: Scene) -> None:
+    found = [json.loads(line) for line in lines(scene, "audit", "--json-lines")]
+    assert found == [{"schema": 1, **line} for line in as_json(scene, "audit")["lines"]]
+    assert len(found) >= 3
+    assert lines(scene, "audit", "4711", "--json-lines") == []
+
+
+def test_audit_of_what_is_wanted(scene: Scene) -> None:
+    everything = fields(scene, "audit")
+    holds = [line for line in everything if line["ACTION"] == "hold"]
+    assert fields(scene, "audit", "-a", "hold,deny") == fields(scene, "audit", "--action", " hold") == holds
+    in_rack01 = [line for line in everything if line["ZONES"] == "rack01" or "zone rack01" in line["TEXT"]]
+    assert 2 <= len(in_rack01) < len(everything)
+    assert fields(scene, "audit", "--zone", "rack01") == in_rack01
+    assert fields(scene, "audit", "-u", str(ALICE), "-A", "research") == everything
+    assert fields(scene, "audit", "-n", "2") == everything[-2:]
+    assert fields(scene, "audit", "-S", "now-1hour", "-E", "now+1hour") == everything
+    for words in (["-S", "now+1hour"], ["-E", "now-1hour"], ["-R", "nightly"], ["-A", "ops"], ["-u", "0"], ["4711"]):
+        assert lines(scene, "audit", *words) == ["No lines."]
+    assert lines(scene, "audit", "-R", "nightly", "-h") == ["No lines."]
+
+
+def test_audit_tells_who_changed_the_mode_and_lines_of_old_versions(stage: Stage) -> None:
+    env = {"SLURM_POWER_SOCKET": str(stage.socket)}
+    assert run("mode", "observe", env=env).exit_code == 0
+    reason = {"code": "over", "subject": "rack03", "asked_w": 5, "free_w": 1, "text": "rack03 lacks 4W for it"}
+    stage.store.record([Decision(1, "7", "t7", 4711, "a", "found-running-over", "enforce", ("rack03",), (reason,))])
+    old, changed = run("audit", "-h", "-o", "at,job,user,actor,cause,rule,numbers", env=env).output.splitlines()
+    assert old.split() == ["1970-01-01T00:00:01Z", "7", "4711", "daemon", "-", "-", "-"]
+    assert " ".join(changed.split()[1:]) == f"- {getpass.getuser()} {getpass.getuser()} " + (
+        "spower mode: observe after enforce mode -"
+    )
+
+
 def test_report_counts_and_lists(scene: Scene) -> None:
     found = lines(scene, "report")
     assert found[0].split() == ["ACTION", "TIMES"]
@@ -215,8 +275,7 @@ def test_report_counts_and_lists(scene: Scene) -> None:
 
 
 def test_report_for_programs_is_its_lines(scene: Scene) -> None:
-    header, *rows = (line.split("|") for line in lines(scene, "report", "-P"))
-    actions = [dict(zip(header, row, strict=True))["ACTION"] for row in rows]
+    actions = [line["ACTION"] for line in fields(scene, "report")]
     assert actions.count("hold") == 2
     assert "admit" in actions
 

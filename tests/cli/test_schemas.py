@@ -13,11 +13,12 @@ from slurm_power.core.lifecycle import State
 from slurm_power.core.policy import Mode
 from slurm_power.core.reasons import Code, Cure
 from slurm_power.core.topology import FeedKind, Lane, Redundancy
+from slurm_power.ports import Decision
 from slurm_power.sandbox.parts import Part
 from slurm_power.sandbox.state import State as SandboxState
 from slurm_power.sandbox.state import User, save
 from tests.cli.conftest import Scene, run
-from tests.cli.stage import SITE, Stage
+from tests.cli.stage import ALICE, SITE, Stage
 
 DIRECTORY = Path(__file__).parents[2] / "docs" / "json"
 SCHEMAS = {path.name: json.loads(path.read_text()) for path in sorted(DIRECTORY.glob("*.schema.json"))}
@@ -67,6 +68,9 @@ ANSWERS = [
     ("check", ["check", "-w", "elsewhere"]),
     ("report", ["report"]),
     ("report", ["report", "--would"]),
+    ("audit", ["audit"]),
+    ("audit", ["audit", "{waits}"]),
+    ("audit", ["audit", "4711"]),
     ("mode", ["mode"]),
     ("health", ["health"]),
 ]
@@ -76,6 +80,32 @@ ANSWERS = [
 def test_answers_of_the_daemon(scene: Scene, name: str, words: list[str]) -> None:
     answer = json.loads(scene.spower(*(word.format(**scene.jobs) for word in words), "--json").stdout)
     assert faults(name, answer) == []
+
+
+def test_each_line_for_a_log_system(scene: Scene) -> None:
+    found = [json.loads(line) for line in scene.spower("audit", "--json-lines").stdout.splitlines()]
+    assert len(found) >= 3
+    assert [faults("audit-line", line) for line in found] == [[]] * len(found)
+    del found[0]["schema"]
+    assert faults("audit-line", found[0]) == [": 'schema' is a required property"]
+
+
+def test_every_kind_of_line_is_described(stage: Stage) -> None:
+    """Also those that the daemon writes of starts past it, of refusals of Slurm, of the mode and of old versions."""
+    stage.sbatch("power:est=24kW,max=24kW,zones=rack01")
+    stage.sbatch("power:est=24kW,max=24kW,zones=rack01")
+    stage.sbatch("power:est=900kW")
+    socket = ("--json", "--socket", str(stage.socket))
+    assert run("mode", "advise", *socket).exit_code == 0
+    stage.slurm.submit(uid=ALICE, node_count=2, cpus=64, exclusive=True, comment="power:est=40kW", time_limit_s=3_600)
+    stage.round()
+    stage.round()
+    stage.store.record([Decision(1, "7", "7", 1, "a", "end", "enforce")])
+    answer = json.loads(run("audit", *socket).stdout)
+    actions = {line["action"] for line in answer["lines"]}
+    assert {"hold", "reject", "mode", "found-running-over", "end"} <= actions
+    assert faults("audit", answer) == []
+    assert faults("report", json.loads(run("report", *socket).stdout)) == []
 
 
 def test_answers_in_the_modes_that_do_not_act(stage: Stage) -> None:

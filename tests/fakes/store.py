@@ -3,15 +3,48 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
+from slurm_power.adapters.store import StoreDataError
 from slurm_power.adapters.store.schema import to_json
-from slurm_power.ports import Decision, Intent, StoredJob
+from slurm_power.ports import (
+    LINES,
+    PART_MARKS,
+    USAGE_THROUGH,
+    Decision,
+    Intent,
+    StoredJob,
+    StoredReservation,
+    Usage,
+    Wanted,
+)
 
 
 def _through_json(value: object) -> Any:
     """What comes back from a database that stores JSON."""
     return json.loads(to_json(value))
+
+
+def takes(wanted: Wanted, line: Decision, tokens: set[str]) -> bool:
+    """Whether a line is wanted; `tokens` are those of the wanted job's lines."""
+    until, viewer, job = wanted.get("until"), wanted.get("viewer"), wanted.get("job")
+    return (
+        line.at >= wanted.get("since", 0)
+        and (until is None or line.at < until)
+        and (job is None or is_called(line, job) or (line.job == line.token and line.token in tokens))
+        and wanted.get("uid") in (None, line.uid)
+        and wanted.get("account", line.account) == line.account
+        and wanted.get("reservation", line.reservation) == line.reservation
+        and ("zone" not in wanted or wanted["zone"] in {*line.zones, *(each.get("subject") for each in line.reasons)})
+        and (not wanted.get("actions") or line.action in wanted["actions"])
+        and (not wanted.get("of_jobs") or line.job != "")
+        and (viewer is None or viewer.may_see(line))
+    )
+
+
+def is_called(line: Decision, job: str) -> bool:
+    """Whether the line is about that job, or a part of it."""
+    return line.job == job or (job.isdecimal() and line.job.startswith(tuple(f"{job}{mark}" for mark in PART_MARKS)))
 
 
 class MemoryStore:
@@ -24,6 +57,8 @@ class MemoryStore:
         self._results: dict[int, str] = {}
         self._opened = 0
         self._settings: dict[str, str] = {}
+        self._reservations: dict[str, StoredReservation] = {}
+        self._usage: dict[tuple[object, ...], Usage] = {}
         self.closed = False
 
     def save_jobs(self, jobs: Sequence[StoredJob]) -> None:
@@ -39,28 +74,21 @@ class MemoryStore:
 
     def record(self, decisions: Sequence[Decision]) -> None:
         self._decisions += [
-            replace(line, zones=tuple(line.zones), reasons=tuple(_through_json(line.reasons))) for line in decisions
+            replace(
+                line,
+                zones=tuple(line.zones),
+                reasons=tuple(_through_json(line.reasons)),
+                numbers=_through_json(line.numbers),
+            )
+            for line in decisions
         ]
 
-    def decisions(
-        self,
-        *,
-        job: str | None = None,
-        uid: int | None = None,
-        since: int = 0,
-        until: int | None = None,
-        limit: int = 1_000,
-    ) -> Sequence[Decision]:
-        found = [
-            line
-            for line in self._decisions
-            if line.at >= since
-            and (until is None or line.at < until)
-            and job in (None, line.job)
-            and uid in (None, line.uid)
-        ]
+    def decisions(self, **wanted: Unpack[Wanted]) -> Sequence[Decision]:
+        named = {line.token for line in self._decisions if "job" in wanted and is_called(line, wanted["job"])}
+        tokens = named | set(wanted.get("tokens", ()))
+        found = [line for line in self._decisions if takes(wanted, line, tokens)]
         found.sort(key=lambda line: line.at)
-        return found[max(0, len(found) - limit) :]
+        return found[max(0, len(found) - wanted.get("limit", LINES)) :]
 
     def names(self, tokens: Sequence[str]) -> Mapping[str, str]:
         found = [line for line in self._decisions if line.token in tokens and line.job != line.token]
@@ -94,6 +122,54 @@ class MemoryStore:
 
     def result_of(self, intent_id: int) -> str | None:
         return self._results.get(intent_id)
+
+    def save_reservations(self, reservations: Sequence[StoredReservation]) -> None:
+        saved = {each.id: replace(each, detail=_through_json(each.detail)) for each in reservations}
+        after = self._reservations | saved
+        names = [each.name for each in after.values() if each.live]
+        if len(names) > len(set(names)):
+            raise StoreDataError("two live reservations of one name")
+        self._reservations = after
+
+    def reservations(self, live_only: bool) -> Sequence[StoredReservation]:
+        found = [each for each in self._reservations.values() if each.live or not live_only]
+        return sorted(found, key=lambda each: (each.name, each.start, each.id))
+
+    def add_usage(self, rows: Sequence[Usage], through: int) -> bool:
+        before = self.setting(USAGE_THROUGH)
+        if before is not None and int(before) >= through:
+            return False
+        for row in rows:
+            key = (row.hour, row.reservation, row.account, row.uid, row.tier)
+            had = self._usage.get(key, replace(row, reserved_ws=0, used_ws=0, jobs_ws=0))
+            self._usage[key] = replace(
+                row,
+                reserved_ws=had.reserved_ws + row.reserved_ws,
+                used_ws=had.used_ws + row.used_ws,
+                jobs_ws=had.jobs_ws + row.jobs_ws,
+            )
+        self._settings[USAGE_THROUGH] = str(through)
+        return True
+
+    def usage(
+        self,
+        *,
+        since: int = 0,
+        until: int | None = None,
+        account: str | None = None,
+        uid: int | None = None,
+        reservation: str | None = None,
+    ) -> Sequence[Usage]:
+        found = [
+            row
+            for row in self._usage.values()
+            if since <= row.hour
+            and (until is None or row.hour < until)
+            and account in (None, row.account)
+            and uid in (None, row.uid)
+            and reservation in (None, row.reservation)
+        ]
+        return sorted(found, key=lambda row: (row.hour, row.reservation, row.account, row.uid, row.tier))
 
     def setting(self, name: str) -> str | None:
         return self._settings.get(name)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Sequence
+from typing import Unpack
 
 import pytest
 
@@ -12,7 +13,7 @@ from slurm_power.adapters.store import StoreWriter
 from slurm_power.core.errors import UsageError
 from slurm_power.daemon.control import ControlHandler
 from slurm_power.daemon.rounds import Rounds
-from slurm_power.ports import Decision, Intent
+from slurm_power.ports import Decision, Intent, Wanted
 from tests.fakes.replies import encode_result
 from tests.fakes.store import MemoryStore
 from tests.service.support import Lab, fake_slurm
@@ -72,15 +73,7 @@ class TestLongAnswers:
         begun, go_on = threading.Event(), threading.Event()
 
         class Slow(MemoryStore):
-            def decisions(
-                self,
-                *,
-                job: str | None = None,
-                uid: int | None = None,
-                since: int = 0,
-                until: int | None = None,
-                limit: int = 1_000,
-            ) -> Sequence[Decision]:
+            def decisions(self, **wanted: Unpack[Wanted]) -> Sequence[Decision]:
                 begun.set()
                 assert go_on.wait(10)
                 return ()

@@ -82,6 +82,15 @@ class AnyJson(TypeDecorator[Any]):
         return json.loads(value) if dialect.name in _MARIADB else value
 
 
+BYTEWISE: Mapping[str, Any] = {"postgresql_ops": {"job": "varchar_pattern_ops"}}
+"""For an index by which texts are found that begin alike: elsewhere than on PostgreSQL ours are bytewise anyway."""
+
+
+def begin_of(column: str) -> dict[str, Any]:
+    """For an index on a text of any length, of which MariaDB takes the first characters alone."""
+    return {"mariadb_length": {column: 64}}
+
+
 metadata = MetaData()
 
 jobs = Table(
@@ -114,10 +123,18 @@ decisions = Table(
     Column("mode", AnyText(), nullable=False),
     Column("zones", AnyJson, nullable=False),
     Column("reasons", AnyJson, nullable=False),
+    Column("reservation", AnyText(255), nullable=False, server_default=""),
+    Column("actor", BigInteger),
+    Column("cause", AnyText(), nullable=False, server_default=""),
+    Column("rule", AnyText(), nullable=False, server_default=""),
+    Column("numbers", AnyJson, nullable=False, server_default="{}"),
     Index("ix_decisions_at", "at"),
-    Index("ix_decisions_job", "job", "at"),
+    Index("ix_decisions_name", "job", "at", **BYTEWISE),
     Index("ix_decisions_uid", "uid", "at"),
     Index("ix_decisions_token", "token"),
+    Index("ix_decisions_account", "account", "at", **begin_of("account")),
+    Index("ix_decisions_action", "action", "at", **begin_of("action")),
+    Index("ix_decisions_reservation", "reservation", "at"),
 )
 
 intents = Table(
@@ -132,6 +149,40 @@ intents = Table(
     Column("result", AnyText()),
     Index("ix_intents_pending", "pending"),
     Index("ix_intents_age", "pending", "at"),
+)
+
+reservations = Table(
+    "reservations",
+    metadata,
+    Column("id", AnyText(64), primary_key=True),
+    Column("name", AnyText(255), nullable=False),
+    Column("live_name", AnyText(255)),
+    Column("state", AnyText(32), nullable=False),
+    Column("start_at", BigInteger, nullable=False),
+    Column("end_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("detail", AnyJson, nullable=False),
+    Index("ix_reservations_live_name", "live_name", unique=True),
+)
+"""`live_name` is the name of a live reservation and NULL for others, so that the database itself refuses a second live
+one of that name; an index over a part of the rows would do so too, but not on MariaDB.
+"""
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    Column("reservation", AnyText(64), primary_key=True),
+    Column("account", AnyText(255), primary_key=True),
+    Column("uid", BigInteger, primary_key=True, autoincrement=False),
+    Column("tier", AnyText(64), primary_key=True),
+    Column("reserved_ws", BigInteger, nullable=False),
+    Column("used_ws", BigInteger, nullable=False),
+    Column("jobs_ws", BigInteger, nullable=False),
+    Index("ix_usage_reservation", "reservation", "hour"),
+    Index("ix_usage_account", "account", "hour"),
+    Index("ix_usage_uid", "uid", "hour"),
 )
 
 settings = Table(

@@ -1,35 +1,37 @@
 """`ports.Store` over SQLAlchemy: one text for SQLite, PostgreSQL and MariaDB."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from dataclasses import asdict
+from typing import Any, Unpack
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Engine,
-    Insert,
-    RowMapping,
-    Table,
-    and_,
-    delete,
-    func,
-    insert,
-    select,
-    update,
-)
-from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy import Connection, Engine, and_, delete, func, insert, select, update
 
 from slurm_power.adapters.store import schema
 from slurm_power.adapters.store.engine import WRITE, make_engine, place_of
 from slurm_power.adapters.store.errors import told
 from slurm_power.adapters.store.migrate import upgrade
-from slurm_power.ports import Decision, HoldKind, Intent, StoredJob
+from slurm_power.adapters.store.rows import (
+    decision_row,
+    intent_row,
+    job_row,
+    reservation_row,
+    to_decision,
+    to_job,
+    to_reservation,
+)
+from slurm_power.adapters.store.statements import called, chunks, delete_oldest, newest, upsert
+from slurm_power.ports import (
+    USAGE_THROUGH,
+    Decision,
+    Intent,
+    StoredJob,
+    StoredReservation,
+    Usage,
+    Wanted,
+)
 
-T = TypeVar("T")
-
-_CHUNK = 500
-"""Values in one IN list: below every database's limit on parameters."""
+_SUMS = frozenset({"reserved_ws", "used_ws", "jobs_ws"})
 
 
 def open_store(url: str, *, busy_s: float = 5.0) -> "SqlStore":
@@ -62,53 +64,42 @@ class SqlStore:
 
     def save_jobs(self, jobs: Sequence[StoredJob]) -> None:
         """Insert or replace by token; of two with one token the later wins."""
-        rows = list({job.token: _job_row(job) for job in jobs}.values())
+        rows = list({job.token: job_row(job) for job in jobs}.values())
         if rows:
             with self._write("cannot save jobs") as connection:
-                connection.execute(_upsert(schema.jobs, connection.dialect.name), rows)
+                connection.execute(upsert(schema.jobs, connection.dialect.name), rows)
 
     def drop_jobs(self, tokens: Sequence[str]) -> None:
         """Forget jobs; tokens that are not there do not matter."""
         if tokens:
             with self._write("cannot drop jobs") as connection:
-                for chunk in _chunks(tokens):
+                for chunk in chunks(tokens):
                     connection.execute(delete(schema.jobs).where(schema.jobs.c.token.in_(chunk)))
 
     def jobs(self) -> Sequence[StoredJob]:
         """All that is stored, by token."""
         with self._read("cannot read jobs") as connection:
-            found = [_to_job(row) for row in connection.execute(select(schema.jobs)).mappings()]
+            found = [to_job(row) for row in connection.execute(select(schema.jobs)).mappings()]
         # Sorted here, because each database has its own opinion on the order of texts.
         return sorted(found, key=lambda job: job.token)
 
     def record(self, decisions: Sequence[Decision]) -> None:
         """Append to the audit log: all of them or, on an error, none."""
-        rows = [_decision_row(decision) for decision in decisions]
+        rows = [decision_row(decision) for decision in decisions]
         if rows:
             with self._write("cannot write the audit log") as connection:
                 connection.execute(insert(schema.decisions), rows)
 
-    def decisions(
-        self,
-        *,
-        job: str | None = None,
-        uid: int | None = None,
-        since: int = 0,
-        until: int | None = None,
-        limit: int = 1_000,
-    ) -> Sequence[Decision]:
-        """The newest `limit` lines with `since` ≤ at < `until`, oldest first; at one instant as they were written."""
-        table = schema.decisions
-        wanted = [table.c.at >= since]
-        if until is not None:
-            wanted.append(table.c.at < until)
-        if job is not None:
-            wanted.append(table.c.job == job)
-        if uid is not None:
-            wanted.append(table.c.uid == uid)
-        query = select(table).where(and_(*wanted)).order_by(table.c.at.desc(), table.c.id.desc()).limit(limit)
+    def decisions(self, **wanted: Unpack[Wanted]) -> Sequence[Decision]:
+        """The newest lines that match, oldest first; at one instant as they were written."""
+        table, dialect = schema.decisions, self._readers.dialect.name
         with self._read("cannot read the audit log") as connection:
-            found = [_to_decision(row) for row in connection.execute(query).mappings()]
+            tokens = list(wanted.get("tokens", ()))
+            if "job" in wanted:
+                query = select(table.c.token).where(called(wanted["job"], dialect)).distinct()
+                tokens += connection.scalars(query)
+            rows = connection.execute(newest(wanted, dialect, tokens)).mappings()
+            found = [to_decision(row) for row in rows]
         return found[::-1]
 
     def names(self, tokens: Sequence[str]) -> Mapping[str, str]:
@@ -116,7 +107,7 @@ class SqlStore:
         table = schema.decisions
         found: dict[str, str] = {}
         with self._read("cannot read the audit log") as connection:
-            for chunk in _chunks(tokens):
+            for chunk in chunks(tokens):
                 which = and_(table.c.token.in_(chunk), table.c.job != table.c.token)
                 query = select(table.c.token, func.min(table.c.job)).where(which).group_by(table.c.token)
                 found.update((token, job) for token, job in connection.execute(query))
@@ -127,8 +118,8 @@ class SqlStore:
         log, acts = schema.decisions, schema.intents
         with self._write("cannot delete what is old") as connection:
             return max(
-                _delete_oldest(connection, log, log.c.at < decisions, limit),
-                _delete_oldest(connection, acts, and_(acts.c.at < intents, acts.c.pending.is_(False)), limit),
+                delete_oldest(connection, log, log.c.at < decisions, limit),
+                delete_oldest(connection, acts, and_(acts.c.at < intents, acts.c.pending.is_(False)), limit),
             )
 
     def open_intents(self, intents: Sequence[Intent]) -> Sequence[Intent]:
@@ -138,7 +129,7 @@ class SqlStore:
         table = schema.intents
         statement = insert(table).returning(table.c.id, sort_by_parameter_order=True)
         with self._write("cannot write intents") as connection:
-            ids = connection.execute(statement, [_intent_row(intent) for intent in intents]).scalars().all()
+            ids = connection.execute(statement, [intent_row(intent) for intent in intents]).scalars().all()
         return [
             Intent(intent.target, intent.action, intent.at, intent.detail, id=new)
             for intent, new in zip(intents, ids, strict=True)
@@ -150,7 +141,7 @@ class SqlStore:
             return
         table = schema.intents
         with self._write("cannot close intents") as connection:
-            for chunk in _chunks(ids):
+            for chunk in chunks(ids):
                 which = and_(table.c.id.in_(chunk), table.c.pending)
                 connection.execute(update(table).where(which).values(pending=False, result=result))
 
@@ -163,6 +154,61 @@ class SqlStore:
                 Intent(row["target"], row["action"], row["at"], row["detail"], id=row["id"])
                 for row in connection.execute(query).mappings()
             ]
+
+    def save_reservations(self, reservations: Sequence[StoredReservation]) -> None:
+        """Insert or replace by id, all or none; of two with one id the later wins.
+
+        Two live ones of a name are refused with StoreDataError.
+        """
+        # Not upsert: MariaDB's goes by whatever unique key is there, and would put one over another of its name. Those
+        # that are no longer live go first, and leave their names to the others.
+        rows = sorted({each.id: reservation_row(each) for each in reservations}.values(), key=_holds_name)
+        table = schema.reservations
+        with self._write("cannot save reservations") as connection:
+            for row in rows:
+                if not connection.execute(update(table).where(table.c.id == row["id"]).values(row)).rowcount:
+                    connection.execute(insert(table), row)
+
+    def reservations(self, live_only: bool) -> Sequence[StoredReservation]:
+        """The live ones, or all that there ever were, by name, then start and id."""
+        table = schema.reservations
+        query = select(table).where(table.c.live_name.is_not(None)) if live_only else select(table)
+        with self._read("cannot read reservations") as connection:
+            found = [to_reservation(row) for row in connection.execute(query).mappings()]
+        return sorted(found, key=lambda each: (each.name, each.start, each.id))
+
+    def add_usage(self, rows: Sequence[Usage], through: int) -> bool:
+        """Add to what is stored and set `through`, in one transaction; False if it had come that far before."""
+        table, settings = schema.usage, schema.settings
+        with self._write("cannot write usage") as connection:
+            before = connection.scalar(select(settings.c.value).where(settings.c.name == USAGE_THROUGH))
+            if before is not None and int(before) >= through:
+                return False
+            dialect = connection.dialect.name
+            if rows:
+                connection.execute(upsert(table, dialect, added=_SUMS), [asdict(row) for row in rows])
+            connection.execute(upsert(settings, dialect), [{"name": USAGE_THROUGH, "value": str(through)}])
+        return True
+
+    def usage(
+        self,
+        *,
+        since: int = 0,
+        until: int | None = None,
+        account: str | None = None,
+        uid: int | None = None,
+        reservation: str | None = None,
+    ) -> Sequence[Usage]:
+        """The rows of a window that match, by hour, reservation, account, uid and tier."""
+        table = schema.usage
+        matches = {"account": account, "uid": uid, "reservation": reservation}
+        which = [table.c[name] == value for name, value in matches.items() if value is not None]
+        which.append(table.c.hour >= since)
+        if until is not None:
+            which.append(table.c.hour < until)
+        with self._read("cannot read usage") as connection:
+            found = [Usage(**row) for row in connection.execute(select(table).where(and_(*which))).mappings()]
+        return sorted(found, key=lambda row: (row.hour, row.reservation, row.account, row.uid, row.tier))
 
     def setting(self, name: str) -> str | None:
         """A small named value; None if never set."""
@@ -178,7 +224,7 @@ class SqlStore:
             if value is None:
                 connection.execute(delete(table).where(table.c.name == name))
             else:
-                connection.execute(_upsert(table, connection.dialect.name), [{"name": name, "value": value}])
+                connection.execute(upsert(table, connection.dialect.name), [{"name": name, "value": value}])
 
     def close(self) -> None:
         """Release the database."""
@@ -195,100 +241,5 @@ class SqlStore:
             yield connection
 
 
-def _delete_oldest(connection: Connection, table: Table, which: ColumnElement[bool], limit: int) -> int:
-    """Delete so many of the oldest rows that match. By their ids: not every database can delete up to a limit."""
-    ids = connection.execute(select(table.c.id).where(which).order_by(table.c.at).limit(limit)).scalars().all()
-    for chunk in _chunks(ids):
-        connection.execute(delete(table).where(table.c.id.in_(chunk)))
-    return len(ids)
-
-
-def _upsert(table: Table, dialect: str) -> Insert:
-    """Insert or replace by primary key, in the words of this database."""
-    rest = [column.name for column in table.columns if not column.primary_key]
-    if dialect in ("mariadb", "mysql"):
-        ours = mysql.insert(table)
-        return ours.on_duplicate_key_update({name: ours.inserted[name] for name in rest})
-    keys = list(table.primary_key.columns)
-    if dialect == "postgresql":
-        theirs = postgresql.insert(table)
-        return theirs.on_conflict_do_update(index_elements=keys, set_={name: theirs.excluded[name] for name in rest})
-    lite = sqlite.insert(table)
-    return lite.on_conflict_do_update(index_elements=keys, set_={name: lite.excluded[name] for name in rest})
-
-
-def _chunks(values: Sequence[T]) -> Iterable[Sequence[T]]:
-    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))
-
-
-def _job_row(job: StoredJob) -> dict[str, Any]:
-    return {
-        "token": job.token,
-        "job_id": job.job_id,
-        "uid": job.uid,
-        "account": job.account,
-        "tier": job.tier,
-        "est_w": job.est_w,
-        "max_w": job.max_w,
-        "headroom_w": job.headroom_w,
-        "correlation_group": job.group,
-        "submitted_at": job.submitted_at,
-        "hold": None if job.hold is None else job.hold.value,
-        "detail": job.detail,
-    }
-
-
-def _to_job(row: RowMapping) -> StoredJob:
-    return StoredJob(
-        token=row["token"],
-        job_id=row["job_id"],
-        uid=row["uid"],
-        account=row["account"],
-        tier=row["tier"],
-        est_w=row["est_w"],
-        max_w=row["max_w"],
-        headroom_w=row["headroom_w"],
-        group=row["correlation_group"],
-        submitted_at=row["submitted_at"],
-        hold=None if row["hold"] is None else HoldKind(row["hold"]),
-        detail=row["detail"],
-    )
-
-
-def _decision_row(decision: Decision) -> dict[str, Any]:
-    return {
-        "at": decision.at,
-        "job": decision.job,
-        "token": decision.token,
-        "uid": decision.uid,
-        "account": decision.account,
-        "action": decision.action,
-        "mode": decision.mode,
-        "zones": list(decision.zones),
-        "reasons": list(decision.reasons),
-    }
-
-
-def _to_decision(row: RowMapping) -> Decision:
-    reasons: Sequence[Mapping[str, object]] = row["reasons"]
-    return Decision(
-        at=row["at"],
-        job=row["job"],
-        token=row["token"],
-        uid=row["uid"],
-        account=row["account"],
-        action=row["action"],
-        mode=row["mode"],
-        zones=tuple(row["zones"]),
-        reasons=tuple(reasons),
-    )
-
-
-def _intent_row(intent: Intent) -> dict[str, Any]:
-    return {
-        "target": intent.target,
-        "action": intent.action,
-        "at": intent.at,
-        "detail": intent.detail,
-        "pending": True,
-    }
+def _holds_name(row: Mapping[str, Any]) -> bool:
+    return row["live_name"] is not None

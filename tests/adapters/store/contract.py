@@ -2,16 +2,50 @@
 
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from slurm_power.adapters.store import StoreDataError
 from slurm_power.core.units import MAX_WATTS
-from slurm_power.ports import HoldKind, Store
-from tests.adapters.store.samples import intent, job, line
+from slurm_power.ports import USAGE_THROUGH, Decision, HoldKind, Store, Viewer, Wanted
+from tests.adapters.store.samples import intent, job, line, reserved, used
+from tests.fakes.store import MemoryStore
 
 _ODD_TEXTS = ("nul \x00 in it", "not UTF-8 \udcff", "\\u0000", "back\\slash", "é 漢 🔌", "a" * 70_000)
+
+_LINES = st.builds(
+    Decision,
+    at=st.integers(0, 5),
+    job=st.sampled_from(["", "t1", "t2", "7", "7_1", "7_[2-3]", "7+1", "71"]),
+    token=st.sampled_from(["", "t1", "t2"]),
+    uid=st.sampled_from([1, 2]),
+    account=st.sampled_from(["", "a", "b"]),
+    action=st.sampled_from(["admit", "hold"]),
+    mode=st.just("enforce"),
+    zones=st.sampled_from([(), ("z",), ("z", "zz"), ("zz", "z-1"), ("Z",)]),
+    reservation=st.sampled_from(["", "r"]),
+    reasons=st.sampled_from([(), ({"code": "gate", "subject": "z"},), ({"subject": "zz"}, {"subject": 'a"z"'})]),
+)
+_WANTED: st.SearchStrategy[Any] = st.fixed_dictionaries(
+    {},
+    optional={
+        "since": st.integers(0, 5),
+        "until": st.integers(0, 5) | st.none(),
+        "job": st.sampled_from(["", "t1", "7", "7_1", "71"]),
+        "tokens": st.sampled_from([[], ["t1"], ["t1", "t2", "t3"]]),
+        "uid": st.sampled_from([1, None]),
+        "account": st.sampled_from(["a", ""]),
+        "zone": st.sampled_from(["z", "zz", "Z"]),
+        "reservation": st.sampled_from(["r", ""]),
+        "actions": st.sampled_from([[], ["hold"], ["hold", "admit"]]),
+        "of_jobs": st.booleans(),
+        "viewer": st.none() | st.builds(Viewer, st.sampled_from([1, 3]), st.sampled_from([(), ("a",)]), st.booleans()),
+        "limit": st.integers(0, 4),
+    },
+)
 
 
 class StoreContract:
@@ -26,7 +60,9 @@ class StoreContract:
         store.drop_jobs([])
         store.record([])
         store.close_intents([], "done")
+        store.save_reservations([])
         assert list(store.open_intents([])) == []
+        assert (list(store.reservations(live_only=False)), list(store.usage())) == ([], [])
         assert (list(store.jobs()), list(store.decisions()), list(store.pending_intents())) == ([], [], [])
 
     def test_jobs_come_back_by_token(self, store: Store) -> None:
@@ -91,6 +127,182 @@ class StoreContract:
         others = replace(line(40), uid=4_294_967_294)
         store.record([line(10), line(20, job_id="a-token"), line(30), others])
         assert [each.at for each in store.decisions(**query)] == expected  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(
+        ("wanted", "expected"),
+        [
+            ({"job": "812"}, [1, 2, 3, 4, 5]),
+            ({"job": "812_3"}, [1, 4]),
+            ({"job": "81"}, []),
+            ({"job": "813"}, [6]),
+            ({"job": "train"}, [1]),
+            ({"job": "813", "tokens": ["train", "one"]}, [1, 6]),
+            ({"job": "4711", "tokens": ["train"]}, [1]),
+            ({"job": ""}, [7, 8]),
+            ({"account": "research"}, [1, 2, 3, 4, 5]),
+            ({"account": "Research"}, []),
+            ({"zone": "rack01"}, [1, 2, 3, 4]),
+            ({"zone": "rack02"}, [1, 2, 3, 4, 5]),
+            ({"zone": "rack07"}, [1, 2, 3, 4, 5, 6, 7, 8]),
+            ({"zone": "said"}, []),
+            ({"zone": "rack0"}, []),
+            ({"zone": "RACK01"}, [6]),
+            ({"zone": "rack_1"}, []),
+            ({"zone": "rack%"}, []),
+            ({"actions": ["deny"]}, [3]),
+            ({"actions": ["deny", "mode"]}, [3, 8]),
+            ({"actions": []}, [1, 2, 3, 4, 5, 6, 7, 8]),
+            ({"reservation": "nightly"}, [5, 7]),
+            ({"reservation": ""}, [1, 2, 3, 4, 6, 8]),
+            ({"of_jobs": True}, [1, 2, 3, 4, 5, 6]),
+            ({"of_jobs": True, "limit": 2}, [5, 6]),
+            ({"zone": "rack01", "actions": ["admit"], "since": 2, "until": 4}, [2]),
+            ({"viewer": Viewer(1_000)}, [1, 2, 3, 4, 5, 6]),
+            ({"viewer": Viewer(1_000, private=True)}, [1, 2, 3, 4, 5]),
+            ({"viewer": Viewer(1_000, ("ops",))}, [1, 2, 3, 4, 5, 6, 7]),
+            ({"viewer": Viewer(1_000, ("ops",), private=True)}, [1, 2, 3, 4, 5, 7]),
+            ({"viewer": Viewer(1_001, private=True)}, [6, 7]),
+            ({"viewer": Viewer(7, private=True)}, []),
+            ({"viewer": Viewer(7), "limit": 1}, [6]),
+        ],
+    )
+    def test_lines_are_found_by_what_they_are_about(self, store: Store, wanted: Wanted, expected: list[int]) -> None:
+        theirs = replace(line(6, "813"), token="other", uid=1_001, account="ops", zones=("RACK01",))
+        store.record(
+            [
+                replace(line(1, "train"), token="train"),
+                replace(line(2, "812_[0-9]"), token="train"),
+                replace(line(3, "812+1", "deny"), token="two"),
+                replace(line(4, "812_3", "hold"), token="train"),
+                replace(
+                    line(5, "812"),
+                    token="one",
+                    zones=("rack02",),
+                    reservation="nightly",
+                    reasons=({"subject": "rack07", "text": 'so "subject":"said"'},),
+                ),
+                theirs,
+                replace(theirs, at=7, job="", token="", zones=(), reservation="nightly"),
+                replace(line(8, "", "mode"), token="", uid=0, account="", zones=(), actor=0),
+            ]
+        )
+        assert [each.at for each in store.decisions(**wanted)] == expected
+
+    def test_lines_come_back_whole(self, store: Store) -> None:
+        full = replace(
+            line(1),
+            reservation="nightly",
+            actor=4_294_967_294,
+            cause="spower mode observe, said \\é\x00",
+            rule="launch_gate",
+            numbers={"est_w": 18_500, "big_w": 1 << 60},
+        )
+        bare = Decision(2, "813", "", 0, "", "end", "enforce")
+        store.record([full, bare])
+        assert list(store.decisions()) == [full, bare]
+
+    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(data=st.data())
+    def test_what_is_wanted_is_what_the_fake_finds(self, store: Store, data: st.DataObject) -> None:
+        store.prune(decisions=1 << 40, intents=0, limit=100)
+        oracle = MemoryStore()
+        lines = data.draw(st.lists(_LINES, max_size=12))
+        store.record(lines)
+        oracle.record(lines)
+        wanted = data.draw(_WANTED)
+        assert list(store.decisions(**wanted)) == list(oracle.decisions(**wanted))
+
+    def test_the_audit_log_only_grows(self, store: Store) -> None:
+        """Whatever else is done to the store, the lines in it stay as they are; `prune` alone takes old ones out."""
+        lines = [line(at) for at in (10, 20)]
+        store.record(lines)
+        store.save_jobs([job("Zk3")])
+        store.drop_jobs(["Zk3"])
+        store.close_intents([each.id or 0 for each in store.open_intents([intent("812")])], "done")
+        store.save_reservations([reserved("r1", "nightly"), reserved("r1", "nightly", live=False)])
+        store.add_usage([used(3_600)], 7_200)
+        store.set_setting("mode", "observe")
+        store.set_setting("mode", None)
+        store.record([line(20, action="release")])
+        store.prune(decisions=10, intents=1 << 40, limit=100)
+        assert list(store.decisions()) == [*lines, line(20, action="release")]
+        tried = {name for name in dir(Store) if not name.startswith("_")}
+        assert tried == {
+            "save_jobs", "drop_jobs", "jobs", "record", "decisions", "names", "prune", "open_intents", "close_intents",
+            "pending_intents", "save_reservations", "reservations", "add_usage", "usage", "setting", "set_setting",
+            "close",
+        }, "a new method: let this test call it"  # fmt: skip
+
+    def test_reservations_come_back(self, store: Store) -> None:
+        past = reserved("b", "nightly", live=False, start=10)
+        daily = reserved("c", "daily", detail={"zones": ["rack01"], "least_w": None})
+        rows = [reserved("a", "nightly", start=20), past, daily]
+        store.save_reservations(rows)
+        assert list(store.reservations(live_only=False)) == [rows[2], past, rows[0]]
+        assert list(store.reservations(live_only=True)) == [rows[2], rows[0]]
+        store.save_reservations(rows)
+        assert list(store.reservations(live_only=False)) == [rows[2], past, rows[0]]
+
+    def test_a_later_save_replaces_a_reservation(self, store: Store) -> None:
+        store.save_reservations([reserved("a", "nightly"), reserved("a", "nightly", state="active")])
+        assert [each.state for each in store.reservations(live_only=True)] == ["active"]
+        ended = reserved("a", "nightly", state="expired", live=False)
+        store.save_reservations([ended])
+        assert (list(store.reservations(live_only=True)), list(store.reservations(live_only=False))) == ([], [ended])
+
+    def test_two_live_reservations_of_one_name_are_refused(self, store: Store) -> None:
+        first = reserved("a", "nightly")
+        store.save_reservations([first])
+        for rows in (
+            [reserved("b", "nightly")],
+            [reserved("c", "other"), reserved("b", "nightly")],
+            [reserved("c", "other"), reserved("d", "other")],
+        ):
+            with pytest.raises(StoreDataError):
+                store.save_reservations(rows)
+        assert list(store.reservations(live_only=False)) == [first]
+        store.save_reservations([reserved("b", "Nightly")])
+
+    def test_a_name_is_free_again_after_its_reservation(self, store: Store) -> None:
+        store.save_reservations([reserved("z", "nightly")])
+        store.save_reservations([reserved("a", "nightly"), reserved("z", "nightly", live=False)])
+        store.save_reservations([reserved("z", "nightly"), reserved("a", "nightly", live=False)])
+        assert [each.id for each in store.reservations(live_only=True)] == ["z"]
+
+    def test_usage_adds_up(self, store: Store) -> None:
+        assert store.add_usage([used(0, jobs_ws=5), used(0, jobs_ws=6), used(3_600, reserved_ws=1 << 50)], 60)
+        assert store.add_usage([used(0, jobs_ws=1, used_ws=2), used(0, tier="bronze", jobs_ws=9)], 120)
+        assert list(store.usage()) == [
+            used(0, tier="bronze", jobs_ws=9), used(0, jobs_ws=12, used_ws=2), used(3_600, reserved_ws=1 << 50),
+        ]  # fmt: skip
+
+    def test_usage_that_is_put_again_counts_once(self, store: Store) -> None:
+        assert store.add_usage([used(0, jobs_ws=5)], 60)
+        for through in (60, 59, 0):
+            assert not store.add_usage([used(0, jobs_ws=5)], through)
+        assert list(store.usage()) == [used(0, jobs_ws=5)]
+        assert store.setting(USAGE_THROUGH) == "60"
+        assert store.add_usage([], 120)
+        assert store.setting(USAGE_THROUGH) == "120"
+
+    @pytest.mark.parametrize(
+        ("wanted", "hours"),
+        [
+            ({}, [0, 3_600, 7_200, 7_200]),
+            ({"since": 3_600}, [3_600, 7_200, 7_200]),
+            ({"until": 3_600}, [0]),
+            ({"since": 1, "until": 7_201, "account": "ops"}, [7_200]),
+            ({"account": "Ops"}, []),
+            ({"uid": 1_000}, [0, 3_600, 7_200]),
+            ({"reservation": ""}, [0, 3_600]),
+            ({"reservation": "r1"}, [7_200, 7_200]),
+            ({"reservation": "r1", "uid": 4_294_967_294}, [7_200]),
+        ],
+    )
+    def test_usage_is_found(self, store: Store, wanted: dict[str, object], hours: list[int]) -> None:
+        theirs = replace(used(7_200, reservation="r1"), uid=4_294_967_294, account="ops")
+        store.add_usage([used(0), used(3_600), used(7_200, reservation="r1"), theirs], 7_200)
+        assert [row.hour for row in store.usage(**wanted)] == hours  # type: ignore[arg-type]
 
     def test_names_of_tokens(self, store: Store) -> None:
         store.record(

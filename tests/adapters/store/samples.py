@@ -1,6 +1,8 @@
 """Rows to store."""
 
-from slurm_power.ports import Decision, HoldKind, Intent, StoredJob
+from collections.abc import Mapping
+
+from slurm_power.ports import Decision, HoldKind, Intent, StoredJob, StoredReservation, Usage
 
 
 def job(token: str, *, job_id: int | None = 812, est_w: int = 18_500, group: str = "alice/train") -> StoredJob:
@@ -36,3 +38,27 @@ def line(at: int, job_id: str = "812", action: str = "admit") -> Decision:
 
 def intent(target: str, action: str = "release") -> Intent:
     return Intent(target=target, action=action, at=1_800_000_000, detail={"licenses": "rack01_w:18500"})
+
+
+def reserved(
+    id: str,
+    name: str,
+    *,
+    state: str = "approved",
+    live: bool = True,
+    start: int = 1_800_000_000,
+    detail: Mapping[str, object] | None = None,
+) -> StoredReservation:
+    return StoredReservation(id, name, state, live, start, 1_900_000_000, 1_700_000_000, 1_700_000_001, detail or {})
+
+
+def used(
+    hour: int,
+    *,
+    reservation: str = "",
+    tier: str = "gold",
+    reserved_ws: int = 0,
+    used_ws: int = 0,
+    jobs_ws: int = 0,
+) -> Usage:
+    return Usage(reservation, "research", 1_000, tier, hour, reserved_ws, used_ws, jobs_ws)

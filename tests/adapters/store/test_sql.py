@@ -10,19 +10,22 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, create_engine, func, inspect, make_url, select, text
+from sqlalchemy import Engine, create_engine, event, func, inspect, make_url, select, text
 
 from slurm_power.adapters.store import SqlStore, StoreDataError, migrate, open_store, schema
 from slurm_power.adapters.store.engine import make_engine, place_of
 from slurm_power.adapters.store.migrate import upgrade
 from slurm_power.core.errors import StoreError
+from slurm_power.ports import Decision, HoldKind, Wanted
 from tests.adapters.store.other_user import NOBODY, as_user
 from tests.adapters.store.samples import intent, job, line
 
+ASSETS = Path(__file__).parents[2] / "assets" / "store"
 _OPEN = """
 import sys
 from slurm_power.adapters.store import open_store
@@ -134,7 +137,7 @@ def test_a_database_newer_than_the_code_is_refused(url: str) -> None:
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
-    with pytest.raises(StoreError, match=r"schema 9999, which is newer than this version .*0002.*install"):
+    with pytest.raises(StoreError, match=r"schema 9999, which is newer than this version .*0003.*install"):
         open_store(url)
 
 
@@ -175,14 +178,98 @@ def shape(engine: Engine) -> dict[str, object]:
     return {**tables, "version": version}
 
 
+_OLD_LINE = """
+INSERT INTO decisions (at, job, token, uid, account, action, mode, zones, reasons)
+VALUES (1, '812', 'Zk3', 1000, 'research', 'admit', 'enforce', '["rack01","rack02"]', '[{"code":"gate"}]')
+"""
+
+
 def test_a_database_of_the_first_schema_is_brought_up_with_what_is_in_it(url: str) -> None:
     engine = make_engine(url, busy_s=5)
     upgrade(engine, url, "0001")
-    old = SqlStore(engine, url)
-    old.record([line(1)])
-    old.close()
+    with engine.begin() as connection:
+        connection.exec_driver_sql(_OLD_LINE)
+    engine.dispose()
     store = open_store(url)
+    old = Decision(
+        1, "812", "Zk3", 1_000, "research", "admit", "enforce", ("rack01", "rack02"), reasons=({"code": "gate"},)
+    )
+    assert list(store.decisions(zone="rack02", account="research", job="812")) == [old]
+    store.record([line(2)])
+    assert list(store.decisions()) == [old, line(2)]
+    store.close()
+
+
+def test_a_stored_database_of_the_first_schema_keeps_every_row(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    kept = sqlite3.connect(path)
+    kept.executescript((ASSETS / "sqlite-0001.sql").read_text())
+    kept.close()
+    store = open_store(_sqlite(path))
+    hold, release, admit = store.decisions()
+    assert (hold.reasons[0]["short_w"], hold.job, hold.zones) == (11_000, "Zk3", ())
+    assert (release.job, release.zones, release.action) == ("812", ("rack01", "rack02"), "release")
+    assert [(each.reservation, each.actor, each.cause, each.rule, each.numbers) for each in (hold, release, admit)] == [
+        ("", None, "", "", {})
+    ] * 3
+    assert list(store.decisions(job="812")) == [hold, release]
+    assert list(store.decisions(job="813")) == list(store.decisions(uid=1_001)) == [admit]
+    assert list(store.decisions(zone="rack01")) == [release]
+    assert [(each.token, each.job_id, each.hold) for each in store.jobs()] == [
+        ("Zk3", 812, HoldKind.POWER), ("tok2", None, None),
+    ]  # fmt: skip
+    assert [(each.id, each.target, each.detail) for each in store.pending_intents()] == [(2, "813", {"keys": ["tok2"]})]
+    assert '"advise"' in (store.setting("mode") or "")
+    assert store.prune(decisions=1_800_000_200, intents=1_800_000_200, limit=10) == 2
+    assert list(store.decisions()) == [admit]
+    store.close()
+
+
+def test_a_step_cut_short_within_the_third_migration_is_completed(url: str) -> None:
+    # MariaDB commits each column by itself.
+    engine = make_engine(url, busy_s=5)
+    upgrade(engine, url, "0002")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE decisions ADD COLUMN actor BIGINT")
+        schema.usage.create(connection)
+    engine.dispose()
+    store = open_store(url)
+    store.record([line(1)])
     assert list(store.decisions()) == [line(1)]
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        ({}, "at"),
+        ({"job": "812"}, "name"),
+        ({"job": "812_3"}, "name"),
+        ({"account": "research"}, "account"),
+        ({"uid": 1_000, "since": 5}, "uid"),
+        ({"actions": ["mode"]}, "action"),
+        ({"reservation": "nightly"}, "reservation"),
+        ({"zone": "rack01", "since": 5, "until": 9}, "at"),
+    ],
+)
+def test_no_question_reads_the_whole_audit_log(tmp_path: Path, wanted: Wanted, index: str) -> None:
+    store = open_store(_sqlite(tmp_path / "state.db"))
+    store.record([line(1), line(2, "812_3")])
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+        if statement.startswith("SELECT"):
+            asked.append((statement, parameters))
+
+    event.listen(store._readers, "before_cursor_execute", note)
+    store.decisions(**wanted)
+    with sqlite3.connect(tmp_path / "state.db") as other:
+        plans = [[row[3] for row in other.execute(f"EXPLAIN QUERY PLAN {text}", given)] for text, given in asked]
+    assert plans
+    for plan in plans:
+        steps = [step for step in plan if step.startswith(("SCAN", "SEARCH"))]
+        assert any(f"INDEX ix_decisions_{index} " in f"{step} " for step in steps), plan
+        assert all(" INDEX " in step for step in steps), plan
     store.close()
 
 
