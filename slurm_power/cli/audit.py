@@ -113,5 +113,8 @@ def _row(line: Mapping[str, Any]) -> Row:
 
 def _short(reasons: list[Mapping[str, Any]]) -> dict[str, int]:
     """The numbers of the first reason that has all of them; some reasons of older versions lack some."""
-    found = ({name: reason.get(name) for name in _OF_REASONS} for reason in reasons)
-    return next((numbers for numbers in found if None not in numbers.values()), {})
+    for reason in reasons:
+        numbers = {name: number for name in _OF_REASONS if isinstance(number := reason.get(name), int)}
+        if len(numbers) == len(_OF_REASONS):
+            return numbers
+    return {}
