@@ -1,6 +1,7 @@
 """`spower audit`: who or what decided what, why, by which rule and which numbers; one line each, oldest first."""
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import click
@@ -113,8 +114,5 @@ def _row(line: Mapping[str, Any]) -> Row:
 
 def _short(reasons: list[Mapping[str, Any]]) -> dict[str, int]:
     """The numbers of the first reason that has all of them; some reasons of older versions lack some."""
-    for reason in reasons:
-        numbers = {name: number for name in _OF_REASONS if isinstance(number := reason.get(name), int)}
-        if len(numbers) == len(_OF_REASONS):
-            return numbers
-    return {}
+    whole = (reason for reason in reasons if all(reason.get(name) is not None for name in _OF_REASONS))
+    return {name: reason[name] for reason in islice(whole, 1) for name in _OF_REASONS}

@@ -308,7 +308,7 @@ def nameless(decisions: Sequence[Decision]) -> list[str]:
 def tokens_of(desk: Desk, name: str) -> list[str]:
     """The submissions that the jobs of this name came from, as far as they are known now."""
     entry, match = find(desk, name), _NAME.fullmatch(name)
-    parts = desk.book.parts_of(int(match["job"])) if match is not None else []
+    parts = desk.book.parts_of(int(name)) if match is not None and match["job"] == name else []
     return sorted({found.token for found in [entry, *parts] if found is not None})
 
 

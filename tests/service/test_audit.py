@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +268,22 @@ def test_the_parts_of_a_job_are_found_by_its_number(open_: Office) -> None:
     assert seen(open_, ROOT, job="9") == [(reply.verdict, "9")]
     assert seen(open_, ROOT, job="9_[0-3]") == [(reply.verdict, "9")]
     assert seen(open_, ROOT, job="10") == []
+
+
+def test_components_were_submissions_of_their_own(open_: Office) -> None:
+    for job_id in (20, 21):
+        open_.shown(job_id, ALICE, "power:est=1kW,max=1kW,zones=rack02")
+    open_.records[2:] = [
+        replace(record, het_job_id=20, het_offset=offset) for offset, record in enumerate(open_.records[2:])
+    ]
+    open_.lab.observe(*open_.records)
+    assert seen(open_, ROOT, job="20") == [("admit", "20+0"), ("admit", "20+1")]
+    assert seen(open_, ROOT, job="20+1") == [("admit", "20+1")]
+
+
+def test_a_line_about_no_job_gets_no_jobs_name(open_: Office) -> None:
+    open_.writer.record([Decision(START, "813", "", ALICE, "a", "end", "enforce")])
+    assert seen(open_, ROOT)[2:] == [NIGHTLY, SPARE, ("end", "813")]
 
 
 def test_a_line_has_everything(open_: Office) -> None:

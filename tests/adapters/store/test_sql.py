@@ -214,7 +214,8 @@ def test_a_stored_database_of_the_first_schema_keeps_every_row(tmp_path: Path) -
     ] * 3
     assert list(store.decisions(job="812")) == [hold, release]
     assert list(store.decisions(job="813")) == list(store.decisions(uid=1_001)) == [admit]
-    assert list(store.decisions(zone="rack01")) == [release]
+    assert list(store.decisions(zone="rack01")) == [hold, release]
+    assert list(store.decisions(zone="rack02")) == [release, admit]
     assert [(each.token, each.job_id, each.hold) for each in store.jobs()] == [
         ("Zk3", 812, HoldKind.POWER), ("tok2", None, None),
     ]  # fmt: skip
