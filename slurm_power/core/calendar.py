@@ -82,6 +82,8 @@ class Calendar:
         watts, at = self._least_room(zone, window)
         found = Free(watts, zone, at)
         for tap in self.ledger.topology.taps[zone]:
+            if self.ledger.meters[tap.feed].fits_beside_all(tap.share_w(found.watts), 0, self.group):
+                continue
             room_w, at = self._least_room(tap.feed, window)
             watts = room_w * tap.denominator // tap.numerator
             if watts < found.watts:

@@ -123,13 +123,15 @@ class Meter(Live):
 
         `ignore` names a booking or reservation that does not count.
         """
-        if window.start <= now and not (self.ahead and self.others_ahead(ignore)):
+        if window.start <= now and not (self.ahead and (ignore is None or self.others_ahead(ignore))):
             if self.fits(est_w, burst_w, group):
                 return None
             level = Level(self)
             level.at = now
             return self._lack_at(level, est_w, burst_w, group)
-        if self._fits_beside_all(est_w, burst_w, group):
+        if self.fits_beside_all(est_w, burst_w, group):
+            return None
+        if self._timeline is not None and self._fits_beside(self._timeline.most_in(window), est_w, burst_w, group):
             return None
         worst: Lack | None = None
         most_w = 0
@@ -184,7 +186,7 @@ class Meter(Live):
         def blocks(level: Level) -> bool:
             return level.node_milli > most_milli or self._excess_w(level, est_w, burst_w, group) > 0
 
-        if most_milli < _MORE or not self._fits_beside_all(est_w, burst_w, group):
+        if most_milli < _MORE or not self.fits_beside_all(est_w, burst_w, group):
             for level in self.levels(window, now, ignore, blocks, ends=True):
                 if blocks(level):
                     yield level.at, level.until
@@ -306,9 +308,12 @@ class Meter(Live):
         changes.sort(key=lambda change: change[:2])  # at one instant ends come before starts
         return changes
 
-    def _fits_beside_all(self, est_w: int, burst_w: int, group: str) -> bool:
+    def fits_beside_all(self, est_w: int, burst_w: int, group: str) -> bool:
         """Whether a claim fits even if nothing ended and every booking were there: quick, and mostly true."""
-        peak = self._timeline.peak if self._timeline is not None else NOTHING
+        return self._fits_beside(self._timeline.peak if self._timeline is not None else NOTHING, est_w, burst_w, group)
+
+    def _fits_beside(self, peak: Sums, est_w: int, burst_w: int, group: str) -> bool:
+        """The same beside so much that is reserved."""
         committed_w = self.committed_w + self._booked_w + peak[0] + est_w
         if committed_w > self.usable_w:
             return False

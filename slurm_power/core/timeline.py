@@ -18,7 +18,7 @@ NOTHING: Sums = (0, 0, 0, 0)
 Stretch = tuple[int, int, Sums]
 """(from, until, what is there from the one to before the other)."""
 
-_LONGEST = 128
+_LONGEST = 64
 """A chunk of more steps is cut in two."""
 
 
@@ -66,6 +66,19 @@ class Timeline:
         if self._peak is None:
             self._peak = _most([_plus(chunk.most, chunk.base) for chunk in self._chunks])
         return self._peak
+
+    def most_in(self, window: Window) -> Sums:
+        """The most of each sum over a window."""
+        start, end = window.start, window.end
+        found = []
+        for number in range(bisect_right(self._firsts, start) - 1, len(self._chunks)):
+            if self._firsts[number] >= end:
+                break
+            chunk = self._chunks[number]
+            begin, stop = max(bisect_right(chunk.starts, start) - 1, 0), bisect_left(chunk.starts, end)
+            whole = begin == 0 and stop == len(chunk.starts)
+            found.append(_plus(chunk.most if whole else _most(chunk.steps[begin:stop]), chunk.base))
+        return _most(found)
 
     def over(self, window: Window, looks_into: Callable[[int, Sums], bool]) -> Iterator[Stretch]:
         """The stretches of the window, in order of time; clipped to it.

@@ -1,9 +1,10 @@
 """Small floors, requests and claims for tests of the core: everything that a test does not name is harmless."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from fractions import Fraction
 
-from slurm_power.core.claim import Charge, Claim
+from slurm_power.core.claim import RESERVATION, WHOLE_NODE, Charge, Claim
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.nodes import NodeAsk
 from slurm_power.core.policy import BurstRule, Tier
@@ -130,6 +131,23 @@ def claim(
         placed=placed,
         tentative=tentative,
     )
+
+
+def reservation(
+    name: str,
+    zones: str | dict[str, int],
+    est_w: int,
+    max_w: int | None = None,
+    *,
+    start_h: float,
+    hours: float,
+    group: str | None = None,
+    nodes: int = 0,
+) -> Claim:
+    """The claim of a reservation; without `nodes` it keeps watts alone."""
+    id, milli = f"{RESERVATION}{name}", WHOLE_NODE if nodes else 0
+    made = claim(id, zones, est_w, max_w, start_h=start_h, hours=hours, group=group, nodes=nodes, share_milli=milli)
+    return replace(made, reserves=True)
 
 
 def pair(limit_w: int, **zones: Redundancy) -> Ledger:

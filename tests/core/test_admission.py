@@ -12,7 +12,21 @@ from slurm_power.core.reasons import Code, Cure, Help, Reason
 from slurm_power.core.request import Request
 from slurm_power.core.topology import FeedKind, Lane
 from slurm_power.core.window import Window
-from tests.core.floors import BRONZE, GOLD, NOW, SILVER, TWO_N, N, claim, feed, ledger, pair, request, zone
+from tests.core.floors import (
+    BRONZE,
+    GOLD,
+    NOW,
+    SILVER,
+    TWO_N,
+    N,
+    claim,
+    feed,
+    ledger,
+    pair,
+    request,
+    reservation,
+    zone,
+)
 
 HOUR = 3_600
 TIERS = (GOLD, SILVER, BRONZE)
@@ -237,6 +251,37 @@ class TestHelps:
         one.add(claim("a", "rack1", 90_000, hours=1))
         one.add(claim("shadow:head", "rack1", 80_000, start_h=1, hours=2, tentative=True))
         assert held(one, request(60_000, hours=1)).earliest == NOW + 3 * HOUR
+
+    def test_reservations_push_it_back_and_are_named(self) -> None:
+        one = racks(1)
+        one.load([reservation(f"r{day}", "rack1", 70_000, start_h=24 * day + 1, hours=22) for day in range(60)])
+        verdict = held(one, request(60_000, hours=3))
+        (reason,) = verdict.reasons
+        assert (reason.code, reason.subject) == (Code.RESERVATION, "r0")
+        assert (reason.asked_w, reason.free_w) == (60_000, 30_000)
+        assert reason.text == "zone rack1 is kept for reservation r0"
+        assert verdict.earliest == NOW + (24 * 59 + 23) * HOUR
+        assert held(one, request(60_000, hours=2)).earliest == NOW + 23 * HOUR
+        assert isinstance(ask(one, request(60_000, hours=1)), Admit)
+
+    def test_a_reservation_of_nodes_is_named(self) -> None:
+        one = racks(1, nodes=4)
+        one.add(reservation("r", "rack1", 1_000, start_h=1, hours=2, nodes=3))
+        verdict = held(one, request(nodes=2, exclusive=True, hours=2))
+        assert [(r.code, r.subject) for r in verdict.reasons] == [(Code.RESERVATION, "r")]
+        assert verdict.earliest == NOW + 3 * HOUR
+
+    def test_one_of_watts_alone_leaves_the_nodes_to_slurm(self) -> None:
+        one = racks(1, nodes=4)
+        one.load([reservation("r", "rack1", 1_000, start_h=1, hours=2), claim("a", "rack1", 1_000, share_milli=9_000)])
+        assert isinstance(ask(one, request(hours=2)), Admit)
+
+    def test_headroom_is_kept_at_the_start_around_reservations(self) -> None:
+        one = racks(1)
+        one.load([reservation("r", "rack1", 70_000, start_h=1, hours=2)])
+        one.load([reservation("s", "rack1", 45_000, start_h=3, hours=2)])
+        assert held(one, request(50_000, hours=1.5)).earliest == NOW + 3 * HOUR
+        assert held(one, request(50_000, hours=1.5, headroom_w=60_000)).earliest == NOW + 5 * HOUR
 
     def test_no_time_beside_claims_without_end(self) -> None:
         one = racks(1)

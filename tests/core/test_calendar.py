@@ -13,7 +13,7 @@ from slurm_power.core.claim import RESERVATION, Charge, Claim
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.topology import Side, Topology
 from slurm_power.core.window import Window
-from tests.core.floors import NOW, TWO_N, claim, feed, ledger, zone
+from tests.core.floors import NOW, TWO_N, claim, feed, ledger, reservation, zone
 from tests.core.oracle import excess, touched
 from tests.core.test_properties import RULES, topologies
 
@@ -23,14 +23,6 @@ GROUP = f"{RESERVATION}new"
 
 def hours(start_h: float, end_h: float) -> Window:
     return Window(NOW + round(start_h * HOUR), NOW + round(end_h * HOUR))
-
-
-def reservation(
-    name: str, zone: str, est_w: int, start_h: float, length_h: float, max_w: int | None = None
-) -> Claim:
-    """A reservation whose window begins in some hours; without nodes."""
-    made = claim(f"{RESERVATION}{name}", zone, est_w, max_w, start_h=start_h, hours=length_h)
-    return replace(made, reserves=True)
 
 
 def charged(charges: Charges | None) -> dict[str, int] | None:
@@ -47,8 +39,8 @@ def three() -> Ledger:
     one = ledger(zones, [feed("a", 150_000, Side.A), feed("b", 150_000, Side.B)])
     one.load(
         [
-            reservation("x", "rack1", 70_000, 10, 10),
-            reservation("y", "rack2", 50_000, 15, 10),
+            reservation("x", "rack1", 70_000, start_h=10, hours=10),
+            reservation("y", "rack2", 50_000, start_h=15, hours=10),
             claim("job", "rack3", 20_000, hours=5),
         ]
     )

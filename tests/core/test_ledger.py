@@ -9,7 +9,7 @@ from slurm_power.core.ledger import Ledger, Shortfall
 from slurm_power.core.nodes import ZoneNodes
 from slurm_power.core.topology import Breaker, FeedKind, Side
 from slurm_power.core.window import FOREVER, Window
-from tests.core.floors import NOW, SUM, TWO_N, N, claim, feed, ledger, pair, zone
+from tests.core.floors import NOW, SUM, TWO_N, N, claim, feed, ledger, pair, reservation, zone
 
 
 def short(one: Ledger, new: Claim) -> Shortfall | None:
@@ -191,6 +191,99 @@ class TestChanges:
         assert floor.meters["rack1"].limit_w == 100_000
         assert (floor.closed, floor.claims) == ({}, {})
         assert floor.nodes["rack1"] == ZoneNodes(8, 8, 64, 4)
+
+
+class TestReservations:
+    """Claims that keep watts for their owner: booked until their window begins, and live from then on."""
+
+    @pytest.fixture
+    def one(self) -> Ledger:
+        one = ledger([zone("rack1", feeds=("ups",)), zone("rack2", feeds=("ups",))], [feed("ups", 160_000)])
+        one.load(
+            [
+                reservation("a", "rack1", 60_000, start_h=24, hours=4),
+                reservation("b", {"rack1": 30_000, "rack2": 50_000}, 1_000, 2_000, start_h=26, hours=1),
+                reservation("c", "rack2", 90_000, start_h=25, hours=1),
+            ]
+        )
+        return one
+
+    @pytest.mark.parametrize(
+        ("start_h", "hours", "zone", "most_w", "element"),
+        [
+            (0, 24, "rack1", 100_000, "rack1"),
+            (0, 24.5, "rack1", 40_000, "rack1"),
+            (24, 1, "rack2", 100_000, "rack2"),
+            (25, 1, "rack2", 10_000, "rack2"),
+            (25, 1, "rack1", 10_000, "ups"),
+            (26, 1, "rack1", 9_000, "rack1"),  # 1,000 W of burst
+            (26, 1, "rack2", 18_000, "ups"),
+            (27, 9, "rack1", 40_000, "rack1"),
+        ],
+    )
+    def test_they_stand_in_the_way_of_what_overlaps_them(
+        self, one: Ledger, start_h: float, hours: float, zone: str, most_w: int, element: str
+    ) -> None:
+        found = short(one, claim("j", zone, most_w + 1, start_h=start_h, hours=hours))
+        assert found is not None
+        assert (found.element, found.asked_w - found.free_w) == (element, 1)
+        assert short(one, claim("j", zone, most_w, start_h=start_h, hours=hours)) is None
+
+    def test_the_instant_is_told(self, one: Ledger) -> None:
+        found = one.shortfall((Charge("rack1", 0, 50_000, 50_000),), "j", Window(NOW))
+        assert found is not None
+        assert (found.free_w, found.at) == (10_000, NOW + 26 * 3_600)
+
+    def test_they_begin_in_order_of_time(self, one: Ledger) -> None:
+        one.advance(NOW + 25 * 3_600)
+        assert (list(one.claims), [c.id for c in one.bookings()]) == (["res:a", "res:c"], ["res:b"])
+        assert committed(one) == {"rack1": 60_000, "rack2": 90_000, "ups": 150_000}
+        assert one.validate() == []
+        one.advance(NOW + 30 * 3_600)
+        assert list(one.claims) == ["res:a", "res:c", "res:b"]
+        assert not any(meter.ahead for meter in one.meters.values())
+        assert one.validate() == []
+
+    def test_they_are_replaced_and_removed_before_they_begin(self, one: Ledger) -> None:
+        one.replace("res:a", reservation("a", "rack1", 20_000, start_h=30, hours=4))
+        assert one.remove("res:b") is not None
+        one.advance(NOW + 24 * 3_600)
+        assert not one.claims
+        assert one.validate() == []
+        assert short(one, claim("j", "rack1", 81_000)) == Shortfall("rack1", 81_000, 80_000, burst=False)
+
+    def test_instead_of_itself_it_may_have_its_own_watts(self, one: Ledger) -> None:
+        wider = reservation("a", "rack1", 70_000, start_h=24, hours=2)
+        assert short(one, wider) == Shortfall("rack1", 70_000, 40_000, burst=False)
+        assert one.shortfall_instead("res:a", wider) is None
+        assert one.validate() == []
+
+    def test_one_may_be_ignored(self, one: Ledger) -> None:
+        asked = (Charge("rack1", 0, 69_000, 69_000),)
+        assert one.shortfall(asked, "j", Window(NOW), ignore="res:a") is None
+        assert one.shortfall(asked, "j", Window(NOW), ignore="res:b") is not None
+
+    def test_nobody_bursts_together_with_a_reservation(self, one: Ledger) -> None:
+        one.add(claim("j", "rack1", 1_000, 2_000, group="u/a", hours=1))
+        with pytest.raises(ValueError, match="claim k: reservation res:b has the same correlation group"):
+            one.add(claim("k", "rack1", 1_000, 2_000, group="res:b"))
+        with pytest.raises(ValueError, match="reservation res:d: another claim has the same correlation group"):
+            one.add(reservation("d", "rack1", 1_000, 2_000, start_h=9, hours=1, group="u/a"))
+        one.add(claim("k", "rack1", 1_000, group="res:b", hours=1))  # without a burst it is all the same
+        one.remove("res:b")
+        one.add(claim("m", "rack1", 1_000, 2_000, group="res:b", hours=1))
+        assert one.validate() == []
+
+    def test_a_group_stays_a_reservations_own_while_it_is_live(self, one: Ledger) -> None:
+        one.advance(NOW + 26 * 3_600)
+        with pytest.raises(ValueError, match="reservation res:b has the same"):
+            one.add(claim("k", "rack1", 1_000, 2_000, group="res:b"))
+        one.replace("res:b", reservation("b", "rack1", 500, 900, start_h=26, hours=1))
+        assert one.validate() == []
+
+    def test_validate_finds_a_timeline_that_does_not_add_up(self, one: Ledger) -> None:
+        one.meters["rack1"].reserved.pop("res:a")
+        assert any(line.startswith("rack1: kept") for line in one.validate())
 
 
 class TestInstead:

@@ -64,6 +64,8 @@ class Lines(RuleBasedStateMachine):
     @rule(window=windows(), bound=st.integers(0, 40))
     def look(self, window: Window, bound: int) -> None:
         """Every instant that passes the bound is told, and what is told is right; the rest may be left out."""
+        here = [self.at(instant) for instant in range(window.start, min(window.end, 100))]
+        assert self.line.most_in(window) == tuple(max(sums[k] for sums in here) for k in range(4))
         asked = []
 
         def passes(first: int, most: Sums) -> bool:
