@@ -290,6 +290,17 @@ class Meter:
         ]
         return max(found, key=lambda lack: lack[0] - lack[1], default=None)
 
+    def missing(
+        self, est_w: int, burst_w: int, group: str, window: Window, now: int, ignore: str | None = None
+    ) -> tuple[int, int]:
+        """What a claim lacks where it is worst: W under usable, and W under the limit with bursts; 0 or less fits."""
+        levels = [
+            (level.committed_w, level.committed_w + self._top_w(level, est_w, burst_w, group))
+            for level in self.levels(window, now, ignore)
+        ]
+        packing_w = max(committed_w for committed_w, _ in levels) + est_w - self.usable_w
+        return packing_w, max(top_w for _, top_w in levels) - self.limit_w
+
     def levels(self, window: Window, now: int, ignore: str | None = None) -> Iterator[Level]:
         """What is there at every instant of the window at which it may be most; one object, changed between yields."""
         start = max(window.start, now)
@@ -375,11 +386,15 @@ class Meter:
         committed_w = level.committed_w
         if committed_w + est_w > self.usable_w:
             return est_w, self.usable_w - committed_w, False
-        twice = 2 * level.burst_of(group) + burst_w
-        top_w = est_w + self._combine(level.bursts_w + burst_w, level.squares + burst_w * twice)
+        top_w = self._top_w(level, est_w, burst_w, group)
         if committed_w + top_w > self.limit_w:
             return top_w, self.limit_w - committed_w, True
         return None
+
+    def _top_w(self, level: Level, est_w: int, burst_w: int, group: str) -> int:
+        """A claim's est, and the burst of all that is there then."""
+        twice = 2 * level.burst_of(group) + burst_w
+        return est_w + self._combine(level.bursts_w + burst_w, level.squares + burst_w * twice)
 
     def _combine(self, total: int, squares: int) -> int:
         if not self.rule.rss or not total:
