@@ -289,7 +289,8 @@ def _spared(trial: Trial, victims: Sequence[Candidate], check: Check) -> tuple[C
     """The victims without those who can be put back: the highest promise first, of a tier the dearest first."""
     trial.without(victims)
     spared = set()
-    for victim in sorted(victims, key=lambda v: (v.rank, -v.claim.est_w, -v.lost_s, v.started, -v.job_id, v.id)):
+    dearest_last = sorted(victims, key=lambda v: (-v.rank, v.claim.est_w, v.lost_s, -v.started, v.job_id, v.id))
+    for victim in reversed(dearest_last):
         trial.put_back(victim)
         if check():
             trial.take_out(victim)
