@@ -12,10 +12,11 @@ from heapq import nsmallest
 from slurm_power.core.admission import Admit, admit
 from slurm_power.core.immutable import immutable
 from slurm_power.core.ledger import Ledger
+from slurm_power.core.offer import Candidate, Offer
 from slurm_power.core.placement import Placement, Placer
 from slurm_power.core.request import Request
 from slurm_power.core.trial import Trial
-from slurm_power.core.victims import Candidate, Offer, Price, choose, highest_touched, price
+from slurm_power.core.victims import Price, choose, highest_touched, price
 from slurm_power.core.want import Aspect, Lacks, Want, gift, lacking, over
 from slurm_power.core.wiring import Loads
 

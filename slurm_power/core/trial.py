@@ -11,7 +11,7 @@ from types import TracebackType
 from slurm_power.core.claim import WHOLE_NODE, Claim
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.nodes import NodeFree, ZoneNodes
-from slurm_power.core.victims import Candidate
+from slurm_power.core.offer import Candidate
 
 
 class Trial:

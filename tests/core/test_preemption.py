@@ -11,13 +11,14 @@ from slurm_power.core.admission import Admit, Hold, decide
 from slurm_power.core.claim import Charge, Claim
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.nodes import NodeFree, ZoneNodes
+from slurm_power.core.offer import Candidate
 from slurm_power.core.placement import Placer
 from slurm_power.core.policy import BurstRule
 from slurm_power.core.preemption import Plan, Shed, plan, shed
 from slurm_power.core.request import Request
 from slurm_power.core.topology import Lane, Side, Topology
 from slurm_power.core.trial import Trial, freed
-from slurm_power.core.victims import Candidate, price
+from slurm_power.core.victims import price
 from slurm_power.core.want import Aspect, Want
 from slurm_power.core.window import FOREVER, Window
 from tests.core.floors import GOLD, NOW, TWO_N, claim, feed, ledger, pair, request, zone

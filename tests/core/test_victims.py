@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slurm_power.core.victims import Candidate, Offer, choose, highest_touched, price
+from slurm_power.core.offer import Candidate, Offer
+from slurm_power.core.victims import choose, highest_touched, price
 from tests.core.floors import claim
 
 
