@@ -5,9 +5,10 @@ who are taken, and some who are not, are decided anew by the same search, again 
 bounded, and counted rather than timed, so that the same input gives the same victims.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
-from itertools import islice
+from itertools import accumulate, islice
 from typing import NamedTuple
 
 from slurm_power.core.offer import Amounts, Offer, minus
@@ -18,6 +19,10 @@ _TAKEN, _NEXT, _OTHERS = 8, 8, 16
 """Of many a search decides so many who are taken, so many who come next, and others from all the rest."""
 _MENDINGS, _MENDINGS_OF_MANY, _MANY = 12, 4, 1_000
 """How often a greedy choice is mended."""
+_MENDED = 64
+"""Of so many who are taken, those of least worth, some are decided anew."""
+_WAITING = 64
+"""Of many, so many are looked at beyond the next of a greedy choice."""
 _STEPS, _STEPS_MENDING = 3_000, 300
 """Sets that a search may look at."""
 _SHIFT = 20
@@ -39,13 +44,17 @@ def cover(need: Amounts, offers: Sequence[Offer]) -> list[Offer]:
         gifts = [tuple([offer.gives[place] for place in places]) for offer in offers]
     # To give all of one thing that is needed is worth as much as to give all of another.
     values = tuple((1 << 2 * _SHIFT) // amount + 1 for amount in need)
-    items = _by_worth(need, values, offers, gifts)
-    chosen = _greedy(need, values, items)
-    if len(items) <= _FEW:
-        chosen = _Search(need, values, items, _STEPS).best(chosen)
+    rows = _by_worth(need, values, offers, gifts)
+    chosen = _greedy(need, values, rows)
+    if len(rows) <= _FEW:
+        chosen = _Search(need, values, [_Item._make(row) for row in rows], _STEPS).best(chosen)
     else:
-        chosen = _mended(need, values, items, chosen)
+        chosen = _mended(need, values, rows, chosen)
     return [item.offer for item in _reduced(need, chosen)]
+
+
+_Row = tuple[int, int, Amounts, int, int, int, str, int, Offer]
+"""The fields of an item."""
 
 
 class _Item(NamedTuple):
@@ -65,47 +74,63 @@ class _Item(NamedTuple):
 
 def _by_worth(
     need: Amounts, values: Amounts, offers: Iterable[Offer], gifts: Iterable[Amounts]
-) -> list[_Item]:
-    """The items that give anything, by the watts that they cost for what they cover; of equals the largest first."""
-    valued = list(zip(need, values, strict=True))
-    found = []
-    for offer, gives in zip(offers, gifts, strict=True):
-        covered = 0
-        for (amount, value), given in zip(valued, gives, strict=True):
-            covered += (given if given < amount else amount) * value
+) -> list[_Row]:
+    """The items that give anything, by the watts that they cost for what they cover; of equals the largest first.
+
+    They stay plain tuples until one is looked at: of 10,000 few ever are.
+    """
+    found: list[_Row] = []
+    if len(need) == 1:
+        most, value = need[0], values[0]
+        covers = [(gives[0] if gives[0] < most else most) * value for gives in gifts]
+    else:
+        covers = [_covered(need, values, gives) for gives in gifts]
+    for offer, gives, covered in zip(offers, gifts, covers, strict=True):
         if covered:
             watts, one = offer.watts, offer.candidate
             worth = (watts << 3 * _SHIFT) // covered
-            found.append(_Item(worth, -watts, gives, one.lost_s, -one.started, one.job_id, one.id, watts, offer))
+            found.append((worth, -watts, gives, one.lost_s, -one.started, one.job_id, one.claim.id, watts, offer))
     found.sort()
     return found
 
 
-def _greedy(need: Amounts, values: Amounts, items: list[_Item]) -> list[_Item]:
+def _greedy(need: Amounts, values: Amounts, rows: Sequence[_Row]) -> list[_Item]:
     """Each time the item that costs the fewest watts for what it gives of what is still missing, until nothing is.
 
     The less is missing, the less an item is worth; so it is told anew only once its turn comes, and if it has lost by
-    that it waits for another.
+    that it waits. When many wait, the best of them goes before any that was not looked at.
     """
-    left, at = need, 0
-    taken: list[_Item] = []
+    at = _at_once(need, rows)
+    taken = list(map(_Item._make, rows[:at]))
+    left = minus(need, _given(taken, len(need)))
     later: list[tuple[int, _Item]] = []
+    waiting = _WAITING if len(rows) > _MANY else len(rows)
     while max(left) > 0:
-        if later and (at == len(items) or later[0] < (items[at].worth, items[at])):
+        if later and (at == len(rows) or len(later) >= waiting or later[0][0] < rows[at][0]):
             worth, item = heappop(later)
         else:
-            worth, item = items[at].worth, items[at]
+            item = _Item._make(rows[at])
+            worth = item.worth
             at += 1
         covered = _covered(left, values, item.gives)
         if not covered:
             continue
         now = (item.watts << 3 * _SHIFT) // covered
-        if now > worth and ((later and later[0] < (now, item)) or (at < len(items) and items[at].worth < now)):
+        if now > worth and ((later and later[0] < (now, item)) or (at < len(rows) and rows[at][0] < now)):
             heappush(later, (now, item))
         else:
             taken.append(item)
             left = minus(left, item.gives)
     return _reduced(need, taken)
+
+
+def _at_once(need: Amounts, rows: Sequence[_Row]) -> int:
+    """How many of the first items may be taken one after another, for none gives more of anything than is missing."""
+    columns = zip(*(row[2] for row in rows), strict=True)
+    return min(
+        (bisect_right(list(accumulate(column)), amount) for column, amount in zip(columns, need, strict=True)),
+        default=0,
+    )
 
 
 def _covered(left: Amounts, values: Amounts, gives: Amounts) -> int:
@@ -116,28 +141,30 @@ def _covered(left: Amounts, values: Amounts, gives: Amounts) -> int:
     return covered
 
 
-def _mended(need: Amounts, values: Amounts, items: list[_Item], chosen: list[_Item]) -> list[_Item]:
-    """A choice, parts of which are decided anew."""
-    many = len(items) > _MANY
-    for turn in range(_MENDINGS_OF_MANY if many else _MENDINGS):
-        chosen.sort()
-        again = chosen[-_TAKEN:] if turn % 2 == 0 else chosen[turn // 2 :: -(-len(chosen) // _TAKEN)]
-        left = minus(need, _given(chosen, len(need)))
-        for item in again:
-            left = tuple(map(int.__add__, left, item.gives))
-        taken, names = {item.id for item in chosen}, {item.id for item in again}
-        others = _others(items, taken, turn)
+def _mended(need: Amounts, values: Amounts, rows: Sequence[_Row], chosen: list[_Item]) -> list[_Item]:
+    """A choice, parts of which are decided anew; of a long one only among those who are worth least."""
+    chosen.sort()
+    settled, open_ = chosen[:-_MENDED], chosen[-_MENDED:]
+    need = minus(need, _given(settled, len(need)))
+    taken = {item.id for item in chosen}
+    for turn in range(_MENDINGS_OF_MANY if len(rows) > _MANY else _MENDINGS):
+        again = open_[-_TAKEN:] if turn % 2 == 0 else open_[turn // 2 :: -(-len(open_) // _TAKEN)]
+        names = {item.id for item in again}
+        kept = [item for item in open_ if item.id not in names]
+        left = minus(need, _given(kept, len(need)))
+        others = _others(rows, taken, turn)
         found = _Search(left, values, sorted([*again, *others]), _STEPS_MENDING).best(again)
-        chosen = [item for item in chosen if item.id not in names] + found
-    return chosen
+        open_ = sorted(kept + found)
+        taken = taken - names | {item.id for item in found}
+    return settled + open_
 
 
-def _others(items: list[_Item], taken: set[str], turn: int) -> list[_Item]:
+def _others(rows: Sequence[_Row], taken: set[str], turn: int) -> list[_Item]:
     """Of the items that are not taken those that come first, and some of all worths, each turn others."""
-    stride = max(1, len(items) // (2 * _OTHERS))
-    first = islice((item for item in items if item.id not in taken), _NEXT)
-    spread = (item for item in items[turn * 7 % stride :: stride] if item.id not in taken)
-    return list({item.id: item for item in (*first, *islice(spread, _OTHERS))}.values())
+    stride = max(1, len(rows) // (2 * _OTHERS))
+    first = islice((row for row in rows if row[6] not in taken), _NEXT)
+    spread = (row for row in rows[turn * 7 % stride :: stride] if row[6] not in taken)
+    return [_Item._make(row) for row in {row[6]: row for row in (*first, *islice(spread, _OTHERS))}.values()]
 
 
 def _given(items: Iterable[_Item], dimensions: int) -> Amounts:
@@ -147,7 +174,9 @@ def _given(items: Iterable[_Item], dimensions: int) -> Amounts:
 def _reduced(need: Amounts, items: list[_Item]) -> list[_Item]:
     """The items without those that can be left out, the dearest looked at first."""
     spare = minus(_given(items, len(need)), need)
-    small = [item for item in items if min(minus(spare, item.gives)) >= 0]
+    small = items
+    for place, amount in enumerate(spare):
+        small = [item for item in small if item.gives[place] <= amount]
     out: set[str] = set()
     for item in sorted(small, key=lambda item: (item.watts, *item[3:7]), reverse=True):
         without = minus(spare, item.gives)

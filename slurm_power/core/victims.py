@@ -11,6 +11,7 @@ to in every respect, whatever that costs the lower ones; and nobody is chosen wh
 """
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 from slurm_power.core.cover import cover
 from slurm_power.core.offer import Amounts, Candidate, Offer, minus
@@ -75,5 +76,8 @@ def _touched(need: Amounts, totals: dict[int, Amounts]) -> list[int] | None:
     return found if max(need, default=0) <= 0 else None
 
 
+_GIVES = attrgetter("gives")
+
+
 def _sum(offers: Sequence[Offer], dimensions: int) -> Amounts:
-    return tuple(map(sum, zip(*(offer.gives for offer in offers), strict=True))) if offers else (0,) * dimensions
+    return tuple(map(sum, zip(*map(_GIVES, offers), strict=True))) if offers else (0,) * dimensions
