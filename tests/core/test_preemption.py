@@ -70,15 +70,24 @@ class TestWhereAndWho:
 
     def test_the_zone_where_a_lower_tier_goes_though_it_costs_more(self) -> None:
         one = filled(
-            claim("a", "r1", 90_000, tier="bronze"), claim("b", "r2", 90_000), claim("c", "r2", 10_000), r1=90_000, r2=100_000
+            claim("a", "r1", 90_000, tier="bronze"),
+            claim("b", "r2", 90_000),
+            claim("c", "r2", 10_000),
+            r1=90_000,
+            r2=100_000,
         )
         assert victims(plan(urgent(10_000), one, candidates(one))) == ["a"]
 
     def test_equals_go_by_fewer_jobs_then_work_lost_then_name(self) -> None:
         one = filled(
-            claim("a", "r1", 5_000), claim("b", "r1", 5_000), claim("c", "r2", 10_000), claim("d", "r3", 10_000),
-            r1=10_000, r2=10_000, r3=10_000,
-        )  # fmt: skip
+            claim("a", "r1", 5_000),
+            claim("b", "r1", 5_000),
+            claim("c", "r2", 10_000),
+            claim("d", "r3", 10_000),
+            r1=10_000,
+            r2=10_000,
+            r3=10_000,
+        )
         assert victims(plan(urgent(10_000), one, candidates(one))) == ["c"]
         lost = [replace(each, lost_s=7 * (each.id == "c")) for each in candidates(one)]
         assert victims(plan(urgent(10_000), one, lost)) == ["d"]
@@ -205,7 +214,7 @@ def busy(*claims: Claim, idle: int = 0, partly: tuple[NodeFree, ...] = ()) -> Le
 class TestNodes:
     def test_nodes_may_be_what_is_short(self) -> None:
         one = busy(
-            claim("a", "r1", 9_000, nodes=2, share_milli=1_000), claim("b", "r1", 5_000, nodes=1, share_milli=1_000), idle=1
+            claim("a", "r1", 9_000, nodes=2, share_milli=1_000), claim("b", "r1", 5_000, share_milli=1_000), idle=1
         )
         asked = urgent(1_000, ask=request(nodes=2, exclusive=True).ask)
         found = plan(asked, one, candidates(one))
@@ -251,7 +260,8 @@ class TestNodes:
 class TestSeveralZones:
     def two(self) -> Ledger:
         one = ledger([zone("r1", nodes=2), zone("r2", nodes=2), zone("r3", nodes=2)])
-        one.load([claim("a", "r1", 95_000), claim("b", "r2", 60_000), claim("c", "r2", 40_000), claim("d", "r3", 100_000)])
+        one.load([claim("a", "r1", 95_000), claim("b", "r2", 60_000), claim("c", "r2", 40_000)])
+        one.add(claim("d", "r3", 100_000))
         return one
 
     def test_room_is_made_in_several_where_one_does_not_do(self) -> None:
@@ -363,7 +373,7 @@ def floors(draw: st.DrawFn, rule: BurstRule | None = None) -> tuple[Ledger, list
     return one, candidates(one, "", *lawful)
 
 
-SETTINGS = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SETTINGS = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @SETTINGS
@@ -442,7 +452,11 @@ def test_any_shed_ends_what_can_be_ended_and_spares_whom_it_can(
     assert shed(one, lawful[::-1]) == found
 
     def left() -> int:
-        return sum(max(0, m.committed_w - m.usable_w) + max(0, m.committed_w + m.burst_w - m.limit_w) for m in one.meters.values())
+        found = 0
+        for meter in one.meters.values():
+            found += max(0, meter.committed_w - meter.usable_w)
+            found += max(0, meter.committed_w + meter.burst_w - meter.limit_w)
+        return found
 
     with Trial(one) as trial:
         trial.without(lawful)
