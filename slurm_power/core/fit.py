@@ -119,6 +119,15 @@ class Fit:
             return found
         return ((zone, room_w) for zone, room_w in found if self._allows(zone))
 
+    def open_zones(self) -> Iterator[str]:
+        """The zones that the request may go to by pool, lane and name, those left out that are closed; by name."""
+        ledger, lanes = self.ledger, self.request.lanes
+        return (
+            zone
+            for zone in self._pool()
+            if ledger.plan.lanes[zone] in lanes and self._allows(zone) and zone not in ledger.closed
+        )
+
     def search(self, lanes: tuple[Lane, ...], free: FreeClass) -> Search:
         """A search through the request's whole pool."""
         return Search((Section(self.request.pool),), lanes, free)

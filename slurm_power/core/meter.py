@@ -145,6 +145,17 @@ class Meter(Live):
                 worst, most_w = lack, lack.asked_w - lack.free_w
         return worst
 
+    def missing(
+        self, est_w: int, burst_w: int, group: str, window: Window, now: int, ignore: str | None = None
+    ) -> tuple[int, int]:
+        """What a claim lacks where it is worst: W under usable, and W under the limit with bursts; 0 or less fits."""
+        levels = [
+            (level.committed_w, level.committed_w + est_w + self._burst_with(level, burst_w, group))
+            for level in self.levels(window, now, ignore)
+        ]
+        packing_w = max(committed_w for committed_w, _ in levels) + est_w - self.usable_w
+        return packing_w, max(top_w for _, top_w in levels) - self.limit_w
+
     def least_room(self, window: Window, now: int, ignore: str | None = None) -> tuple[int, int]:
         """(the most est that a claim without burst could have over the whole window, the first instant without more).
 

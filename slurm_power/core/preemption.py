@@ -1,0 +1,306 @@
+"""Preemption by watts: where a held request would cost least, and who has to go when a limit was cut.
+
+What is short, and what each candidate would give back, is estimated as if it added up. Bursts do not (rss), nor do
+nodes, nor ends before the window's worst instant: so each choice is tried on the ledger itself, from which the victims
+are taken for a while. What is still short then is asked on top; in the end everybody is put back who can be.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from heapq import nsmallest
+
+from slurm_power.core.admission import Admit, admit
+from slurm_power.core.immutable import immutable
+from slurm_power.core.ledger import Ledger
+from slurm_power.core.offer import Candidate, Offer
+from slurm_power.core.placement import Placement, Placer
+from slurm_power.core.request import Request
+from slurm_power.core.trial import Trial
+from slurm_power.core.victims import Price, choose, highest_touched, price
+from slurm_power.core.want import Aspect, Lacks, Want, gift, lacking, over
+from slurm_power.core.wiring import Loads
+
+_LOOKED_AT = 128
+"""Zones whose shortage is told, those that seem cheapest by their own watts."""
+_TRIED = 16
+"""Zones for which victims are chosen and tried."""
+_ROUNDS = 6
+"""How often a choice that did not suffice is raised, before all that help are taken and put back one by one."""
+_MOST_PARTS = 64
+"""The most zones among which room is made for one job over several."""
+
+Check = Callable[[], Lacks]
+"""Says what is short on the ledger as it is at that moment."""
+
+
+@immutable
+class Plan:
+    """Victims that make room for a request, and the verdict once they are gone."""
+
+    victims: tuple[Candidate, ...]
+    verdict: Admit
+
+    @property
+    def notice_s(self) -> int:
+        """The longest notice that a victim has, in seconds."""
+        return max((victim.notice_s for victim in self.victims), default=0)
+
+
+@immutable
+class Shed:
+    """Victims of a cut; `left` is what then still passes a limit, in W, for no candidate is left who would help."""
+
+    victims: tuple[Candidate, ...]
+    left: tuple[tuple[Want, int], ...] = ()
+
+
+def plan(
+    request: Request, ledger: Ledger, candidates: Iterable[Candidate], *, ignore: str | None = None
+) -> Plan | None:
+    """The cheapest victims for a request that is held at `ledger.now`; None where none were found.
+
+    One zone goes before several. Zones compare by what their victims cost (`victims.price`), then by name. A bounded
+    number of zones is tried: those where by an estimate the lowest tiers and the fewest watts do. The ledger is left as
+    it was. `ignore` names a booked shadow that the request outranks.
+    """
+    if request.not_before > ledger.now:
+        return None
+    placer = Placer(request, ledger, request.window(ledger.now), ignore)
+    stock = _Stock(ledger, candidates)
+    with Trial(ledger) as trial:
+        return _in_one_zone(placer, stock, trial) or _over_zones(placer, stock, trial)
+
+
+def shed(ledger: Ledger, candidates: Iterable[Candidate], elements: Iterable[str] | None = None) -> Shed:
+    """The victims after whom committed ≤ usable and committed + burst ≤ limit on these zones and feeds (None: on all).
+
+    Where all candidates together do not suffice, those without whom it would be more. The ledger is left as it was.
+    """
+    excess = over(ledger, ledger.meters if elements is None else elements)
+    looked_at = sorted({want.element for want in excess})
+    stock = _Stock(ledger, candidates)
+    with Trial(ledger) as trial:
+        victims = _settle(trial, stock, lambda: over(ledger, looked_at))
+        if victims is not None:
+            return Shed(victims)
+        trial.without(offer.candidate for offer in stock.offers(sorted(excess)))
+        least = over(ledger, looked_at)
+        trial.without(())
+        victims = _settle(trial, stock, lambda: _beyond(over(ledger, looked_at), least))
+    return Shed(victims or (), tuple(sorted(least.items())))
+
+
+class _Stock:
+    """The candidates that have a live claim, by zone, and what they would give back."""
+
+    def __init__(self, ledger: Ledger, candidates: Iterable[Candidate]) -> None:
+        self._ledger = ledger
+        self._in_zone: dict[str, list[Candidate]] = {}
+        self._loads: dict[str, Loads] = {}
+        ranks: set[int] = set()
+        for candidate in candidates:
+            if candidate.id in ledger.claims:
+                ranks.add(candidate.rank)
+                for charge in candidate.claim.charges:
+                    self._in_zone.setdefault(charge.zone, []).append(candidate)
+        self.ranks = sorted(ranks, reverse=True)
+        """Of all tiers, the lowest promise first."""
+
+    def of(self, zones: Iterable[str], rank: int) -> list[Candidate]:
+        """Those in these zones whose promise is no higher."""
+        found = {one.id: one for zone in zones for one in self._in_zone.get(zone, ()) if one.rank >= rank}
+        return list(found.values())
+
+    def offers(self, wants: Sequence[Want]) -> list[Offer]:
+        """Those who give back anything of what is wanted. To be asked while nobody is out: bursts do not add up."""
+        topology = self._ledger.topology
+        zones: dict[str, None] = {}
+        for want in wants:
+            zones.update(dict.fromkeys(topology.zones_under.get(want.element, (want.element,))))
+        found = []
+        for one in self.of(zones, 0):
+            loads = self._loads_of(one)
+            gives = tuple([gift(self._ledger, one.claim, loads.get(want.element), want) for want in wants])
+            if any(gives):
+                found.append(Offer(one, one.claim.est_w, gives))
+        return found
+
+    def tier_for(self, zone: str, need_w: int) -> int | None:
+        """The highest tier in a zone that has to be touched at least to free so many W there; None if all give less."""
+        bursts = max(1, -(-self._ledger.rule.z_milli // 1_000))  # of one group's burst no more than z times may count
+        watts: dict[int, int] = {}
+        for one in self._in_zone.get(zone, ()):
+            own_w = sum(c.est_w + bursts * (c.max_w - c.est_w) for c in one.claim.charges if c.zone == zone)
+            watts[one.rank] = watts.get(one.rank, 0) + own_w
+        for rank in self.ranks:
+            if need_w <= 0:
+                return rank
+            need_w -= watts.get(rank, 0)
+            if need_w <= 0:
+                return rank
+        return None
+
+    def _loads_of(self, one: Candidate) -> Loads:
+        loads = self._loads.get(one.id)
+        if loads is None:
+            loads = self._loads[one.id] = self._ledger.loads(one.claim.charges, one.claim.share_milli)
+        return loads
+
+
+# -- one zone, or several --------------------------------------------------------------------------------------------
+
+
+def _in_one_zone(placer: Placer, stock: _Stock, trial: Trial) -> Plan | None:
+    """The cheapest plan in one zone, of those that seem cheapest beforehand."""
+    best: tuple[Price, str] | None = None
+    found: Plan | None = None
+    near = _near(placer, stock, placer.request.ask.total)
+    for minus_rank, _, zone in sorted(_estimates(placer, stock, near))[:_TRIED]:
+        if found is not None and all(victim.rank > -minus_rank for victim in found.victims):
+            break  # from here on a higher tier would have to be touched
+        one = _tried(placer, stock, trial, placer.placement_in(zone))
+        if one is not None:
+            cost = price(one.victims, stock.ranks), zone
+            if best is None or cost < best:
+                best, found = cost, one
+    return found
+
+
+def _over_zones(placer: Placer, stock: _Stock, trial: Trial) -> Plan | None:
+    """A plan over several zones: the fewest of those that seem cheapest whose lowest tiers could make room."""
+    request, ledger = placer.request, placer.ledger
+    if not request.ask.spreads:
+        return None
+    near = _near(placer, stock, 1)
+    for rank in stock.ranks:
+        for count in _doubling(len(near)):
+            narrowed = replace(request, zones=frozenset(near[:count]))
+            trial.without(stock.of(near[:count], rank))
+            placement = Placer(narrowed, ledger, placer.window, placer.ignore).place()
+            trial.without(())
+            found = _tried(placer, stock, trial, placement) if placement is not None else None
+            if found is not None:
+                return found
+    return None
+
+
+def _doubling(most: int) -> Iterator[int]:
+    """2, 4, 8 … up to `most`, which is the last, within bounds."""
+    count, most = 2, min(most, _MOST_PARTS)
+    while count < most:
+        yield count
+        count *= 2
+    if most:
+        yield most
+
+
+def _near(placer: Placer, stock: _Stock, nodes: int) -> list[str]:
+    """The zones where so many of the request's nodes seem cheapest, by the zone's own watts alone; cheapest first."""
+    charge = placer.charge("", nodes)
+    burst_milli = (charge.max_w - charge.est_w) * 1_000 // max(charge.est_w, 1)
+    ranked = []
+    for zone in placer.open_zones():
+        need_w = charge.est_w - placer.ledger.meters[zone].room_for(burst_milli)
+        rank = stock.tier_for(zone, need_w)
+        if rank is not None:
+            ranked.append((-rank, need_w, zone))
+    return [zone for _, _, zone in nsmallest(_LOOKED_AT, ranked)]
+
+
+def _estimates(placer: Placer, stock: _Stock, zones: Iterable[str]) -> Iterator[tuple[int, int, str]]:
+    """(negative rank of the highest tier to be touched, least W to be freed, zone), where it could do at all."""
+    for zone in zones:
+        lacks = lacking(placer, placer.charges_in(zone))
+        wants = sorted(lacks)
+        rank = highest_touched([lacks[want] for want in wants], stock.offers(wants)) if lacks else stock.ranks[0]
+        if rank is not None:
+            yield -rank, max((w for want, w in lacks.items() if want.aspect is Aspect.PACKING), default=0), zone
+
+
+# -- tried on the ledger ---------------------------------------------------------------------------------------------
+
+
+def _tried(placer: Placer, stock: _Stock, trial: Trial, placement: Placement) -> Plan | None:
+    """Victims for this very place, which then stands by the rules of admission; None if nobody's end makes it free."""
+    victims = _settle(trial, stock, lambda: lacking(placer, placement.charges))
+    if victims is None:
+        return None
+    trial.without(victims)
+    stands = placer.stands(placement.charges)
+    verdict = admit(placer.request, placer.ledger, placement)
+    trial.without(())
+    return Plan(victims, verdict) if stands else None
+
+
+def _settle(trial: Trial, stock: _Stock, check: Check) -> tuple[Candidate, ...] | None:
+    """Victims without whom nothing is short, none of whom can be put back; None where all who help do not suffice.
+
+    The trial is left with nobody out, as it has to be at the beginning.
+    """
+    short, lacks = dict[Want, int](), check()
+    if not lacks:
+        return ()
+    victims: tuple[Candidate, ...] = ()
+    for _ in range(_ROUNDS):
+        offers = _raised(stock, short, lacks, victims)
+        chosen = choose([short[want] for want in sorted(short)], offers)
+        if chosen is None:
+            break
+        victims = chosen
+        lacks = _without(trial, victims, check)
+        if not lacks:
+            return _spared(trial, victims, check)
+    everyone = _all_who_help(trial, stock, short, check)
+    return _spared(trial, everyone, check) if everyone is not None else None
+
+
+def _raised(stock: _Stock, short: Lacks, lacks: Lacks, victims: Sequence[Candidate]) -> list[Offer]:
+    """What there is for all that is short; `short` is raised to what the last victims gave and what still lacks."""
+    wants = sorted({*short, *lacks})
+    offers, gone = stock.offers(wants), {victim.id for victim in victims}
+    given = [offer.gives for offer in offers if offer.candidate.id in gone]
+    for place, want in enumerate(wants):
+        if want in lacks:
+            short[want] = lacks[want] + sum(gives[place] for gives in given)
+    return offers
+
+
+def _all_who_help(trial: Trial, stock: _Stock, short: Lacks, check: Check) -> tuple[Candidate, ...] | None:
+    """All who give back anything of what is short, or turns out to be; None if that does not suffice."""
+    wants: set[Want] = set(short)
+    while True:
+        everyone = tuple(offer.candidate for offer in stock.offers(sorted(wants)))
+        lacks = _without(trial, everyone, check)
+        if not lacks:
+            return everyone
+        if lacks.keys() <= wants:
+            return None
+        wants |= lacks.keys()
+
+
+def _without(trial: Trial, victims: Iterable[Candidate], check: Check) -> Lacks:
+    """What is short without these; then they are all back."""
+    trial.without(victims)
+    lacks = check()
+    trial.without(())
+    return lacks
+
+
+def _spared(trial: Trial, victims: Sequence[Candidate], check: Check) -> tuple[Candidate, ...]:
+    """The victims without those who can be put back: the highest promise first, of a tier the dearest first."""
+    trial.without(victims)
+    spared = set()
+    dearest_last = sorted(victims, key=lambda v: (-v.rank, v.claim.est_w, v.lost_s, -v.started, v.job_id, v.id))
+    for victim in reversed(dearest_last):
+        trial.put_back(victim)
+        if check():
+            trial.take_out(victim)
+        else:
+            spared.add(victim.id)
+    trial.without(())
+    return tuple(victim for victim in victims if victim.id not in spared)
+
+
+def _beyond(lacks: Lacks, least: Lacks) -> Lacks:
+    """What is short beyond what cannot be helped."""
+    return {want: more for want, amount in lacks.items() if (more := amount - least.get(want, 0)) > 0}

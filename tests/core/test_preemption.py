@@ -1,0 +1,469 @@
+"""Plans of preemption and sheds: where, who, by which rules; the ledger stays as it was."""
+
+from dataclasses import replace
+from itertools import combinations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from slurm_power.core.admission import Admit, Hold, decide
+from slurm_power.core.claim import Charge, Claim
+from slurm_power.core.ledger import Ledger
+from slurm_power.core.nodes import NodeFree, ZoneNodes
+from slurm_power.core.offer import Candidate
+from slurm_power.core.placement import Placer
+from slurm_power.core.policy import BurstRule
+from slurm_power.core.preemption import Plan, Shed, plan, shed
+from slurm_power.core.request import Request
+from slurm_power.core.topology import Lane, Side, Topology
+from slurm_power.core.trial import Trial, freed
+from slurm_power.core.victims import price
+from slurm_power.core.want import Aspect, Want
+from slurm_power.core.window import FOREVER, Window
+from tests.core.floors import GOLD, NOW, TWO_N, claim, feed, ledger, pair, request, zone
+from tests.core.oracle import excess, touched
+from tests.core.test_properties import RULES, fingerprint, requests, topologies
+
+RANKS = {"gold": 0, "silver": 1, "bronze": 2}
+
+
+def candidates(one: Ledger, *names: str) -> list[Candidate]:
+    """The claims of these names (none: all), tier by the claim's, all started at once."""
+    return [
+        Candidate(each, RANKS[each.tier], NOW, notice_s=600 * (each.tier == "silver"))
+        for each in one.claims.values()
+        if not names or each.id in names
+    ]
+
+
+def victims(found: Plan | Shed | None) -> list[str] | None:
+    return None if found is None else sorted(victim.id for victim in found.victims)
+
+
+def place(found: Plan | None) -> dict[str, int] | None:
+    return None if found is None else {charge.zone: charge.nodes for charge in found.verdict.claim.charges}
+
+
+def filled(*claims: Claim, **limits_w: int) -> Ledger:
+    one = ledger([zone(name, watts) for name, watts in limits_w.items()])
+    one.load(claims)
+    return one
+
+
+def urgent(est_w: int, **more: object) -> Request:
+    return replace(request(est_w, tier=GOLD), **more)  # type: ignore[arg-type]
+
+
+class TestWhereAndWho:
+    def test_the_zone_where_least_watts_go(self) -> None:
+        one = filled(
+            claim("a", "r1", 90_000, tier="bronze"),
+            claim("b", "r2", 50_000, tier="bronze"),
+            claim("c", "r2", 45_000, tier="bronze"),
+            r1=100_000,
+            r2=100_000,
+        )
+        found = plan(urgent(45_000), one, candidates(one))
+        assert victims(found) == ["c"]
+        assert place(found) == {"r2": 1}
+
+    def test_the_zone_where_a_lower_tier_goes_though_it_costs_more(self) -> None:
+        one = filled(
+            claim("a", "r1", 90_000, tier="bronze"),
+            claim("b", "r2", 90_000),
+            claim("c", "r2", 10_000),
+            r1=90_000,
+            r2=100_000,
+        )
+        assert victims(plan(urgent(10_000), one, candidates(one))) == ["a"]
+
+    def test_equals_go_by_fewer_jobs_then_work_lost_then_name(self) -> None:
+        one = filled(
+            claim("a", "r1", 5_000),
+            claim("b", "r1", 5_000),
+            claim("c", "r2", 10_000),
+            claim("d", "r3", 10_000),
+            r1=10_000,
+            r2=10_000,
+            r3=10_000,
+        )
+        assert victims(plan(urgent(10_000), one, candidates(one))) == ["c"]
+        lost = [replace(each, lost_s=7 * (each.id == "c")) for each in candidates(one)]
+        assert victims(plan(urgent(10_000), one, lost)) == ["d"]
+        assert victims(plan(urgent(10_000), one, candidates(one, "a", "b"))) == ["a", "b"]
+
+    def test_nobody_lawful_or_not_enough_of_them(self) -> None:
+        one = filled(claim("a", "r1", 50_000), claim("b", "r1", 50_000), r1=100_000)
+        assert plan(urgent(60_000), one, []) is None
+        assert plan(urgent(60_000), one, candidates(one, "a")) is None
+        assert victims(plan(urgent(60_000), one, candidates(one))) == ["a", "b"]
+
+    def test_who_has_no_live_claim_gives_nothing(self) -> None:
+        one = filled(claim("a", "r1", 50_000), r1=50_000)
+        ended = Candidate(claim("ended", "r1", 50_000), 2, NOW)
+        assert victims(plan(urgent(50_000), one, [ended, *candidates(one)])) == ["a"]
+
+    @pytest.mark.parametrize(
+        "narrowed",
+        [
+            {"zones": frozenset({"r2"})},
+            {"excluded": frozenset({"r1"})},
+            {"pool": "two"},
+        ],
+    )
+    def test_only_zones_that_the_request_may_go_to(self, narrowed: dict[str, object]) -> None:
+        one = ledger([zone("r1"), zone("r2")], pools={"two": ("r2",)})
+        one.load([claim("a", "r1", 100_000), claim("b", "r2", 100_000)])
+        assert victims(plan(urgent(9_000), one, candidates(one))) == ["a"]
+        assert victims(plan(urgent(9_000, **narrowed), one, candidates(one))) == ["b"]
+
+    def test_neither_closed_zones_nor_other_lanes(self) -> None:
+        one = ledger([zone("r1", lane=Lane.COLD), zone("r2"), zone("r3")])
+        one.load([claim(f"in-{name}", name, 100_000) for name in ("r1", "r2", "r3")])
+        one.close("r2", "too hot")
+        assert victims(plan(urgent(9_000), one, candidates(one))) == ["in-r3"]
+
+    def test_a_job_whose_time_has_not_come_preempts_nobody(self) -> None:
+        one = filled(claim("a", "r1", 50_000), r1=50_000)
+        assert plan(urgent(1_000, not_before=NOW + 1), one, candidates(one)) is None
+
+    def test_the_longest_notice(self) -> None:
+        one = filled(claim("a", "r1", 50_000), claim("b", "r1", 50_000, tier="bronze"), r1=100_000)
+        found = plan(urgent(60_000), one, candidates(one))
+        assert found is not None
+        assert found.notice_s == 600
+        assert replace(found, victims=()).notice_s == 0
+
+
+class TestWhatIsShort:
+    def test_under_2n_each_feed_gets_back_the_whole(self) -> None:
+        one = pair(100_000, r1=TWO_N, r2=TWO_N)
+        one.load([claim("a", "r1", 30_000), claim("b", "r2", 30_000), claim("c", "r2", 40_000)])
+        found = plan(urgent(30_000, zones=frozenset({"r1"})), one, candidates(one, "b", "c"))
+        assert victims(found) == ["b"]
+
+    def test_under_n_each_feed_gets_back_half(self) -> None:
+        one = ledger(
+            [zone("r1", feeds=("a", "b")), zone("r2", redundancy=TWO_N, feeds=("a", "b"))],
+            [feed("a", 60_000, Side.A), feed("b", 60_000, Side.B)],
+        )
+        one.load([claim("half", "r1", 40_000), claim("whole", "r2", 40_000)])
+        asked = urgent(30_000, zones=frozenset({"r2"}))
+        assert victims(plan(asked, one, candidates(one, "half"))) is None
+        assert victims(plan(urgent(20_000, zones=frozenset({"r2"})), one, candidates(one, "half"))) == ["half"]
+        assert victims(plan(asked, one, candidates(one))) == ["whole"]
+
+    def test_nobody_goes_who_stands_beside_the_bottleneck(self) -> None:
+        one = ledger(
+            [zone("r1", feeds=("p",)), zone("r2", feeds=("p",)), zone("r3")],
+            [feed("p", 100_000)],
+        )
+        one.load([claim("a", "r2", 90_000), claim("c", "r3", 10_000)])
+        asked = urgent(50_000, zones=frozenset({"r1"}))
+        assert victims(plan(asked, one, candidates(one))) == ["a"]
+        assert plan(asked, one, candidates(one, "c")) is None
+
+    def test_the_headroom_that_the_request_wants_before_it_is_placed(self) -> None:
+        one = filled(claim("a", "r1", 30_000), claim("b", "r1", 60_000), r1=100_000)
+        assert victims(plan(urgent(1_000, headroom_w=30_000), one, candidates(one))) == ["a"]
+        assert victims(plan(urgent(1_000, headroom_w=50_000), one, candidates(one))) == ["b"]
+
+    def test_a_burst_alone(self) -> None:
+        one = filled(
+            claim("a", "r1", 20_000, 70_000), claim("b", "r1", 15_000), claim("c", "r1", 20_000), r1=105_000
+        )
+        found = plan(urgent(10_000), one, candidates(one))
+        assert victims(found) == ["b"]
+        assert victims(plan(urgent(45_000), one, candidates(one))) == ["a"]
+
+    def test_bursts_that_do_not_add_up_take_no_more_victims_than_needed(self) -> None:
+        """Sixteen groups of 2 kW burst by 16 kW together, nine by 12 kW: by its own part none gives enough."""
+        one = filled(*(claim(f"j{k:02}", "r1", 1_000, 3_000) for k in range(16)), r1=32_000)
+        found = plan(urgent(3_000), one, candidates(one))
+        assert victims(found) == ["j00", "j01"]
+        with Trial(one) as trial:
+            trial.without(candidates(one, "j00"))
+            assert isinstance(decide(urgent(3_000), one, one.empty()), Hold)
+
+    def test_the_whole_window_counts(self) -> None:
+        one = filled(claim("a", "r1", 40_000, hours=1), claim("b", "r1", 50_000), r1=100_000)
+        one.add(claim("later", "r1", 30_000, start_h=2, hours=4))
+        asked = urgent(20_000, time_limit_s=4 * 3_600)
+        assert victims(plan(replace(asked, time_limit_s=1_800), one, candidates(one))) == ["a"]
+        found = plan(asked, one, candidates(one))
+        assert victims(found) == ["a"]
+        one.add(claim("more", "r1", 15_000, start_h=2, hours=4))
+        assert victims(plan(asked, one, candidates(one))) == ["b"]
+
+    def test_a_shadow_that_the_request_outranks_is_ignored(self) -> None:
+        one = filled(claim("a", "r1", 40_000, hours=1), r1=50_000)
+        one.add(claim("shadow:x", "r1", 50_000, start_h=1, tentative=True))
+        assert plan(urgent(30_000), one, candidates(one)) is None
+        assert victims(plan(urgent(30_000), one, candidates(one), ignore="shadow:x")) == ["a"]
+
+
+def busy(*claims: Claim, idle: int = 0, partly: tuple[NodeFree, ...] = ()) -> Ledger:
+    """A zone of four nodes with 8 CPUs and 4 GPUs, and plenty of watts."""
+    one = ledger([zone("r1", nodes=4)])
+    one.set_nodes("r1", ZoneNodes(4, idle, 8, 4, partly))
+    one.load(claims)
+    return one
+
+
+class TestNodes:
+    def test_nodes_may_be_what_is_short(self) -> None:
+        one = busy(
+            claim("a", "r1", 9_000, nodes=2, share_milli=1_000), claim("b", "r1", 5_000, share_milli=1_000), idle=1
+        )
+        asked = urgent(1_000, ask=request(nodes=2, exclusive=True).ask)
+        found = plan(asked, one, candidates(one))
+        assert victims(found) == ["b"]
+        assert victims(plan(replace(asked, ask=request(nodes=3, exclusive=True).ask), one, candidates(one))) == ["a"]
+
+    def test_halves_of_a_node_are_a_node_where_they_are_known_to_be_on_one(self) -> None:
+        one = busy(*(claim(f"h{k}", "r1", 1_000, share_milli=500) for k in range(8)))
+        asked = urgent(1_000, ask=request(exclusive=True).ask)
+        known = [replace(each, on=(f"r1-n{int(each.id[1]) % 4}",)) for each in candidates(one)]
+        assert victims(plan(asked, one, known)) in (["h0", "h4"], ["h1", "h5"], ["h2", "h6"], ["h3", "h7"])
+
+    def test_promised_nodes_come_free_too(self) -> None:
+        one = busy(claim("a", "r1", 1_000, share_milli=1_000, placed=False), idle=1)
+        asked = urgent(1_000, ask=request(exclusive=True).ask)
+        assert victims(plan(asked, one, candidates(one))) == ["a"]
+
+    @pytest.mark.parametrize(
+        ("what", "before", "parts", "after"),
+        [
+            ("a whole node", ZoneNodes(4, 1, 8, 4), [1_000], ZoneNodes(4, 2, 8, 4)),
+            ("a part", ZoneNodes(4, 1, 8, 4), [500], ZoneNodes(4, 1, 8, 4, (NodeFree(4, 2),))),
+            ("no part", ZoneNodes(4, 1, 8, 4), [0], ZoneNodes(4, 1, 8, 4)),
+            ("never more than are up", ZoneNodes(2, 2, 8, 4), [1_000], ZoneNodes(2, 2, 8, 4)),
+            (
+                "the part can only lie on the node that half is free of",
+                ZoneNodes(1, 0, 8, 4, (NodeFree(4, 2),)),
+                [500],
+                ZoneNodes(1, 1, 8, 4),
+            ),
+            (
+                "of two such nodes the fuller",
+                ZoneNodes(2, 0, 8, 4, (NodeFree(4, 2), NodeFree(2, 1))),
+                [500],
+                ZoneNodes(2, 0, 8, 4, (NodeFree(4, 2), NodeFree(6, 3))),
+            ),
+        ],
+    )
+    def test_freed(self, what: str, before: ZoneNodes, parts: list[int], after: ZoneNodes) -> None:
+        assert freed(before, parts) == after
+
+
+class TestSeveralZones:
+    def two(self) -> Ledger:
+        one = ledger([zone("r1", nodes=2), zone("r2", nodes=2), zone("r3", nodes=2)])
+        one.load([claim("a", "r1", 95_000), claim("b", "r2", 60_000), claim("c", "r2", 40_000)])
+        one.add(claim("d", "r3", 100_000))
+        return one
+
+    def test_room_is_made_in_several_where_one_does_not_do(self) -> None:
+        one = self.two()
+        asked = urgent(80_000, ask=request(nodes=4).ask)
+        found = plan(asked, one, candidates(one))
+        assert found is not None
+        assert sum((place(found) or {}).values()) == 4
+        with Trial(one) as trial:
+            trial.without(found.victims)
+            assert one.shortfall(found.verdict.claim.charges, "new", Window(NOW)) is None
+
+    def test_not_for_a_job_that_stays_together(self) -> None:
+        one = self.two()
+        asked = urgent(80_000, ask=replace(request(nodes=4).ask, together=True))
+        assert plan(asked, one, candidates(one)) is None
+
+    def test_one_zone_goes_before_several(self) -> None:
+        one = self.two()
+        assert place(plan(urgent(80_000, ask=request(nodes=2).ask), one, candidates(one))) == {"r1": 2}
+
+
+class TestShed:
+    def test_nothing_is_over(self) -> None:
+        one = filled(claim("a", "r1", 50_000), r1=50_000)
+        assert shed(one, candidates(one)) == Shed(())
+
+    def test_a_cut_zone_and_a_cut_feed(self) -> None:
+        one = pair(200_000, r1=TWO_N, r2=TWO_N)
+        one.load([claim(f"a{k}", "r1", 10_000 + k) for k in range(5)] + [claim("b", "r2", 12_000)])
+        one.set_limit("r1", 41_000)
+        assert victims(shed(one, candidates(one))) == ["a0"]
+        one.set_limit("a", 30_006)
+        found = shed(one, candidates(one))
+        assert sum(victim.claim.est_w for victim in found.victims) == 32_004
+        assert not found.left
+        assert victims(shed(one, candidates(one), ["r1"])) == ["a0"]
+
+    def test_bursts_above_a_cut_limit(self) -> None:
+        one = filled(claim("a", "r1", 20_000, 40_000), claim("b", "r1", 30_000), r1=80_000)
+        one.set_limit("r1", 60_000)
+        assert victims(shed(one, candidates(one))) == ["a"]
+
+    def test_who_helps_where_not_all_suffice_and_what_is_left(self) -> None:
+        one = ledger([zone("r1", feeds=("p",)), zone("r2", feeds=("p",))], [feed("p", 100_000)])
+        one.load([claim("a", "r1", 30_000), claim("b", "r1", 20_000), claim("c", "r2", 30_000)])
+        one.set_limit("r1", 10_000)
+        found = shed(one, candidates(one, "a", "c"))
+        assert victims(found) == ["a"]
+        assert found.left == ((Want("r1", Aspect.PACKING), 10_000), (Want("r1", Aspect.BURST), 10_000))[::-1]
+        assert shed(one, []).victims == ()
+
+    def test_lowest_tier_first(self) -> None:
+        one = filled(claim("a", "r1", 10_000), claim("b", "r1", 90_000, tier="bronze"), r1=100_000)
+        one.set_limit("r1", 95_000)
+        assert victims(shed(one, candidates(one))) == ["b"]
+
+
+class TestTrial:
+    def test_an_error_puts_everybody_back(self) -> None:
+        one = busy(claim("a", "r1", 9_000, nodes=2, share_milli=1_000), claim("b", "r1", 9_000, placed=False), idle=1)
+        before = fingerprint(one)
+
+        def fail() -> None:
+            with Trial(one) as trial:
+                trial.without(candidates(one))
+                assert not one.claims
+                assert one.nodes["r1"].idle == 3
+                raise LookupError
+
+        with pytest.raises(LookupError):
+            fail()
+        assert fingerprint(one) == before
+        assert one.nodes["r1"].idle == 1
+        assert one.validate() == []
+
+
+# -- any floor -------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def floors(draw: st.DrawFn, rule: BurstRule | None = None) -> tuple[Ledger, list[Candidate]]:
+    """A floor that is full or over, with bookings; some of its claims may be preempted."""
+    topology: Topology = draw(topologies())
+    one = Ledger(topology, None, rule or draw(RULES), NOW)
+    names = sorted(topology.zones)
+    for name in names:
+        up = len(topology.zones[name].nodes)
+        one.set_nodes(name, ZoneNodes(up, draw(st.integers(0, up)), 8, 4))
+    for number in range(draw(st.integers(0, 9))):
+        est_w = draw(st.integers(1, 6_000))
+        burst_w = draw(st.sampled_from([0, 0, est_w // 3, 2 * est_w]))
+        start = NOW + draw(st.sampled_from([-500, -500, -500, -500, 7_200]))
+        one.add(
+            Claim(
+                f"j{number}",
+                tuple(
+                    Charge(each, 1, est_w, est_w + burst_w)
+                    for each in sorted(draw(st.sets(st.sampled_from(names), min_size=1, max_size=2)))
+                ),
+                Window(start, draw(st.sampled_from([FOREVER, start + 4_000]))),
+                draw(st.sampled_from(["g", f"g{number}"])),
+                draw(st.sampled_from(["bronze", "silver"])),
+                share_milli=draw(st.sampled_from([250, 1_000])),
+                placed=draw(st.booleans()),
+            )
+        )
+    lawful = draw(st.sets(st.sampled_from(sorted(one.claims)))) if one.claims else set()
+    return one, candidates(one, "", *lawful)
+
+
+SETTINGS = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@SETTINGS
+@given(floor=floors(), wanted=requests())
+def test_any_plan_admits_spares_whom_it_can_and_leaves_the_ledger_as_it_was(
+    floor: tuple[Ledger, list[Candidate]], wanted: Request
+) -> None:
+    one, lawful = floor
+    asked = replace(wanted, id="new", tier=GOLD)
+    before = fingerprint(one)
+    found = plan(asked, one, lawful)
+    assert fingerprint(one) == before
+    assert one.validate() == []
+    assert plan(asked, one, lawful[::-1]) == found
+    if found is None:
+        return
+    new, placer = found.verdict.claim, Placer(asked, one, asked.window(NOW))
+    gone = {victim.id for victim in found.victims}
+    assert gone <= {each.id for each in lawful}
+    limits = {name: meter.limit_w for name, meter in one.meters.items()}
+    rest = [each for each in [*one.claims.values(), *one.bookings()] if each.id not in gone]
+    elements = touched(one.topology, new.charges)
+    assert not excess(one.topology, one.rule, limits, [*rest, new], new.window, NOW, elements)
+    with Trial(one) as trial:
+        trial.without(found.victims)
+        narrowed = replace(asked, zones=frozenset(charge.zone for charge in new.charges))
+        verdict = decide(narrowed, one, one.empty())
+        assert len(new.charges) > 1 or (isinstance(verdict, Admit) and verdict.claim == new)
+        for victim in found.victims:
+            trial.put_back(victim)
+            assert not placer.stands(new.charges)
+            trial.take_out(victim)
+        trial.without(each for each in lawful if each.rank > min((v.rank for v in found.victims), default=0))
+        assert not found.victims or not placer.stands(new.charges)
+
+
+@SETTINGS
+@given(floor=floors(BurstRule(rss=False)), wanted=requests())
+def test_where_all_adds_up_no_zone_and_no_set_of_victims_is_cheaper(
+    floor: tuple[Ledger, list[Candidate]], wanted: Request
+) -> None:
+    one, lawful = floor
+    for name in one.nodes:
+        one.set_nodes(name, ZoneNodes(100, 100, 8, 4))
+    for booked in list(one.bookings()):
+        one.remove(booked.id)
+    asked = replace(wanted, id="new", tier=GOLD, ask=replace(wanted.ask, together=True))
+    found = plan(asked, one, lawful)
+    possible = []
+    with Trial(one) as trial:
+        for size in range(len(lawful) + 1):
+            for some in combinations(lawful, size):
+                trial.without(some)
+                placer = Placer(asked, one, asked.window(NOW))
+                if asked.not_before <= NOW and placer.place() is not None:
+                    possible.append(price(some, (1, 2)))
+    if not lawful:
+        return
+    assert (found is None) == (not possible)
+    if found is not None:
+        assert price(found.victims, (1, 2)) == min(possible)
+
+
+@SETTINGS
+@given(floor=floors(), data=st.data())
+def test_any_shed_ends_what_can_be_ended_and_spares_whom_it_can(
+    floor: tuple[Ledger, list[Candidate]], data: st.DataObject
+) -> None:
+    one, lawful = floor
+    for element in data.draw(st.sets(st.sampled_from(sorted(one.meters)), max_size=2)):
+        one.set_limit(element, one.meters[element].limit_w * data.draw(st.integers(0, 100)) // 100)
+    before = fingerprint(one)
+    found = shed(one, lawful)
+    assert fingerprint(one) == before
+    assert one.validate() == []
+    assert shed(one, lawful[::-1]) == found
+
+    def left() -> int:
+        found = 0
+        for meter in one.meters.values():
+            found += max(0, meter.committed_w - meter.usable_w)
+            found += max(0, meter.committed_w + meter.burst_w - meter.limit_w)
+        return found
+
+    with Trial(one) as trial:
+        trial.without(lawful)
+        least = left()
+        trial.without(found.victims)
+        assert left() == least == sum(watts for _, watts in found.left)
+        for victim in found.victims:
+            trial.put_back(victim)
+            assert left() > least
+            trial.take_out(victim)
