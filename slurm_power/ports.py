@@ -144,6 +144,76 @@ class QosRecord:
     priority: int = 0
     preempts: tuple[str, ...] = ()
     preempt_mode: str = ""
+    """How its jobs are preempted; empty: as the cluster does."""
+    grace_s: int = 0
+    """What its jobs have left once they are preempted, from a signal sent at once."""
+    exempt_s: int | None = None
+    """How long its jobs run before they may be preempted; None: as the cluster has it."""
+
+
+@immutable
+class PreemptionRecord:
+    """How the cluster preempts where a QOS does not say otherwise.
+
+    plugin: who may preempt whom, `qos`, `partition_prio` or `none`. mode: in Slurm's words, such as `REQUEUE`.
+    exempt_s: how long a job runs before it may be preempted; None where Slurm says none.
+    """
+
+    plugin: str
+    mode: str
+    exempt_s: int | None = None
+
+
+class AdminLevel(StrEnum):
+    """What the accounting database lets somebody do everywhere."""
+
+    NONE = "none"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
+@immutable
+class PrivilegeRecord:
+    """One user of the accounting database, by name; whoever has a uid asks the system for its name.
+
+    accounts: those that the user may submit under. coordinates: those that the user coordinates, the accounts below
+    them included. Both in order of name.
+    """
+
+    user: str
+    level: AdminLevel = AdminLevel.NONE
+    coordinates: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
+
+
+@immutable
+class ReservationRecord:
+    """One reservation as Slurm has it now. Times are instants; hostlists stay folded text.
+
+    Its licences are what Slurm prints. What Slurm counts is LicenseRecord.reserved, and after a failed update that
+    may be less (see UpdateReservation).
+    """
+
+    name: str
+    start: int
+    end: int
+    active: bool
+    """Whether it has begun and not ended, by the clock of the machine that asked."""
+    users: tuple[str, ...] = ()
+    """`-bob` stands for all but bob; so with accounts."""
+    accounts: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    licenses: Mapping[str, int] = field(default_factory=dict)
+    nodes: str = ""
+    node_count: int = 0
+    features: str = ""
+    partition: str = ""
+    flags: tuple[str, ...] = ()
+
+    @property
+    def duration_s(self) -> int:
+        """From start to end."""
+        return self.end - self.start
 
 
 @immutable
@@ -182,9 +252,99 @@ class RequeueHold:
     target: str
 
 
-Command = Update | Hold | UserHold | Release | RequeueHold
+@immutable
+class Requeue:
+    """`scontrol requeue TARGET`: pending again, to start about two minutes later at the earliest."""
+
+    target: str
+
+
+@immutable
+class Suspend:
+    """`scontrol suspend TARGET`: its processes stop; it keeps its licences, and its priority becomes 0."""
+
+    target: str
+
+
+@immutable
+class Resume:
+    """`scontrol resume TARGET`: a suspended job goes on."""
+
+    target: str
+
+
+@immutable
+class Signal:
+    """`scancel --batch --signal=NAME TARGET`: a signal such as `USR1` to the shell of a running batch job alone."""
+
+    target: str
+    name: str
+
+
+@immutable
+class Cancel:
+    """`scancel TARGET`. A job that has ended already is told as an error."""
+
+    target: str
+
+
+@immutable
+class CreateReservation:
+    """`scontrol create reservation`. Its name must begin with our prefix, else nothing is sent.
+
+    start, end: instants; a start up to a minute ago will do.
+    users, accounts: who may use it; of both given, the users within these accounts alone. Users must have an account.
+    licenses: name → count. Slurm checks that all reservations that overlap in time fit the totals together.
+    nodes: a hostlist; else node_count of them, of partition (default: the default one) with features; neither: no
+    nodes, as it has to be for licences alone.
+    gpus: so many in all, on nodes that Slurm chooses: 24.05 and later; before, Slurm refuses it.
+    flags: more of Slurm's, such as `IGNORE_JOBS`.
+    """
+
+    name: str
+    start: int
+    end: int
+    users: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
+    licenses: Mapping[str, int] = field(default_factory=dict)
+    nodes: str = ""
+    node_count: int = 0
+    features: str = ""
+    partition: str = ""
+    gpus: int = 0
+    flags: tuple[str, ...] = ()
+
+
+@immutable
+class UpdateReservation:
+    """`scontrol update reservation`; None leaves as it is, an empty tuple takes all users or accounts away.
+
+    A count of licences is not checked against what is there or what others reserve. When Slurm refuses an update, it
+    forgets the counts of the reservation, and prints them still. Who writes it therefore sets them again at once, as
+    they are printed, and says so where that fails too.
+    """
+
+    name: str
+    licenses: Mapping[str, int] | None = None
+    users: tuple[str, ...] | None = None
+    accounts: tuple[str, ...] | None = None
+    end: int | None = None
+
+
+@immutable
+class DeleteReservation:
+    """`scontrol delete reservation`: refused while a job runs in it."""
+
+    name: str
+
+
+JobCommand = Update | Hold | UserHold | Release | Requeue | RequeueHold | Suspend | Resume | Signal | Cancel
+ReservationCommand = CreateReservation | UpdateReservation | DeleteReservation
+Command = JobCommand | ReservationCommand
 Chain = tuple[Command, ...]
-"""Commands for one job, in order; the first that fails ends the chain, so nothing is released that was not bound."""
+"""Commands for one job or reservation, in order; the first that fails ends the chain.
+
+So nothing is released that was not bound."""
 
 
 @immutable
@@ -224,6 +384,15 @@ class Slurm(Protocol):
 
     def qos(self) -> Sequence[QosRecord]:
         """All QOS, from the accounting database."""
+
+    def reservations(self) -> Sequence[ReservationRecord]:
+        """All reservations, those of others included."""
+
+    def preemption(self) -> PreemptionRecord:
+        """How the cluster preempts."""
+
+    def privileges(self) -> Sequence[PrivilegeRecord]:
+        """All users of the accounting database, by name; none without one."""
 
     def private_data(self) -> frozenset[str]:
         """What PrivateData keeps from other users, in Slurm's words (`jobs`, `usage`, …); empty where it is not set."""

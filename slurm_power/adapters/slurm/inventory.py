@@ -1,15 +1,27 @@
-"""Reading nodes, partitions, licences and QOS. What is printed here is written by administrators, not by users."""
+"""Reading nodes, partitions, licences, reservations, QOS and accounts.
+
+What is printed here is written by administrators, not by users.
+"""
 
 import re
 from collections.abc import Iterator
 
 from slurm_power.adapters.slurm.runner import Commands
-from slurm_power.adapters.slurm.text import count_gpus, gpu_types, limit_s, lines, plain
+from slurm_power.adapters.slurm.text import count_gpus, gpu_types, instant, licence_counts, limit_s, lines, plain
 from slurm_power.core.errors import SlurmError, SlurmParseError
-from slurm_power.ports import LicenseRecord, NodeRecord, PartitionRecord, QosRecord
+from slurm_power.ports import (
+    AdminLevel,
+    LicenseRecord,
+    NodeRecord,
+    PartitionRecord,
+    PreemptionRecord,
+    PrivilegeRecord,
+    QosRecord,
+    ReservationRecord,
+)
 
 _PAIR = re.compile(r"(?:^|\s)([\w/:]+)=(\S*)")
-_FREE_TEXT = re.compile(r"\s(?:Reason|Comment|Extra)=")
+_FREE_TEXT = re.compile(r"\s(?:Reason|Comment|Extra|BurstBuffer)=")
 _STATE_PARTS = re.compile(r"[+*~#!%$@^\-]")
 _USABLE = frozenset(("IDLE", "MIXED", "ALLOCATED", "COMPLETING"))
 _BLOCKED = frozenset(
@@ -18,6 +30,7 @@ _BLOCKED = frozenset(
         *("MAINTENANCE", "MAINT", "POWERING_DOWN", "REBOOT_ISSUED", "FUTURE", "BLOCKED", "UNKNOWN", "ERROR"),
     )
 )
+_LEVELS = {"Operator": AdminLevel.OPERATOR, "Administrator": AdminLevel.ADMIN}
 _NO_ACCOUNTING = re.compile(r"accounting_storage|not running a supported accounting", re.IGNORECASE)
 
 
@@ -53,6 +66,28 @@ def read_licenses(commands: Commands) -> list[LicenseRecord]:
     ]
 
 
+def read_reservations(commands: Commands) -> list[ReservationRecord]:
+    """All reservations. Raises SlurmError, SlurmParseError."""
+    return [
+        ReservationRecord(
+            name=fields["ReservationName"],
+            start=instant(fields["StartTime"]) or 0,
+            end=instant(fields["EndTime"]) or 0,
+            active=fields["State"] == "ACTIVE",
+            users=_list(fields["Users"]),
+            accounts=_list(fields["Accounts"]),
+            groups=_list(fields["Groups"]),
+            licenses=licence_counts(fields["Licenses"]),
+            nodes=plain(fields["Nodes"]),
+            node_count=int(fields["NodeCnt"]),
+            features=plain(fields["Features"]),
+            partition=plain(fields["PartitionName"]),
+            flags=_list(fields["Flags"]),
+        )
+        for fields in _show(commands, "ReservationName", "-o", "show", "reservation")
+    ]
+
+
 def read_slurm_user(commands: Commands) -> int:
     """The uid of SlurmUser. Raises SlurmError, SlurmParseError."""
     return int(_configured(commands, "SlurmUser", r"\S+\((\d+)\)"))
@@ -64,9 +99,26 @@ def read_private_data(commands: Commands) -> frozenset[str]:
     return frozenset() if words == "none" else frozenset(words.split(","))
 
 
+def read_preemption(commands: Commands) -> PreemptionRecord:
+    """How the cluster preempts. Raises SlurmError, SlurmParseError."""
+    shown = _configuration(commands)
+    return PreemptionRecord(
+        plugin=_setting(shown, "PreemptType", r"(\S+)").removeprefix("preempt/"),
+        mode=_setting(shown, "PreemptMode", r"(\S+)"),
+        exempt_s=limit_s(_setting(shown, "PreemptExemptTime", r"(\S+)")),
+    )
+
+
 def _configured(commands: Commands, name: str, value: str) -> str:
+    return _setting(_configuration(commands), name, value)
+
+
+def _configuration(commands: Commands) -> str:
+    return commands.run("scontrol", "show", "config").out
+
+
+def _setting(shown: str, name: str, value: str) -> str:
     """One line of slurmctld's configuration."""
-    shown = commands.run("scontrol", "show", "config").out
     match = re.search(rf"^{name}\s*= {value}\s*$", shown, re.MULTILINE)
     if match is None:
         raise SlurmParseError(f"no {name} in slurmctld's configuration", ("scontrol", "show", "config"), 0, shown)
@@ -75,11 +127,42 @@ def _configured(commands: Commands, name: str, value: str) -> str:
 
 def read_qos(commands: Commands) -> list[QosRecord]:
     """All QOS; none where the cluster keeps no accounts. Raises SlurmError, SlurmParseError."""
-    argv = ("-nP", "show", "qos", "format=Name,Priority,Preempt,PreemptMode")
+    argv = ("-nP", "show", "qos", "format=Name,Priority,Preempt,PreemptMode,GraceTime,PreemptExemptTime")
     return [
-        QosRecord(name, int(priority or 0), _list(preempts), "" if mode == "cluster" else mode)
-        for name, priority, preempts, mode in _accounting(commands, 4, "sacctmgr", *argv)
+        QosRecord(
+            name,
+            int(priority or 0),
+            _list(preempts),
+            "" if mode == "cluster" else mode,
+            limit_s(grace) or 0,
+            limit_s(exempt),
+        )
+        for name, priority, preempts, mode, grace, exempt in _accounting(commands, 6, "sacctmgr", *argv)
     ]
+
+
+def read_privileges(commands: Commands) -> list[PrivilegeRecord]:
+    """All users of the accounting database; none where the cluster keeps no accounts.
+
+    Raises SlurmError, SlurmParseError.
+    """
+    accounts: dict[str, set[str]] = {}
+    for user, account in _accounting(commands, 2, "sacctmgr", "-nP", "show", "assoc", "format=User,Account"):
+        if user:
+            accounts.setdefault(user, set()).add(account)
+    argv = ("-nP", "show", "user", "withcoord", "format=User,AdminLevel,Coordinators")
+    return sorted(
+        (
+            PrivilegeRecord(
+                user,
+                _LEVELS.get(level, AdminLevel.NONE),
+                tuple(sorted(set(_list(coordinates)))),
+                tuple(sorted(accounts.get(user, ()))),
+            )
+            for user, level, coordinates in _accounting(commands, 3, "sacctmgr", *argv)
+        ),
+        key=lambda found: found.user,
+    )
 
 
 def read_fair_shares(commands: Commands) -> dict[tuple[str, str], float]:

@@ -19,7 +19,7 @@ _OURS = {
     "INPUTRC": "/dev/null",  # scontrol reads its standard input through readline
     "TERM": "dumb",
 }
-_FOREIGN = ("SLURM_", "SQUEUE_", "SINFO_", "SCONTROL_", "SACCTMGR_", "SBATCH_", "SALLOC_", "SRUN_")
+_FOREIGN = ("SLURM_", "SQUEUE_", "SINFO_", "SCONTROL_", "SCANCEL_", "SACCTMGR_", "SBATCH_", "SALLOC_", "SRUN_")
 PIECE_BYTES = 1 << 15
 """Python takes a piece apart in one go, and nobody else has a turn meanwhile: 0.3 ms, and 9 ms for a piece of 1 MiB."""
 _TAIL_BYTES = 1 << 20
