@@ -164,8 +164,7 @@ class Engine:
             case UpdateReservation():
                 self._reservations.update(command, self.now)
             case DeleteReservation():
-                self._reservations.delete(command.name, self._busy())
-                self._forget_reservation(command.name)
+                self._reservations.delete(command.name, self._unended())
             case _:
                 for job in self._resolve(command.target):
                     self._apply_to(job, command)
@@ -173,11 +172,14 @@ class Engine:
     def _busy(self) -> list[JobRecord]:
         return [job for job in self._jobs.values() if job.state in BUSY]
 
+    def _unended(self) -> list[JobRecord]:
+        return [job for job in self._jobs.values() if job.state is not JobState.ENDED]
+
     def _forget_reservation(self, name: str) -> None:
-        """Pending jobs of a reservation that has gone are held."""
-        for job in self.all_jobs():
-            if job.reservation == name and job.state is JobState.PENDING:
-                self._put(replace(job, reservation="", priority=0, reason="ReservationDeleted"))
+        """Pending jobs of a reservation that is over are held."""
+        for job in self._unended():
+            if job.reservation == name:
+                self._put(replace(job, reservation="", priority=0, reason=f"Reservation {name} was deleted"))
                 self._refresh(job.job_id)
 
     def _apply_to(self, job: JobRecord, command: JobCommand) -> None:
@@ -214,7 +216,7 @@ class Engine:
 
     def _signal(self, job: JobRecord, command: Signal) -> None:
         if job.state is not JobState.RUNNING:
-            raise Refusal("Job is pending execution")
+            raise Refusal("no signal sent: it does not run, or not as a batch job")
         self.signals.append(command)
 
     def _cancel(self, job: JobRecord) -> None:

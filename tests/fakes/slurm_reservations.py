@@ -7,8 +7,8 @@ from slurm_power.ports import CreateReservation, JobRecord, PrivilegeRecord, Res
 from tests.fakes.slurm_placing import expand, fold
 from tests.fakes.slurm_targets import Refusal
 
-MAX_DELAY_S = 60
-"""How far in the past a time may lie that is written."""
+MAX_DELAY_S = 600
+"""How far in the past the times of a new one may lie; of a change a tenth of that."""
 _FOREVER_S = 31_536_000
 
 
@@ -68,11 +68,11 @@ class Reservations:
         if command.licenses is not None:
             self.counted[command.name] = dict(command.licenses)
 
-    def delete(self, name: str, running: Iterable[JobRecord]) -> None:
+    def delete(self, name: str, jobs: Iterable[JobRecord]) -> None:
         """Raises Refusal while one of these jobs is in it."""
         if name not in self.records:
             raise Refusal(f"delete_reservation reservationname={name}: Requested reservation is invalid")
-        if any(job.reservation == name for job in running):
+        if any(job.reservation == name for job in jobs):
             raise Refusal(f"delete_reservation reservationname={name}: Requested reservation is in use")
         del self.records[name], self.counted[name]
 
@@ -122,7 +122,7 @@ class Reservations:
                 raise Refusal(said + "Invalid license specification")
             self._check_counts([command.licenses], said)
         self._check_owners(users, accounts, said)
-        if command.end is not None and command.end < max(now - MAX_DELAY_S, record.start + 1):
+        if command.end is not None and command.end < max(now - MAX_DELAY_S // 10, record.start + 1):
             raise Refusal(said + "Invalid time specified")
         return replace(
             record,
@@ -140,7 +140,8 @@ class Reservations:
         if not set(users) <= set(self.people):
             raise Refusal(said + "Invalid user id")
         known = {account for person in self.people.values() for account in person.accounts}
-        if not set(accounts) <= known:
+        together = all(account in self.people[user].accounts for user in users for account in accounts)
+        if not set(accounts) <= known or not together:
             raise Refusal(said + "Invalid account or account/partition combination specified")
 
     def _check_counts(self, counts: Iterable[Mapping[str, int]], said: str) -> None:

@@ -68,7 +68,7 @@ def scancel_words(command: Signal | Cancel) -> tuple[tuple[str, ...], str]:
         return (), target
     if not _SIGNAL.fullmatch(command.name):
         raise UsageError(f"'{command.name}' is not a signal; write its name, such as USR1")
-    return ("--batch", f"--signal={command.name}"), target
+    return ("--batch", "--state=RUNNING", f"--signal={command.name}"), target
 
 
 def _target(target: str) -> str:

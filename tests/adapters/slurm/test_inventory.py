@@ -77,6 +77,7 @@ class Answering:
         env: Mapping[str, str] | None = None,
         check: bool = True,
         writes: bool = False,
+        timeout_s: float | None = None,
     ) -> Completed:
         return self.answer
 

@@ -54,6 +54,7 @@ class Scontrol:
         env: Mapping[str, str] | None = None,
         check: bool = True,
         writes: bool = False,
+        timeout_s: float | None = None,
     ) -> Completed:
         assert (program, writes, check) == ("scontrol", True, False)
         if args:
