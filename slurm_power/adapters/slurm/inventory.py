@@ -21,7 +21,8 @@ from slurm_power.ports import (
 )
 
 _PAIR = re.compile(r"(?:^|\s)([\w/:]+)=(\S*)")
-_FREE_TEXT = re.compile(r"\s(?:Reason|Comment|Extra|BurstBuffer)=")
+_FREE_TEXT = re.compile(r"\s(?:Reason|Comment|Extra)=")
+_RESERVATION = re.compile(r"ReservationName=(?P<name>.*) (?=StartTime=\S+ EndTime=\S+ Duration=)")
 _STATE_PARTS = re.compile(r"[+*~#!%$@^\-]")
 _USABLE = frozenset(("IDLE", "MIXED", "ALLOCATED", "COMPLETING"))
 _BLOCKED = frozenset(
@@ -67,25 +68,17 @@ def read_licenses(commands: Commands) -> list[LicenseRecord]:
 
 
 def read_reservations(commands: Commands) -> list[ReservationRecord]:
-    """All reservations. Raises SlurmError, SlurmParseError."""
-    return [
-        ReservationRecord(
-            name=fields["ReservationName"],
-            start=instant(fields["StartTime"]) or 0,
-            end=instant(fields["EndTime"]) or 0,
-            active=fields["State"] == "ACTIVE",
-            users=_list(fields["Users"]),
-            accounts=_list(fields["Accounts"]),
-            groups=_list(fields["Groups"]),
-            licenses=licence_counts(fields["Licenses"]),
-            nodes=plain(fields["Nodes"]),
-            node_count=int(fields["NodeCnt"]),
-            features=plain(fields["Features"]),
-            partition=plain(fields["PartitionName"]),
-            flags=_list(fields["Flags"]),
-        )
-        for fields in _show(commands, "ReservationName", "-o", "show", "reservation")
-    ]
+    """All reservations. Raises SlurmError, SlurmParseError.
+
+    From 23.11 on a comment may bring lines of its own, which are left out unless they are whole reservations; but only
+    an operator writes comments, and he may create what he could forge.
+    """
+    argv = ("-o", "show", "reservation")
+    shown = list(_lines(commands, "ReservationName", *argv))
+    found = [record for line in shown if (record := _reservation(line)) is not None]
+    if shown and not found:
+        raise SlurmParseError("no reservation that we know", ("scontrol", *argv), 0, shown[0])
+    return found
 
 
 def read_slurm_user(commands: Commands) -> int:
@@ -193,23 +186,56 @@ def _accounting(commands: Commands, width: int, program: str, *args: str) -> Ite
 
 def _show(commands: Commands, key: str, *args: str) -> Iterator[dict[str, str]]:
     """The records of a `scontrol -o show`, as what follows each `name=`; free text at their ends is left out."""
+    for line in _lines(commands, key, *args):
+        end = _FREE_TEXT.search(line)
+        yield _pairs(line[: end.start()] if end else line)
+
+
+def _lines(commands: Commands, key: str, *args: str) -> Iterator[str]:
+    """The records of a `scontrol -o show` as lines. What free text brings after a newline is left out."""
     text = commands.run("scontrol", *args).out
     found = False
     for line in lines(text):
-        if not line.startswith(f"{key}="):
-            continue
-        found = True
-        yield _pairs(line)
+        if line.startswith(f"{key}="):
+            found = True
+            yield line
     if not found and not text.startswith("No ") and text.strip():
         raise SlurmParseError(f"no '{key}=' in its answer", ("scontrol", *args), 0, text)
 
 
-def _pairs(line: str) -> dict[str, str]:
-    free = _FREE_TEXT.search(line)
+def _pairs(text: str) -> dict[str, str]:
+    """`name=value` pairs; of those of one name the first."""
     pairs: dict[str, str] = {}
-    for match in _PAIR.finditer(line, 0, free.start() if free else len(line)):
+    for match in _PAIR.finditer(text):
         pairs.setdefault(match[1], match[2])
     return pairs
+
+
+def _reservation(line: str) -> ReservationRecord | None:
+    """A reservation. Its name may hold blanks, and what comes after its state is free text."""
+    known, _, _ = line.partition(" BurstBuffer=")
+    name = _RESERVATION.match(known)
+    if name is None:
+        return None
+    fields = _pairs(known[name.end() :])
+    try:
+        return ReservationRecord(
+            name=name["name"],
+            start=instant(fields["StartTime"]) or 0,
+            end=instant(fields["EndTime"]) or 0,
+            active=fields["State"] == "ACTIVE",
+            users=_list(fields["Users"]),
+            accounts=_list(fields["Accounts"]),
+            groups=_list(fields["Groups"]),
+            licenses=licence_counts(fields["Licenses"]),
+            nodes=plain(fields["Nodes"]),
+            node_count=int(fields["NodeCnt"]),
+            features=plain(fields["Features"]),
+            partition=plain(fields["PartitionName"]),
+            flags=_list(fields["Flags"]),
+        )
+    except (KeyError, ValueError):
+        return None
 
 
 def _node(fields: dict[str, str]) -> NodeRecord:

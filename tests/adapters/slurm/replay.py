@@ -25,7 +25,8 @@ class Replay:
 
     @classmethod
     def of(cls, version: str) -> "Replay":
-        return cls(json.loads((ASSETS / version / "calls.json").read_text()))
+        jobs = json.loads((ASSETS / version / "calls.json").read_text())
+        return cls(jobs + json.loads((ASSETS / version / "reservations.json").read_text())["calls"])
 
     def run(
         self,
