@@ -5,7 +5,48 @@ from dataclasses import field
 from enum import StrEnum
 from typing import Protocol
 
+from slurm_power.commands import (
+    Cancel,
+    Chain,
+    Command,
+    CreateReservation,
+    DeleteReservation,
+    Hold,
+    JobCommand,
+    Outcome,
+    Release,
+    Requeue,
+    RequeueHold,
+    ReservationCommand,
+    Resume,
+    Signal,
+    Suspend,
+    Update,
+    UpdateReservation,
+    UserHold,
+)
 from slurm_power.core.immutable import immutable
+
+__all__ = [  # of what is defined elsewhere
+    "Cancel",
+    "Chain",
+    "Command",
+    "CreateReservation",
+    "DeleteReservation",
+    "Hold",
+    "JobCommand",
+    "Outcome",
+    "Release",
+    "Requeue",
+    "RequeueHold",
+    "ReservationCommand",
+    "Resume",
+    "Signal",
+    "Suspend",
+    "Update",
+    "UpdateReservation",
+    "UserHold",
+]
 
 
 class Clock(Protocol):
@@ -176,8 +217,7 @@ class AdminLevel(StrEnum):
 class PrivilegeRecord:
     """One user of the accounting database, by name; whoever has a uid asks the system for its name.
 
-    accounts: those that the user may submit under. coordinates: those that the user coordinates, the accounts below
-    them included. Both in order of name.
+    coordinates, accounts: in order of name; with those that the user coordinates are those below them.
     """
 
     user: str
@@ -188,17 +228,13 @@ class PrivilegeRecord:
 
 @immutable
 class ReservationRecord:
-    """One reservation as Slurm has it now. Times are instants; hostlists stay folded text.
-
-    Its licences are what Slurm prints. What Slurm counts is LicenseRecord.reserved, and after a failed update that
-    may be less (see UpdateReservation).
-    """
+    """One reservation as Slurm shows it. What it counts is LicenseRecord.reserved, perhaps less (UpdateReservation)."""
 
     name: str
     start: int
     end: int
     active: bool
-    """Whether it has begun and not ended, by the clock of the machine that asked."""
+    """Begun and not over. One that is over is shown, and reserves nothing, until no job runs in it."""
     users: tuple[str, ...] = ()
     """`-bob` stands for all but bob; so with accounts."""
     accounts: tuple[str, ...] = ()
@@ -214,151 +250,6 @@ class ReservationRecord:
     def duration_s(self) -> int:
         """From start to end."""
         return self.end - self.start
-
-
-@immutable
-class Update:
-    """`scontrol update jobid=TARGET key=value …`; an empty value clears the field."""
-
-    target: str
-    fields: Mapping[str, str]
-
-
-@immutable
-class Hold:
-    """`scontrol hold TARGET`."""
-
-    target: str
-
-
-@immutable
-class UserHold:
-    """`scontrol uhold TARGET`: a hold that the job's owner may release."""
-
-    target: str
-
-
-@immutable
-class Release:
-    """`scontrol release TARGET`."""
-
-    target: str
-
-
-@immutable
-class RequeueHold:
-    """`scontrol requeuehold TARGET`."""
-
-    target: str
-
-
-@immutable
-class Requeue:
-    """`scontrol requeue TARGET`: pending again, to start about two minutes later at the earliest."""
-
-    target: str
-
-
-@immutable
-class Suspend:
-    """`scontrol suspend TARGET`: its processes stop; it keeps its licences, and its priority becomes 0."""
-
-    target: str
-
-
-@immutable
-class Resume:
-    """`scontrol resume TARGET`: a suspended job goes on."""
-
-    target: str
-
-
-@immutable
-class Signal:
-    """`scancel --batch --signal=NAME TARGET`: a signal such as `USR1` to the shell of a running batch job alone."""
-
-    target: str
-    name: str
-
-
-@immutable
-class Cancel:
-    """`scancel TARGET`. A job that has ended already is told as an error."""
-
-    target: str
-
-
-@immutable
-class CreateReservation:
-    """`scontrol create reservation`. Its name must begin with our prefix, else nothing is sent.
-
-    start, end: instants; a start up to a minute ago will do.
-    users, accounts: who may use it; of both given, the users within these accounts alone. Users must have an account.
-    licenses: name → count. Slurm checks that all reservations that overlap in time fit the totals together.
-    nodes: a hostlist; else node_count of them, of partition (default: the default one) with features; neither: no
-    nodes, as it has to be for licences alone.
-    gpus: so many in all, on nodes that Slurm chooses: 24.05 and later; before, Slurm refuses it.
-    flags: more of Slurm's, such as `IGNORE_JOBS`.
-    """
-
-    name: str
-    start: int
-    end: int
-    users: tuple[str, ...] = ()
-    accounts: tuple[str, ...] = ()
-    licenses: Mapping[str, int] = field(default_factory=dict)
-    nodes: str = ""
-    node_count: int = 0
-    features: str = ""
-    partition: str = ""
-    gpus: int = 0
-    flags: tuple[str, ...] = ()
-
-
-@immutable
-class UpdateReservation:
-    """`scontrol update reservation`; None leaves as it is, an empty tuple takes all users or accounts away.
-
-    A count of licences is not checked against what is there or what others reserve. When Slurm refuses an update, it
-    forgets the counts of the reservation, and prints them still. Who writes it therefore sets them again at once, as
-    they are printed, and says so where that fails too.
-    """
-
-    name: str
-    licenses: Mapping[str, int] | None = None
-    users: tuple[str, ...] | None = None
-    accounts: tuple[str, ...] | None = None
-    end: int | None = None
-
-
-@immutable
-class DeleteReservation:
-    """`scontrol delete reservation`: refused while a job runs in it."""
-
-    name: str
-
-
-JobCommand = Update | Hold | UserHold | Release | Requeue | RequeueHold | Suspend | Resume | Signal | Cancel
-ReservationCommand = CreateReservation | UpdateReservation | DeleteReservation
-Command = JobCommand | ReservationCommand
-Chain = tuple[Command, ...]
-"""Commands for one job or reservation, in order; the first that fails ends the chain.
-
-So nothing is released that was not bound."""
-
-
-@immutable
-class Outcome:
-    """What became of a chain: how many of its commands succeeded, and what Slurm said to the one that did not.
-
-    `unsure` is set when the command may have taken effect although no success was seen (a time-out).
-    """
-
-    done: int
-    error: str = ""
-    unsure: bool = False
-    unreached: bool = False
-    """Slurm has not heard of the command: it may be tried again at once, for nobody has refused it."""
 
 
 class Slurm(Protocol):

@@ -33,6 +33,7 @@ class Reservations:
         others = [r for r in self.records.values() if r.start < command.end and command.start < r.end]
         self._check_counts([command.licenses, *(other.licenses for other in others)], said)
         chosen = self._choose(command, nodes, others, said)
+        how = ("SPEC_NODES",) if command.nodes else () if chosen else ("ANY_NODES",)
         if command.name in self.records:
             raise Refusal(said + "Duplicate reservation name")
         if not chosen and not command.licenses:
@@ -49,7 +50,7 @@ class Reservations:
             node_count=len(chosen),
             features=command.features,
             partition=command.partition,
-            flags=(*command.flags, "SPEC_NODES" if chosen else "ANY_NODES"),
+            flags=(*command.flags, *how),
         )
         self.counted[command.name] = dict(command.licenses)
 
@@ -157,9 +158,9 @@ class Reservations:
                 raise Refusal(said + "Requested reservation overlaps with another reservation")
             return expand(command.nodes)
         free = sorted(set(nodes) - taken)
-        if command.node_count > len(free):
+        if command.node_count and not free:
             raise Refusal(said + "Requested nodes are busy")
-        return free[: command.node_count]
+        return free[: command.node_count]  # Slurm gives fewer without a word
 
 
 def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

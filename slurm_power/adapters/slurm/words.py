@@ -1,6 +1,19 @@
 """What a command is called where it is carried out, and which values cannot be sent.
 
 No reservation is named here whose name does not begin with our prefix: nothing else may ever be written or deleted.
+How Slurm refuses what may be sent, as tried with 22.05 by root; others than operators get `Invalid user id` for all:
+
+    Invalid user id                         a user whom slurmctld does not know
+    Invalid account or account/partition …  an account, or a user without one, or not in every one of the accounts
+    Invalid license specification           a licence that is not there; above its total, at creation together with
+                                            what all that overlap in time show; none left in a reservation without nodes
+    Invalid time specified                  a new one's times over 10 minutes ago, a changed end over 1 minute ago
+    Duplicate reservation name              it is there already, perhaps over and still in use
+    Requested reservation is invalid        it is not there
+    Requested reservation is in use         to be deleted, while a job names it that has not ended: running or pending
+    Requested reservation overlaps …        a named node is in another one
+    Requested nodes are busy                a job runs on a named node, or no node is free (see IGNORE_JOBS)
+    TRES type 'gres/gpu' not supported …    GPUs before 24.05
 """
 
 import re

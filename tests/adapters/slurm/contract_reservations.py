@@ -168,6 +168,10 @@ class ReservationContract(SlurmContract):
         until(lab, lambda: self.runs(lab, outsider))
         assert self.one(lab, outsider).node_list != found.nodes
 
+    def test_of_nodes_there_may_be_fewer_than_asked_for(self, lab: ReservingLab) -> None:
+        assert self.told(lab, self.reserve(lab, 0, licenses={}, node_count=99)) == ""
+        assert self.shown(lab).node_count == len(lab.slurm.nodes())
+
     # -- how licences are counted -----------------------------------------------------------------------------------
 
     def test_the_sum_is_checked_on_creation_and_not_on_an_update_of_licences(self, lab: ReservingLab) -> None:

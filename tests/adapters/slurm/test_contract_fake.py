@@ -1,5 +1,7 @@
 """The fake keeps the contract."""
 
+from typing import Any
+
 import pytest
 
 from slurm_power.ports import PrivilegeRecord, QosRecord
@@ -22,8 +24,8 @@ class FakeLab:
         )
 
     def submit(self, *, name: str = "job", comment: str = "", array: str = "") -> int:
-        fields = {"name": name, "comment": comment, "array": array}
-        return self.slurm.submit(held=True, account="research", time_limit_s=3_600, **fields).job_id
+        mine: dict[str, Any] = {"account": "research", "time_limit_s": 3_600}
+        return self.slurm.submit(held=True, name=name, comment=comment, array=array, **mine).job_id
 
     def submit_into(self, reservation: str) -> str:
         try:

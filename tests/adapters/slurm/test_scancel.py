@@ -8,7 +8,7 @@ import pytest
 from slurm_power.adapters.slurm.runner import Completed, ReadOnlyError, Runner
 from slurm_power.adapters.slurm.writer import Writer
 from slurm_power.core.errors import SlurmError, SlurmTimeout
-from slurm_power.ports import Cancel, Hold, Outcome, Signal
+from slurm_power.ports import Cancel, Chain, Hold, Outcome, Signal
 
 NOISE = "scancel: select/linear: init: Linear node selection plugin loaded with argument 4\n"
 RETRYING = "scancel: Job is in transitional state, retrying\n"
@@ -65,7 +65,7 @@ def signal(scancel: Scancel, targets: Sequence[str], batch: int = 200) -> Sequen
 
 def test_many_go_into_one_process_for_each_signal() -> None:
     scancel = Scancel([sent("1", "2"), sent("3"), ""])
-    chains = [(Signal("1", "USR1"),), (Signal("3", "TERM"),), (Cancel("4"),), (Signal("2", "USR1"),)]
+    chains: list[Chain] = [(Signal("1", "USR1"),), (Signal("3", "TERM"),), (Cancel("4"),), (Signal("2", "USR1"),)]
     assert Writer(scancel).write(chains) == [Outcome(1)] * 4
     assert scancel.ran == [
         ("--verbose", "--batch", "--state=RUNNING", "--signal=USR1", "1", "2"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from slurm_power.adapters.slurm.runner import Completed
 from slurm_power.adapters.slurm.writer import Writer
-from slurm_power.ports import Command, CreateReservation, DeleteReservation, Outcome, UpdateReservation
+from slurm_power.ports import Chain, Command, CreateReservation, DeleteReservation, Outcome, UpdateReservation
 from tests.adapters.slurm.test_writer import Scontrol
 
 SHOWN = (
@@ -174,6 +174,6 @@ def test_nothing_is_set_again_where_nothing_was_refused_or_slurm_is_away() -> No
     assert outcome.unreached
     assert len(scontrol.together) == 1
     scontrol = Reserving({"pw_a": "w:40"})
-    chains = [(UpdateReservation("pw_a", {"w": 1}),), (DeleteReservation("pw_b"),)]
+    chains: list[Chain] = [(UpdateReservation("pw_a", {"w": 1}),), (DeleteReservation("pw_b"),)]
     assert Writer(scontrol).write(chains) == [Outcome(1)] * 2
     assert len(scontrol.together) == 1

@@ -17,7 +17,7 @@ from slurm_power.adapters.slurm.runner import Runner
 from tests.adapters.slurm.replay import Recorder
 
 ODD_NAME = "odd name StartTime=7"
-RESERVATIONS = (
+RESERVATIONS: tuple[tuple[str, ...], ...] = (
     ("reservationname=pw_rack01", "starttime=now", "duration=60", "users=alice", "licenses=pw_rack01:40,pw_rack02:2",
      "flags=ANY_NODES,NO_HOLD_JOBS_AFTER"),
     ("reservationname=pw_later", "starttime=now+1days", "endtime=now+2days", "accounts=research,ops", "nodecnt=1",
@@ -27,7 +27,7 @@ RESERVATIONS = (
     ("reservationname=but_bob", "starttime=now+5days", "duration=30", "nodes=gpu001", "users=-bob",
      "flags=PURGE_COMP=00:05:00"),
 )  # fmt: skip
-ACCOUNTS = (
+ACCOUNTS: tuple[tuple[str, ...], ...] = (
     ("add", "account", "below", "parent=research"),
     ("add", "coordinator", "account=research", "names=bob"),
     ("modify", "user", "alice", "set", "adminlevel=operator"),
