@@ -5,7 +5,48 @@ from dataclasses import field
 from enum import StrEnum
 from typing import Protocol, TypedDict, Unpack
 
+from slurm_power.commands import (
+    Cancel,
+    Chain,
+    Command,
+    CreateReservation,
+    DeleteReservation,
+    Hold,
+    JobCommand,
+    Outcome,
+    Release,
+    Requeue,
+    RequeueHold,
+    ReservationCommand,
+    Resume,
+    Signal,
+    Suspend,
+    Update,
+    UpdateReservation,
+    UserHold,
+)
 from slurm_power.core.immutable import immutable
+
+__all__ = [  # of what is defined elsewhere
+    "Cancel",
+    "Chain",
+    "Command",
+    "CreateReservation",
+    "DeleteReservation",
+    "Hold",
+    "JobCommand",
+    "Outcome",
+    "Release",
+    "Requeue",
+    "RequeueHold",
+    "ReservationCommand",
+    "Resume",
+    "Signal",
+    "Suspend",
+    "Update",
+    "UpdateReservation",
+    "UserHold",
+]
 
 
 class Clock(Protocol):
@@ -144,61 +185,71 @@ class QosRecord:
     priority: int = 0
     preempts: tuple[str, ...] = ()
     preempt_mode: str = ""
+    """How its jobs are preempted; empty: as the cluster does."""
+    grace_s: int = 0
+    """What its jobs have left once they are preempted, from a signal sent at once."""
+    exempt_s: int | None = None
+    """How long its jobs run before they may be preempted; None: as the cluster has it."""
 
 
 @immutable
-class Update:
-    """`scontrol update jobid=TARGET key=value …`; an empty value clears the field."""
+class PreemptionRecord:
+    """How the cluster preempts where a QOS does not say otherwise.
 
-    target: str
-    fields: Mapping[str, str]
-
-
-@immutable
-class Hold:
-    """`scontrol hold TARGET`."""
-
-    target: str
-
-
-@immutable
-class UserHold:
-    """`scontrol uhold TARGET`: a hold that the job's owner may release."""
-
-    target: str
-
-
-@immutable
-class Release:
-    """`scontrol release TARGET`."""
-
-    target: str
-
-
-@immutable
-class RequeueHold:
-    """`scontrol requeuehold TARGET`."""
-
-    target: str
-
-
-Command = Update | Hold | UserHold | Release | RequeueHold
-Chain = tuple[Command, ...]
-"""Commands for one job, in order; the first that fails ends the chain, so nothing is released that was not bound."""
-
-
-@immutable
-class Outcome:
-    """What became of a chain: how many of its commands succeeded, and what Slurm said to the one that did not.
-
-    `unsure` is set when the command may have taken effect although no success was seen (a time-out).
+    plugin: who may preempt whom, `qos`, `partition_prio` or `none`. mode: in Slurm's words, such as `REQUEUE`.
+    exempt_s: how long a job runs before it may be preempted; None where Slurm says none.
     """
 
-    done: int
-    error: str = ""
-    unsure: bool = False
-    unreached: bool = False
-    """Slurm has not heard of the command: it may be tried again at once, for nobody has refused it."""
+    plugin: str
+    mode: str
+    exempt_s: int | None = None
+
+
+class AdminLevel(StrEnum):
+    """What the accounting database lets somebody do everywhere."""
+
+    NONE = "none"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
+@immutable
+class PrivilegeRecord:
+    """One user of the accounting database, by name; whoever has a uid asks the system for its name.
+
+    coordinates, accounts: in order of name; with those that the user coordinates are those below them.
+    """
+
+    user: str
+    level: AdminLevel = AdminLevel.NONE
+    coordinates: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
+
+
+@immutable
+class ReservationRecord:
+    """One reservation as Slurm shows it. What it counts is LicenseRecord.reserved, perhaps less (UpdateReservation)."""
+
+    name: str
+    start: int
+    end: int
+    active: bool
+    """Begun and not over. One that is over is shown, and reserves nothing, until no job runs in it."""
+    users: tuple[str, ...] = ()
+    """`-bob` stands for all but bob; so with accounts."""
+    accounts: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    licenses: Mapping[str, int] = field(default_factory=dict)
+    nodes: str = ""
+    node_count: int = 0
+    features: str = ""
+    partition: str = ""
+    flags: tuple[str, ...] = ()
+
+    @property
+    def duration_s(self) -> int:
+        """From start to end."""
+        return self.end - self.start
 
 
 class Slurm(Protocol):
@@ -224,6 +275,15 @@ class Slurm(Protocol):
 
     def qos(self) -> Sequence[QosRecord]:
         """All QOS, from the accounting database."""
+
+    def reservations(self) -> Sequence[ReservationRecord]:
+        """All reservations, those of others included."""
+
+    def preemption(self) -> PreemptionRecord:
+        """How the cluster preempts."""
+
+    def privileges(self) -> Sequence[PrivilegeRecord]:
+        """All users of the accounting database, by name; none without one."""
 
     def private_data(self) -> frozenset[str]:
         """What PrivateData keeps from other users, in Slurm's words (`jobs`, `usage`, …); empty where it is not set."""

@@ -62,6 +62,7 @@ class Canned:
         env: Mapping[str, str] | None = None,
         check: bool = True,
         writes: bool = False,
+        timeout_s: float | None = None,
     ) -> Completed:
         """Nothing but squeue is asked."""
         raise AssertionError((program, args, stdin, env, check, writes))

@@ -11,19 +11,30 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from slurm_power.core.errors import SlurmTimeout
+from slurm_power.adapters.slurm.words import scancel_words, scontrol_words
+from slurm_power.core.errors import SlurmTimeout, UsageError
 from slurm_power.ports import (
+    Cancel,
     Chain,
     Command,
+    CreateReservation,
+    DeleteReservation,
     JobRecord,
     JobState,
     LicenseRecord,
     NodeRecord,
     Outcome,
     PartitionRecord,
+    PreemptionRecord,
+    PrivilegeRecord,
     QosRecord,
     Release,
+    ReservationRecord,
+    Resume,
+    Signal,
+    Suspend,
     Update,
+    UpdateReservation,
     UserHold,
 )
 from tests.fakes import slurm_placing as placing
@@ -42,6 +53,7 @@ class Faults:
     repeated: the chain is carried out twice.
     stale_read: a read shows the state before one of the last ticks.
     failed_read: a read ends in SlurmTimeout.
+    unmended: the licences of a reservation whose update was refused are not set again.
     """
 
     lost_answer: float = 0.0
@@ -49,6 +61,7 @@ class Faults:
     repeated: float = 0.0
     stale_read: float = 0.0
     failed_read: float = 0.0
+    unmended: float = 0.0
 
 
 def make_nodes(names: str, *, cpus: int = 64, gpus: int = 8, features: Sequence[str] = ()) -> list[NodeRecord]:
@@ -71,6 +84,7 @@ class FakeSlurm(Engine):
         licenses: Mapping[str, int] | None = None,
         partitions: Sequence[PartitionRecord] = (),
         qos: Sequence[QosRecord] = (),
+        privileges: Sequence[PrivilegeRecord] = (),
         version: tuple[int, int, int] = (24, 11, 5),
         now: int = 1_800_000_000,
         seed: int = 0,
@@ -79,14 +93,15 @@ class FakeSlurm(Engine):
         prolog: Callable[[JobRecord], bool] | None = None,
         epilog: Callable[[JobRecord], None] | None = None,
     ) -> None:
-        super().__init__(nodes, licenses or {}, partitions, now)
+        super().__init__(nodes, licenses or {}, partitions, privileges, now)
         self.faults = Faults()
         self.prolog, self.epilog = prolog, epilog
         self.completing_s, self.min_job_age_s = completing_s, min_job_age_s
         self.fair: dict[tuple[str, str], float] = {}
         self.written: list[Command] = []
         self.private: frozenset[str] = frozenset()
-        self._qos = tuple(qos)
+        self.preempts = PreemptionRecord("qos", "REQUEUE", 0)
+        self._qos, self._privileges = tuple(qos), tuple(privileges)
         self._version = version
         self._random = random.Random(seed)
         self._past: deque[Snapshot] = deque([self._snapshot()], maxlen=4)
@@ -114,6 +129,15 @@ class FakeSlurm(Engine):
 
     def qos(self) -> Sequence[QosRecord]:
         return self._qos
+
+    def reservations(self) -> Sequence[ReservationRecord]:
+        return self._read().reservations
+
+    def preemption(self) -> PreemptionRecord:
+        return self.preempts
+
+    def privileges(self) -> Sequence[PrivilegeRecord]:
+        return sorted(self._privileges, key=lambda found: found.user)
 
     def private_data(self) -> frozenset[str]:
         return self.private
@@ -143,6 +167,8 @@ class FakeSlurm(Engine):
             submit_time=self.now,
             **{"uid": 1000, "user": "alice", "partition": default, "priority": 1_000, **fields},
         )
+        if job.reservation:
+            self._reservations.check_access(job.reservation, job.user, job.account, "")
         if held:
             job = replace(job, priority=0)
         if array:
@@ -205,19 +231,15 @@ class FakeSlurm(Engine):
 
     def cancel(self, job_id: int) -> None:
         """scancel."""
-        job = self._jobs[job_id]
-        if job.state is JobState.PENDING:
-            self._put(replace(job, state=JobState.ENDED, array_tasks="", start_time=self.now, end_time=self.now))
-        else:
-            self.finish(job_id)
+        self._cancel(self._jobs[job_id])
 
     def suspend(self, job_id: int) -> None:
         """`scontrol suspend` of a running job: it keeps its licences, and its priority becomes 0."""
-        self._put(replace(self._running(job_id), state=JobState.SUSPENDED, priority=0))
+        self._apply(Suspend(str(job_id)))
 
     def resume(self, job_id: int) -> None:
         """`scontrol resume`."""
-        self._put(replace(self._jobs[job_id], state=JobState.RUNNING, priority=1_000))
+        self._apply(Resume(str(job_id)))
 
     def finish(self, job_id: int) -> None:
         """The job's processes end now."""
@@ -237,8 +259,12 @@ class FakeSlurm(Engine):
         return sorted(node.name for node in self._nodes.values() if not node.up)
 
     def reserve(self, license_name: str, count: int) -> None:
-        """Licences held back by a reservation."""
+        """Licences held back by a reservation that nobody sees."""
         self._reserved[license_name] = count
+
+    def admin_updates(self, command: UpdateReservation) -> None:
+        """root's `scontrol update reservation`, after which nobody sets anything again. Raises Refusal."""
+        self._apply(command)
 
     # -- time ---------------------------------------------------------------------------------------------------
 
@@ -261,6 +287,8 @@ class FakeSlurm(Engine):
         for job in list(self._jobs.values()):
             if job.state is JobState.ENDED and now >= (job.end_time or 0) + self.min_job_age_s:
                 del self._jobs[job.job_id]
+        for name in self._reservations.pass_time(now, self._busy()):
+            self._forget_reservation(name)
         self.schedule()
 
     # -- misbehaviour -----------------------------------------------------------------------------------------------
@@ -287,8 +315,28 @@ class FakeSlurm(Engine):
     def _carry_out(self, chain: Chain) -> Outcome:
         for done, command in enumerate(chain):
             try:
+                _check(command)
                 self._apply(command)
+            except UsageError as error:
+                return Outcome(done, str(error))
             except Refusal as refusal:
-                return Outcome(done, str(refusal))
+                return Outcome(done, str(refusal) + self._mend(command))
             self.written.append(command)
         return Outcome(len(chain))
+
+    def _mend(self, command: Command) -> str:
+        """What the adapter does after a refused update: set again what is shown. Returns what it says if it cannot."""
+        if not isinstance(command, UpdateReservation) or command.name not in self._reservations.records:
+            return ""
+        if self._chance(self.faults.unmended):
+            return "; its licences count for nothing: Requested reservation is invalid"
+        self._apply(UpdateReservation(command.name, self._reservations.records[command.name].licenses))
+        return ""
+
+
+def _check(command: Command) -> None:
+    """Raises UsageError for what the adapter does not send."""
+    if isinstance(command, Signal | Cancel):
+        scancel_words(command)
+    elif isinstance(command, CreateReservation | UpdateReservation | DeleteReservation):
+        scontrol_words(command)

@@ -5,19 +5,31 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from slurm_power.ports import (
+    Cancel,
     Command,
+    CreateReservation,
+    DeleteReservation,
     Hold,
+    JobCommand,
     JobRecord,
     JobState,
     LicenseRecord,
     NodeRecord,
     PartitionRecord,
+    PrivilegeRecord,
     Release,
+    Requeue,
     RequeueHold,
+    ReservationRecord,
+    Resume,
+    Signal,
+    Suspend,
     Update,
+    UpdateReservation,
     UserHold,
 )
 from tests.fakes import slurm_placing as placing
+from tests.fakes.slurm_reservations import Reservations
 from tests.fakes.slurm_targets import Refusal, Target, fold_tasks, parse_licences, parse_target, parse_tasks
 
 BUSY = (JobState.CONFIGURING, JobState.RUNNING, JobState.SUSPENDED, JobState.COMPLETING)
@@ -27,7 +39,6 @@ _TEXT_FIELDS = {
     "admincomment": "admin_comment",
     "comment": "comment",
     "dependency": "dependency",
-    "reservationname": "reservation",
     "jobname": "name",
 }
 _PENDING_FIELDS = {
@@ -57,6 +68,7 @@ class Snapshot:
     jobs: tuple[JobRecord, ...]
     nodes: tuple[NodeRecord, ...]
     licenses: tuple[LicenseRecord, ...]
+    reservations: tuple[ReservationRecord, ...]
 
 
 class Engine:
@@ -67,6 +79,7 @@ class Engine:
         nodes: Sequence[NodeRecord],
         licenses: Mapping[str, int],
         partitions: Sequence[PartitionRecord],
+        people: Sequence[PrivilegeRecord],
         now: int,
     ) -> None:
         whole = PartitionRecord("main", placing.fold(node.name for node in nodes), default=True)
@@ -79,6 +92,8 @@ class Engine:
         self._nodes = {node.name: replace(node, partitions=self._in(node.name)) for node in nodes}
         self._totals = dict(licenses)
         self._reserved: dict[str, int] = {}
+        self._reservations = Reservations(self._totals, {person.user: person for person in people})
+        self.signals: list[Signal] = []
         self._jobs: dict[int, JobRecord] = {}
         self._runs_s: dict[int, int | None] = {}
         self._begin: dict[int, int] = {}
@@ -125,7 +140,7 @@ class Engine:
         self._jobs[job.job_id] = job
 
     def _snapshot(self) -> Snapshot:
-        used = self.used()
+        used, reserved = self.used(), self._reservations.reserved()
         busy = dict(self._nodes)
         for job in self._jobs.values():
             if job.state in BUSY:
@@ -135,16 +150,39 @@ class Engine:
             tuple(self.all_jobs()),
             tuple(busy[name] for name in sorted(busy)),
             tuple(
-                LicenseRecord(name, total, used.get(name, 0), self._reserved.get(name, 0))
+                LicenseRecord(name, total, used.get(name, 0), self._reserved.get(name, 0) + reserved.get(name, 0))
                 for name, total in sorted(self._totals.items())
             ),
+            tuple(self._reservations.records.values()),
         )
 
     def _apply(self, command: Command) -> None:
-        for job in self._resolve(command.target):
-            self._apply_to(job, command)
+        match command:
+            case CreateReservation():
+                up = [name for name, node in self._nodes.items() if node.up]
+                self._reservations.create(command, up, self.now)
+            case UpdateReservation():
+                self._reservations.update(command, self.now)
+            case DeleteReservation():
+                self._reservations.delete(command.name, self._unended())
+            case _:
+                for job in self._resolve(command.target):
+                    self._apply_to(job, command)
 
-    def _apply_to(self, job: JobRecord, command: Command) -> None:
+    def _busy(self) -> list[JobRecord]:
+        return [job for job in self._jobs.values() if job.state in BUSY]
+
+    def _unended(self) -> list[JobRecord]:
+        return [job for job in self._jobs.values() if job.state is not JobState.ENDED]
+
+    def _forget_reservation(self, name: str) -> None:
+        """Pending jobs of a reservation that is over are held."""
+        for job in self._unended():
+            if job.reservation == name:
+                self._put(replace(job, reservation="", priority=0, reason=f"Reservation {name} was deleted"))
+                self._refresh(job.job_id)
+
+    def _apply_to(self, job: JobRecord, command: JobCommand) -> None:
         """Carry a command out on one record."""
         if job.job_id in self._cron:
             raise Refusal(f"Unable to modify a scrontab job for job {command.target}")
@@ -160,9 +198,32 @@ class Engine:
             case Release():
                 reason = "" if job.reason in _HELD else job.reason
                 self._put(replace(job, priority=job.priority or 1_000, reason=reason))
-            case RequeueHold():
-                self._requeue(job, held=True)
+            case Requeue() | RequeueHold():
+                self._requeue(job, held=isinstance(command, RequeueHold))
+            case Suspend():
+                if job.state is not JobState.RUNNING:
+                    raise Refusal(f"Job is pending execution for job {command.target}")
+                self._put(replace(job, state=JobState.SUSPENDED, priority=0))
+            case Resume():
+                if job.state is not JobState.SUSPENDED:
+                    raise Refusal(f"Job is pending execution for job {command.target}")
+                self._put(replace(job, state=JobState.RUNNING, priority=1_000))
+            case Signal():
+                self._signal(job, command)
+            case Cancel():
+                self._cancel(job)
         self._refresh(job.job_id)
+
+    def _signal(self, job: JobRecord, command: Signal) -> None:
+        if job.state is not JobState.RUNNING:
+            raise Refusal("no signal sent: it does not run, or not as a batch job")
+        self.signals.append(command)
+
+    def _cancel(self, job: JobRecord) -> None:
+        if job.state is JobState.PENDING:
+            self._put(replace(job, state=JobState.ENDED, array_tasks="", start_time=self.now, end_time=self.now))
+        else:
+            self._end(job, Ending(self.now + self.completing_s))
 
     def _update(self, job: JobRecord, command: Update) -> None:
         for key, value in command.fields.items():
@@ -178,6 +239,10 @@ class Engine:
             if any(count > self._totals.get(name, -1) for name, count in asked.items()):
                 raise Refusal(f"Invalid license specification for job {target}")
             return replace(job, licenses=value)
+        if key == "reservationname":
+            if value:
+                self._reservations.check_access(value, job.user, job.account, f" for job {target}")
+            return replace(job, reservation=value)
         if key == "prefer":
             self._preferences[job.job_id] = value
             return job
@@ -285,6 +350,8 @@ class Engine:
             return "Dependency"
         if job.eligible_time is None or job.eligible_time > self.now:
             return "BeginTime"
+        if job.reservation and not self._reservations.records[job.reservation].active:
+            return "Reservation"
         running = sum(j.array_job_id == job.array_job_id and j.state in BUSY for j in self._jobs.values())
         if job.array_job_id is not None and job.array_throttle is not None and running >= job.array_throttle:
             return "JobArrayTaskLimit"
@@ -295,8 +362,10 @@ class Engine:
         used, free = self.used(), {node.name: node for node in self._snapshot().nodes}
         placed: dict[int, list[str]] = {}
         for job in jobs:
+            kept = self._reservations.kept_from(job, self.now)
             for name, count in parse_licences(job.licenses).items():
-                if used.get(name, 0) + count + self._reserved.get(name, 0) > self._totals.get(name, 0):
+                spoken_for = used.get(name, 0) + self._reserved.get(name, 0) + kept.get(name, 0)
+                if spoken_for + count > self._totals.get(name, 0):
                     return "Licenses"
                 used[name] += count
             chosen = self._place_one(job, free)
@@ -308,12 +377,16 @@ class Engine:
 
     def _place_one(self, job: JobRecord, free: Mapping[str, NodeRecord]) -> list[str] | None:
         """Nodes that it prefers, else others, of those that it may have."""
+        inside = self._reservations.records.get(job.reservation)
+        own = placing.expand(inside.nodes if inside is not None else "")
+        barred = self._reservations.barred(job, self.now)
+        members = [node for node in self._members[job.partition] if node not in barred and (not own or node in own)]
         preferred = self._preferences.get(job.job_id, "")
         if preferred:
-            found = placing.place(replace(job, features=preferred), free, self._members[job.partition])
+            found = placing.place(replace(job, features=preferred), free, members)
             if found is not None:
                 return found
-        return placing.place(job, free, self._members[job.partition])
+        return placing.place(job, free, members)
 
     def _start(self, placed: Sequence[tuple[JobRecord, list[str]]]) -> None:
         started = [

@@ -14,7 +14,10 @@ from slurm_power.ports import (
     NodeRecord,
     Outcome,
     PartitionRecord,
+    PreemptionRecord,
+    PrivilegeRecord,
     QosRecord,
+    ReservationRecord,
 )
 
 
@@ -22,7 +25,7 @@ class SlurmCommands:
     """Slurm, read and written by its commands.
 
     commands: who runs them.
-    batch: how many commands go into one scontrol.
+    batch: how many commands go into one scontrol or scancel.
     pyslurm: the command that starts pyslurm's process, to read jobs by it where it is there for this very version.
 
     Every method blocks and may raise SlurmError, SlurmTimeout or SlurmParseError.
@@ -65,6 +68,18 @@ class SlurmCommands:
     def qos(self) -> Sequence[QosRecord]:
         """All QOS; none where the cluster keeps no accounts."""
         return inventory.read_qos(self._commands)
+
+    def reservations(self) -> Sequence[ReservationRecord]:
+        """All reservations, those of others included."""
+        return inventory.read_reservations(self._commands)
+
+    def preemption(self) -> PreemptionRecord:
+        """How the cluster preempts."""
+        return inventory.read_preemption(self._commands)
+
+    def privileges(self) -> Sequence[PrivilegeRecord]:
+        """All users of the accounting database, by name; none where the cluster keeps no accounts."""
+        return inventory.read_privileges(self._commands)
 
     def private_data(self) -> frozenset[str]:
         """What PrivateData keeps from other users; empty where it is not set."""

@@ -1,15 +1,28 @@
-"""Reading nodes, partitions, licences and QOS. What is printed here is written by administrators, not by users."""
+"""Reading nodes, partitions, licences, reservations, QOS and accounts.
+
+What is printed here is written by administrators, not by users.
+"""
 
 import re
 from collections.abc import Iterator
 
 from slurm_power.adapters.slurm.runner import Commands
-from slurm_power.adapters.slurm.text import count_gpus, gpu_types, limit_s, lines, plain
+from slurm_power.adapters.slurm.text import count_gpus, gpu_types, instant, licence_counts, limit_s, lines, plain
 from slurm_power.core.errors import SlurmError, SlurmParseError
-from slurm_power.ports import LicenseRecord, NodeRecord, PartitionRecord, QosRecord
+from slurm_power.ports import (
+    AdminLevel,
+    LicenseRecord,
+    NodeRecord,
+    PartitionRecord,
+    PreemptionRecord,
+    PrivilegeRecord,
+    QosRecord,
+    ReservationRecord,
+)
 
 _PAIR = re.compile(r"(?:^|\s)([\w/:]+)=(\S*)")
 _FREE_TEXT = re.compile(r"\s(?:Reason|Comment|Extra)=")
+_RESERVATION = re.compile(r"ReservationName=(?P<name>.*) (?=StartTime=\S+ EndTime=\S+ Duration=)")
 _STATE_PARTS = re.compile(r"[+*~#!%$@^\-]")
 _USABLE = frozenset(("IDLE", "MIXED", "ALLOCATED", "COMPLETING"))
 _BLOCKED = frozenset(
@@ -18,6 +31,7 @@ _BLOCKED = frozenset(
         *("MAINTENANCE", "MAINT", "POWERING_DOWN", "REBOOT_ISSUED", "FUTURE", "BLOCKED", "UNKNOWN", "ERROR"),
     )
 )
+_LEVELS = {"Operator": AdminLevel.OPERATOR, "Administrator": AdminLevel.ADMIN}
 _NO_ACCOUNTING = re.compile(r"accounting_storage|not running a supported accounting", re.IGNORECASE)
 
 
@@ -53,6 +67,20 @@ def read_licenses(commands: Commands) -> list[LicenseRecord]:
     ]
 
 
+def read_reservations(commands: Commands) -> list[ReservationRecord]:
+    """All reservations. Raises SlurmError, SlurmParseError.
+
+    From 23.11 on a comment may bring lines of its own, which are left out unless they are whole reservations; but only
+    an operator writes comments, and he may create what he could forge.
+    """
+    argv = ("-o", "show", "reservation")
+    shown = list(_lines(commands, "ReservationName", *argv))
+    found = [record for line in shown if (record := _reservation(line)) is not None]
+    if shown and not found:
+        raise SlurmParseError("no reservation that we know", ("scontrol", *argv), 0, shown[0])
+    return found
+
+
 def read_slurm_user(commands: Commands) -> int:
     """The uid of SlurmUser. Raises SlurmError, SlurmParseError."""
     return int(_configured(commands, "SlurmUser", r"\S+\((\d+)\)"))
@@ -64,9 +92,26 @@ def read_private_data(commands: Commands) -> frozenset[str]:
     return frozenset() if words == "none" else frozenset(words.split(","))
 
 
+def read_preemption(commands: Commands) -> PreemptionRecord:
+    """How the cluster preempts. Raises SlurmError, SlurmParseError."""
+    shown = _configuration(commands)
+    return PreemptionRecord(
+        plugin=_setting(shown, "PreemptType", r"(\S+)").removeprefix("preempt/"),
+        mode=_setting(shown, "PreemptMode", r"(\S+)"),
+        exempt_s=limit_s(_setting(shown, "PreemptExemptTime", r"(\S+)")),
+    )
+
+
 def _configured(commands: Commands, name: str, value: str) -> str:
+    return _setting(_configuration(commands), name, value)
+
+
+def _configuration(commands: Commands) -> str:
+    return commands.run("scontrol", "show", "config").out
+
+
+def _setting(shown: str, name: str, value: str) -> str:
     """One line of slurmctld's configuration."""
-    shown = commands.run("scontrol", "show", "config").out
     match = re.search(rf"^{name}\s*= {value}\s*$", shown, re.MULTILINE)
     if match is None:
         raise SlurmParseError(f"no {name} in slurmctld's configuration", ("scontrol", "show", "config"), 0, shown)
@@ -75,11 +120,42 @@ def _configured(commands: Commands, name: str, value: str) -> str:
 
 def read_qos(commands: Commands) -> list[QosRecord]:
     """All QOS; none where the cluster keeps no accounts. Raises SlurmError, SlurmParseError."""
-    argv = ("-nP", "show", "qos", "format=Name,Priority,Preempt,PreemptMode")
+    argv = ("-nP", "show", "qos", "format=Name,Priority,Preempt,PreemptMode,GraceTime,PreemptExemptTime")
     return [
-        QosRecord(name, int(priority or 0), _list(preempts), "" if mode == "cluster" else mode)
-        for name, priority, preempts, mode in _accounting(commands, 4, "sacctmgr", *argv)
+        QosRecord(
+            name,
+            int(priority or 0),
+            _list(preempts),
+            "" if mode == "cluster" else mode,
+            limit_s(grace) or 0,
+            limit_s(exempt),
+        )
+        for name, priority, preempts, mode, grace, exempt in _accounting(commands, 6, "sacctmgr", *argv)
     ]
+
+
+def read_privileges(commands: Commands) -> list[PrivilegeRecord]:
+    """All users of the accounting database; none where the cluster keeps no accounts.
+
+    Raises SlurmError, SlurmParseError.
+    """
+    accounts: dict[str, set[str]] = {}
+    for user, account in _accounting(commands, 2, "sacctmgr", "-nP", "show", "assoc", "format=User,Account"):
+        if user:
+            accounts.setdefault(user, set()).add(account)
+    argv = ("-nP", "show", "user", "withcoord", "format=User,AdminLevel,Coordinators")
+    return sorted(
+        (
+            PrivilegeRecord(
+                user,
+                _LEVELS.get(level, AdminLevel.NONE),
+                tuple(sorted(set(_list(coordinates)))),
+                tuple(sorted(accounts.get(user, ()))),
+            )
+            for user, level, coordinates in _accounting(commands, 3, "sacctmgr", *argv)
+        ),
+        key=lambda found: found.user,
+    )
 
 
 def read_fair_shares(commands: Commands) -> dict[tuple[str, str], float]:
@@ -110,23 +186,56 @@ def _accounting(commands: Commands, width: int, program: str, *args: str) -> Ite
 
 def _show(commands: Commands, key: str, *args: str) -> Iterator[dict[str, str]]:
     """The records of a `scontrol -o show`, as what follows each `name=`; free text at their ends is left out."""
+    for line in _lines(commands, key, *args):
+        end = _FREE_TEXT.search(line)
+        yield _pairs(line[: end.start()] if end else line)
+
+
+def _lines(commands: Commands, key: str, *args: str) -> Iterator[str]:
+    """The records of a `scontrol -o show` as lines. What free text brings after a newline is left out."""
     text = commands.run("scontrol", *args).out
     found = False
     for line in lines(text):
-        if not line.startswith(f"{key}="):
-            continue
-        found = True
-        yield _pairs(line)
+        if line.startswith(f"{key}="):
+            found = True
+            yield line
     if not found and not text.startswith("No ") and text.strip():
         raise SlurmParseError(f"no '{key}=' in its answer", ("scontrol", *args), 0, text)
 
 
-def _pairs(line: str) -> dict[str, str]:
-    free = _FREE_TEXT.search(line)
+def _pairs(text: str) -> dict[str, str]:
+    """`name=value` pairs; of those of one name the first."""
     pairs: dict[str, str] = {}
-    for match in _PAIR.finditer(line, 0, free.start() if free else len(line)):
+    for match in _PAIR.finditer(text):
         pairs.setdefault(match[1], match[2])
     return pairs
+
+
+def _reservation(line: str) -> ReservationRecord | None:
+    """A reservation. Its name may hold blanks, and what comes after its state is free text."""
+    known, _, _ = line.partition(" BurstBuffer=")
+    name = _RESERVATION.match(known)
+    if name is None:
+        return None
+    fields = _pairs(known[name.end() :])
+    try:
+        return ReservationRecord(
+            name=name["name"],
+            start=instant(fields["StartTime"]) or 0,
+            end=instant(fields["EndTime"]) or 0,
+            active=fields["State"] == "ACTIVE",
+            users=_list(fields["Users"]),
+            accounts=_list(fields["Accounts"]),
+            groups=_list(fields["Groups"]),
+            licenses=licence_counts(fields["Licenses"]),
+            nodes=plain(fields["Nodes"]),
+            node_count=int(fields["NodeCnt"]),
+            features=plain(fields["Features"]),
+            partition=plain(fields["PartitionName"]),
+            flags=_list(fields["Flags"]),
+        )
+    except (KeyError, ValueError):
+        return None
 
 
 def _node(fields: dict[str, str]) -> NodeRecord:

@@ -19,7 +19,7 @@ _OURS = {
     "INPUTRC": "/dev/null",  # scontrol reads its standard input through readline
     "TERM": "dumb",
 }
-_FOREIGN = ("SLURM_", "SQUEUE_", "SINFO_", "SCONTROL_", "SACCTMGR_", "SBATCH_", "SALLOC_", "SRUN_")
+_FOREIGN = ("SLURM_", "SQUEUE_", "SINFO_", "SCONTROL_", "SCANCEL_", "SACCTMGR_", "SBATCH_", "SALLOC_", "SRUN_")
 PIECE_BYTES = 1 << 15
 """Python takes a piece apart in one go, and nobody else has a turn meanwhile: 0.3 ms, and 9 ms for a piece of 1 MiB."""
 _TAIL_BYTES = 1 << 20
@@ -49,8 +49,9 @@ class Commands(Protocol):
         env: Mapping[str, str] | None = None,
         check: bool = True,
         writes: bool = False,
+        timeout_s: float | None = None,
     ) -> Completed:
-        """Run to the end."""
+        """Run to the end; timeout_s: after so long at most, where that is less than the usual time."""
 
     def stream(self, program: str, *args: str, env: Mapping[str, str] | None = None) -> Iterator[bytes]:
         """Run, and give its standard output in pieces as it comes."""
@@ -82,20 +83,22 @@ class Runner:
         env: Mapping[str, str] | None = None,
         check: bool = True,
         writes: bool = False,
+        timeout_s: float | None = None,
     ) -> Completed:
-        """Run to the end.
+        """Run to the end; timeout_s: after so long at most, where that is less than the usual time.
 
         Raises SlurmError (with `check`, for a status other than 0 too), SlurmTimeout and ReadOnlyError.
         """
         argv = self._argv(program, args)
         if writes and self.read_only:
             raise ReadOnlyError("refused, for Slurm is only read here", argv)
+        limit_s = self.timeout_s if timeout_s is None else min(timeout_s, self.timeout_s)
         with self._started(argv, env, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             try:
-                out, err = process.communicate(stdin.encode(), self.timeout_s)
+                out, err = process.communicate(stdin.encode(), limit_s)
             except subprocess.TimeoutExpired as late:
                 process.kill()  # and no more is read: a child of it may keep the pipe open
-                raise SlurmTimeout(f"no end after {self.timeout_s:g} s", argv, None, _text(late.stderr)) from late
+                raise SlurmTimeout(f"no end after {limit_s:g} s", argv, None, _text(late.stderr)) from late
             except BaseException:  # also Ctrl-C: no command is left behind
                 process.kill()
                 raise

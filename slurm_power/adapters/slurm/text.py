@@ -115,6 +115,15 @@ def job_gpus(tres: str, asked: tuple[str, str, str, str], nodes: int, tasks: int
     return max((count_gpus(text) or 0) * times for text, times in zip(asked, (1, nodes, tasks, nodes), strict=True))
 
 
+def licence_counts(text: str) -> dict[str, int]:
+    """Licences as Slurm prints them: `a:2,b`, in later versions `a=2` too; what is named twice adds up."""
+    counts: dict[str, int] = {}
+    for part in filter(None, re.split(r"[,;|]", plain(text))):
+        name, *count = _PARTS.split(part, maxsplit=1)
+        counts[name] = counts.get(name, 0) + (int(count[0]) if count else 1)
+    return counts
+
+
 def fold_tasks(tasks: Iterable[int]) -> str:
     """Task numbers as Slurm folds them: `3-6,8`."""
     ordered = sorted(set(tasks))

@@ -1,4 +1,6 @@
-"""Writing to Slurm: many commands in one scontrol, each error told apart, and never a value that is read as a command.
+"""Writing to Slurm: many commands in one process, each error told apart, and never a value that is read as a command.
+
+Signals and cancellations go through scancel, all else through scontrol.
 
 scontrol takes commands from its standard input one a line, goes on after errors, and says on standard error what went
 wrong, without saying with which line. So after each command stands a marker that is no keyword; scontrol complains
@@ -11,44 +13,24 @@ anything but plain characters therefore go into a process of their own, as its a
 
 import re
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
 
+from slurm_power.adapters.slurm import inventory
+from slurm_power.adapters.slurm.results import NOT_RUN, Result, result_of
 from slurm_power.adapters.slurm.runner import Commands, ReadOnlyError
+from slurm_power.adapters.slurm.scancel import Ask, Scancel
+from slurm_power.adapters.slurm.words import licence_list, scancel_words, scontrol_words
 from slurm_power.core.errors import SlurmError, SlurmTimeout, UsageError
-from slurm_power.ports import Chain, Command, Hold, Outcome, Release, RequeueHold, Update, UserHold
+from slurm_power.ports import Cancel, Chain, Command, Outcome, Signal, UpdateReservation
 
-_TARGET = re.compile(r"[0-9]+(?:\+[0-9]+)?(?:_(?:[0-9]+|\[[0-9,-]+\]))?")
-_KEY = re.compile(r"[A-Za-z]+")
 _PLAIN = re.compile(r"[!#-&(-~]*")
 """Printable ASCII without white space and quotes."""
 _LINE_MAX = 4_000
 """A scontrol without readline cuts lines after 4,095 characters and takes the rest for a command."""
 _BEGIN = "begin"
-_FINE = re.compile(r"\S+: No error")
-"""Said of the tasks that succeeded where others of the same array did not, and of ranges where all did."""
-_UNSURE = re.compile(
-    r"timed out|Zero Bytes|Connection reset|missing socket|Unexpected message|Transport endpoint|"
-    r"Communication (?:shutdown|connection)|Message (?:send|receive) failure",
-    re.IGNORECASE,
-)
-"""The request may have reached slurmctld although no answer came back."""
-_UNREACHED = "Unable to contact slurm controller"
 
-
-@dataclass(frozen=True, slots=True)
-class _Result:
-    """Of one command: what Slurm said against it, if anything.
-
-    lost: the process was lost with it; to try more would take as long again.
-    """
-
-    error: str = ""
-    unsure: bool = False
-    lost: bool = False
-
-
-_NOT_RUN = _Result("not run: Slurm did not answer to what went before", lost=True)
+Words = tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -57,14 +39,14 @@ class _Progress:
 
     chain: Chain
     done: int = 0
-    failure: _Result | None = None
+    failure: Result | None = None
 
     @property
     def next(self) -> Command | None:
         """The command to try now; None at the end and after a failure."""
         return self.chain[self.done] if self.failure is None and self.done < len(self.chain) else None
 
-    def take(self, result: _Result) -> None:
+    def take(self, result: Result) -> None:
         """Note what became of it."""
         if result.error:
             self.failure = result
@@ -73,33 +55,8 @@ class _Progress:
 
     def outcome(self) -> Outcome:
         """What became of the chain."""
-        failure = self.failure or _Result()
+        failure = self.failure or Result()
         return Outcome(self.done, failure.error, failure.unsure, unreached=failure.lost and not failure.unsure)
-
-
-def words_of(command: Command) -> tuple[str, ...]:
-    """scontrol's words for a command. Raises UsageError for a target, key or value that cannot be sent."""
-    if not _TARGET.fullmatch(command.target):
-        raise UsageError(f"'{command.target}' is not a job; write 812, 812_7, 812_[3-9] or 812+1")
-    match command:
-        case Hold():
-            return "hold", command.target
-        case UserHold():
-            return "uhold", command.target
-        case Release():
-            return "release", command.target
-        case RequeueHold():
-            return "requeuehold", command.target
-        case Update():
-            return "update", f"jobid={command.target}", *(_pair(key, value) for key, value in command.fields.items())
-
-
-def _pair(key: str, value: str) -> str:
-    if not _KEY.fullmatch(key):
-        raise UsageError(f"'{key}' is not a field of a job; write its name in letters, such as licenses")
-    if not value.isprintable():
-        raise UsageError(f"the value of {key} holds a control character: {value!r}")
-    return f"{key}={value}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,46 +79,92 @@ class Writer:
         lost = False
         while waiting := [(p, command) for p in progress if (command := p.next) is not None]:
             commands = [command for _, command in waiting]
-            results = [_NOT_RUN] * len(commands) if lost else self._run(commands)
+            results = [NOT_RUN] * len(commands) if lost else self._run(commands)
             for (chain, _), result in zip(waiting, results, strict=True):
                 chain.take(result)
             lost = lost or any(result.lost for result in results)
         return [p.outcome() for p in progress]
 
-    def _run(self, commands: Sequence[Command]) -> list[_Result]:
+    def _run(self, commands: Sequence[Command]) -> list[Result]:
         """One result a command; the commands do not depend on each other."""
-        results: dict[int, _Result] = {}
-        plain: list[tuple[int, tuple[str, ...]]] = []
-        odd: list[tuple[int, tuple[str, ...]]] = []
+        results: dict[int, Result] = {}
+        words: dict[int, Words] = {}
+        asks: dict[int, Ask] = {}
         for index, command in enumerate(commands):
             try:
-                words = words_of(command)
+                if isinstance(command, Signal | Cancel):
+                    asks[index] = scancel_words(command)
+                else:
+                    words[index] = scontrol_words(command)
             except UsageError as error:
-                results[index] = _Result(str(error))
-            else:
-                (plain if _fits_a_line(words) else odd).append((index, words))
+                results[index] = Result(str(error))
+        told = self._control(list(words.values()))
+        results.update(zip(words, self._mended([commands[index] for index in words], told), strict=True))
+        lost = any(result.lost for result in told)
+        signalled = [NOT_RUN] * len(asks) if lost else Scancel(self.commands, self.batch).run(list(asks.values()))
+        results.update(zip(asks, signalled, strict=True))
+        return [results[index] for index in range(len(commands))]
+
+    def _mended(self, commands: Sequence[Command], results: Sequence[Result]) -> list[Result]:
+        """The results, once the licences of reservations whose update was refused are set again as Slurm prints them.
+
+        For slurmctld restores such a reservation from a copy that has names of licences and no counts (22.05 to
+        26.05), and prints the counts still.
+        """
+        refused = {
+            command.name
+            for command, result in zip(commands, results, strict=True)
+            if isinstance(command, UpdateReservation) and result.error and not result.lost
+        }
+        failed = self._set_again(refused) if refused else {}
+        return [
+            replace(result, error=f"{result.error}; {failed[command.name]}")
+            if isinstance(command, UpdateReservation) and result.error and command.name in failed
+            else result
+            for command, result in zip(commands, results, strict=True)
+        ]
+
+    def _set_again(self, names: Set[str]) -> dict[str, str]:
+        """Set the licences of these reservations as they are printed; why not, by name, where that fails."""
+        try:
+            printed = {found.name: found.licenses for found in inventory.read_reservations(self.commands)}
+        except SlurmError as error:
+            return dict.fromkeys(names, f"its licences may count for nothing: {error}")
+        again = sorted(name for name in names if printed.get(name))
+        words = [("update", f"reservationname={name}", f"licenses={licence_list(printed[name])}") for name in again]
+        return {
+            name: f"its licences count for nothing: {result.error}"
+            for name, result in zip(again, self._control(words), strict=True)
+            if result.error
+        }
+
+    def _control(self, commands: Sequence[Words]) -> list[Result]:
+        """One result a command of scontrol."""
+        results: dict[int, Result] = {}
+        plain = [index for index, words in enumerate(commands) if _fits_a_line(words)]
+        odd = [index for index, words in enumerate(commands) if not _fits_a_line(words)]
         parts = [plain[first : first + self.batch] for first in range(0, len(plain), self.batch)]
         for run, part in (*((self._run_together, part) for part in parts), *((self._run_alone, [one]) for one in odd)):
             if any(result.lost for result in results.values()):
-                answers = [_NOT_RUN] * len(part)
+                answers = [NOT_RUN] * len(part)
             else:
-                answers = run([words for _, words in part])
-            results.update((index, answer) for (index, _), answer in zip(part, answers, strict=True))
+                answers = run([commands[index] for index in part])
+            results.update(zip(part, answers, strict=True))
         return [results[index] for index in range(len(commands))]
 
-    def _run_alone(self, commands: Sequence[tuple[str, ...]]) -> list[_Result]:
+    def _run_alone(self, commands: Sequence[Words]) -> list[Result]:
         (words,) = commands
         try:
             done = self.commands.run("scontrol", *words, check=False, writes=True)
         except ReadOnlyError:
             raise
         except SlurmError as error:
-            return [_Result(str(error), unsure=isinstance(error, SlurmTimeout), lost=True)]
+            return [Result(str(error), unsure=isinstance(error, SlurmTimeout), lost=True)]
         if not done.status:
-            return [_Result()]
-        return [_result(done.err or done.out or f"scontrol ended with {done.status}")]
+            return [Result()]
+        return [result_of(done.err or done.out or f"scontrol ended with {done.status}")]
 
-    def _run_together(self, commands: Sequence[tuple[str, ...]]) -> list[_Result]:
+    def _run_together(self, commands: Sequence[Words]) -> list[Result]:
         mark = f"@@{secrets.token_hex(6)}."
         script = [mark + _BEGIN]
         for index, words in enumerate(commands):
@@ -178,11 +181,11 @@ class Writer:
         return _attribute(said, mark, len(commands), ending)
 
 
-def _fits_a_line(words: tuple[str, ...]) -> bool:
+def _fits_a_line(words: Words) -> bool:
     return sum(map(len, words)) + len(words) <= _LINE_MAX and all(_PLAIN.fullmatch(word) for word in words)
 
 
-def _attribute(said: str, mark: str, count: int, ending: str) -> list[_Result]:
+def _attribute(said: str, mark: str, count: int, ending: str) -> list[Result]:
     """Who each complaint belongs to, by the markers.
 
     The first command that no marker follows may have been under way when scontrol was lost; those after it never ran,
@@ -194,18 +197,11 @@ def _attribute(said: str, mark: str, count: int, ending: str) -> list[_Result]:
         told[match[1]] = said[start : match.start()]
         start = match.end()
     known = next((index for index in range(count) if str(index) not in told), count)
-    results = [_result(told[str(index)]) for index in range(known)]
+    results = [result_of(told[str(index)]) for index in range(known)]
     if known == count:
         return results
     rest = said[start:].strip()
     why = f"{ending}: {rest[:500]}" if rest else ending
     if _BEGIN in told:
-        results.append(_Result(f"not known: {why}", unsure=True, lost=True))
-    return results + [_Result(f"not run: {why}", lost=True)] * (count - len(results))
-
-
-def _result(told: str) -> _Result:
-    lines = (line.strip() for line in told.splitlines())
-    against = [line for line in lines if line and not _FINE.fullmatch(line)]
-    text = "; ".join(dict.fromkeys(against))
-    return _Result(text, bool(_UNSURE.search(text)), lost=_UNREACHED in text)
+        results.append(Result(f"not known: {why}", unsure=True, lost=True))
+    return results + [Result(f"not run: {why}", lost=True)] * (count - len(results))

@@ -25,7 +25,8 @@ class Replay:
 
     @classmethod
     def of(cls, version: str) -> "Replay":
-        return cls(json.loads((ASSETS / version / "calls.json").read_text()))
+        jobs = json.loads((ASSETS / version / "calls.json").read_text())
+        return cls(jobs + json.loads((ASSETS / version / "reservations.json").read_text())["calls"])
 
     def run(
         self,
@@ -35,6 +36,7 @@ class Replay:
         env: Mapping[str, str] | None = None,
         check: bool = True,
         writes: bool = False,
+        timeout_s: float | None = None,
     ) -> Completed:
         call = self._find(program, args, env)
         return Completed(call["status"], call["out"], call["err"])
@@ -66,6 +68,7 @@ class Recorder:
         env: Mapping[str, str] | None = None,
         check: bool = True,
         writes: bool = False,
+        timeout_s: float | None = None,
     ) -> Completed:
         done = self.commands.run(program, *args, stdin=stdin, env=env, check=check, writes=writes)
         self._keep(_key(program, args, env), done.status, done.out, done.err)

@@ -4,6 +4,7 @@ SLURM_POWER_TEST_PYSLURM may hold the command that starts pyslurm's process, to 
 """
 
 import os
+import pwd
 import shlex
 import time
 from collections.abc import Iterator, Sequence
@@ -11,8 +12,12 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from slurm_power.adapters.slurm import Runner, SlurmCommands
-from slurm_power.ports import JobRecord, Update
-from tests.adapters.slurm.contract import ODD, SlurmContract
+from slurm_power.adapters.slurm.runner import Completed
+from slurm_power.core.binding import PREFIX
+from slurm_power.ports import DeleteReservation, JobRecord, Update
+from slurm_power.sandbox.accounts import ACCOUNTS
+from tests.adapters.slurm.contract import ODD
+from tests.adapters.slurm.contract_reservations import ReservationContract
 
 
 class AllByPyslurm(SlurmCommands):
@@ -25,7 +30,10 @@ class AllByPyslurm(SlurmCommands):
 
 
 class ClusterLab:
-    """Submits by sbatch, and cancels all of it at the end."""
+    """Submits by sbatch, and takes all of it away at the end, reservations of ours too."""
+
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    foreign_account = ACCOUNTS[1]
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
@@ -42,6 +50,15 @@ class ClusterLab:
     def submit_het(self) -> int:
         return self._sbatch("-n1", ":", "-n2", "--wrap", "sleep 300")
 
+    def submit_into(self, reservation: str) -> str:
+        done = self._run_sbatch("--reservation", reservation, "--wrap", "sleep 300")
+        if not done.status:
+            self.submitted.append(int(done.out))
+        return done.err
+
+    def now(self) -> int:
+        return int(time.time())
+
     def settle(self) -> None:
         time.sleep(0.2)
 
@@ -51,16 +68,22 @@ class ClusterLab:
         deadline = time.monotonic() + 30
         while any(found.used for found in self.slurm.licenses()) and time.monotonic() < deadline:
             time.sleep(0.2)
+        ours = [found.name for found in self.slurm.reservations() if found.name.startswith(PREFIX)]
+        assert not any(outcome.error for outcome in self.slurm.write([(DeleteReservation(name),) for name in ours]))
 
     def _sbatch(self, *options: str) -> int:
+        done = self._run_sbatch(*options)
+        assert not done.status, done.err
+        self.submitted.append(int(done.out))
+        return self.submitted[-1]
+
+    def _run_sbatch(self, *options: str) -> Completed:
         common = ("--parsable", "-H", "--requeue", "-D", "/", "-o", "/dev/null", "-n1")
-        job_id = int(self.runner.run("sbatch", *common, *options).out.split(";")[0])
-        self.submitted.append(job_id)
-        return job_id
+        return self.runner.run("sbatch", *common, *options, check=False)
 
 
 @pytest.mark.cluster
-class TestRealSlurm(SlurmContract):
+class TestRealSlurm(ReservationContract):
     @pytest.fixture
     def lab(self, real_slurm: Runner) -> Iterator[ClusterLab]:
         lab = ClusterLab(real_slurm)

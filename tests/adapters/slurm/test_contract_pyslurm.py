@@ -6,7 +6,7 @@ import pytest
 
 from slurm_power.adapters.slurm.pyslurm_reader import PyslurmReader
 from slurm_power.ports import JobRecord, JobState
-from tests.adapters.slurm.contract import SlurmContract
+from tests.adapters.slurm.contract_reservations import ReservationContract
 from tests.adapters.slurm.test_contract_fake import FakeLab
 from tests.adapters.slurm.test_pyslurm import Job, Worker, module, tres
 from tests.fakes.slurm import FakeSlurm
@@ -64,7 +64,7 @@ class ReadByPyslurm(FakeSlurm):
         return [job for job in PyslurmReader(self.worker, "pyslurm").read() if ids is None or job.job_id in ids]
 
 
-class TestPyslurm(SlurmContract):
+class TestPyslurm(ReservationContract):
     @pytest.fixture
     def lab(self, monkeypatch: pytest.MonkeyPatch) -> FakeLab:
         lab = FakeLab(ReadByPyslurm)

@@ -51,9 +51,9 @@ def test_licences(replay: Replay) -> None:
 def test_qos(replay: Replay) -> None:
     assert inventory.read_qos(replay) == [
         QosRecord("normal", 0),
-        QosRecord("gold", 100, ("bronze", "silver")),
-        QosRecord("silver", 50, (), "requeue"),
-        QosRecord("bronze", 10),
+        QosRecord("bronze", 1_000, (), "requeue"),
+        QosRecord("silver", 2_000, ("bronze",), "requeue", grace_s=600, exempt_s=300),
+        QosRecord("gold", 3_000, ("bronze", "silver")),
     ]
 
 
@@ -77,6 +77,7 @@ class Answering:
         env: Mapping[str, str] | None = None,
         check: bool = True,
         writes: bool = False,
+        timeout_s: float | None = None,
     ) -> Completed:
         return self.answer
 
@@ -93,6 +94,7 @@ NO_ACCOUNTING = (
 def test_a_cluster_without_accounts_has_neither_qos_nor_shares() -> None:
     assert inventory.read_qos(Answering(err=NO_ACCOUNTING, status=1)) == []
     assert inventory.read_fair_shares(Answering(err=NO_ACCOUNTING, status=1)) == {}
+    assert inventory.read_privileges(Answering(err=NO_ACCOUNTING, status=1)) == []
 
 
 def test_a_slurmdbd_that_is_down_is_an_error() -> None:

@@ -166,6 +166,7 @@ class Worker:
         env: Mapping[str, str] | None = None,
         check: bool = True,
         writes: bool = False,
+        timeout_s: float | None = None,
     ) -> Completed:
         assert (program, stdin, env, check, writes) == (reader.WORKER[0], "", None, True, False)
         return Completed(0, b"".join(self.stream(program, *args)).decode(), "")

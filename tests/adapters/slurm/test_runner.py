@@ -41,13 +41,13 @@ def test_a_failure_tells_argv_status_and_output(tmp_path: Path, runner: Runner) 
 def test_the_environment_is_ours(tmp_path: Path) -> None:
     program(tmp_path, "squeue", "env")
     foreign = {"SQUEUE_FORMAT": "%i", "SLURM_CLUSTERS": "other", "SLURM_TIME_FORMAT": "relative", "LC_ALL": "de_DE"}
-    base_env = {**foreign, "PATH": os.environ["PATH"]}
+    base_env = {**foreign, "SCANCEL_INTERACTIVE": "1", "PATH": os.environ["PATH"]}
     runner = Runner(conf="/etc/slurm/x.conf", bin_dir=str(tmp_path), base_env=base_env)
     env = dict(line.split("=", 1) for line in runner.run("squeue", env={"SQUEUE_FORMAT2": "JobId"}).out.splitlines())
     assert env["SLURM_CONF"] == "/etc/slurm/x.conf"
     assert (env["LC_ALL"], env["SLURM_TIME_FORMAT"], env["TZ"]) == ("C", "%s", "UTC")
     assert (env["SLURM_BITSTR_LEN"], env["SQUEUE_FORMAT2"]) == ("0", "JobId")
-    assert env.keys().isdisjoint({"SQUEUE_FORMAT", "SLURM_CLUSTERS"})
+    assert env.keys().isdisjoint({"SQUEUE_FORMAT", "SLURM_CLUSTERS", "SCANCEL_INTERACTIVE"})
 
 
 def test_without_a_conf_the_environments_one_stays(tmp_path: Path) -> None:
@@ -66,6 +66,14 @@ def test_a_command_that_does_not_end_is_killed_and_its_words_are_kept(tmp_path: 
     with pytest.raises(SlurmTimeout) as caught:
         Runner(bin_dir=str(tmp_path), timeout_s=0.3).run("scontrol")
     assert caught.value.output == "half\n"
+
+
+def test_a_single_command_may_be_given_less_time_and_not_more(tmp_path: Path) -> None:
+    program(tmp_path, "scancel", "exec sleep 60")
+    with pytest.raises(SlurmTimeout, match=r"no end after 0\.2 s"):
+        Runner(bin_dir=str(tmp_path)).run("scancel", timeout_s=0.2)
+    with pytest.raises(SlurmTimeout, match=r"no end after 0\.3 s"):
+        Runner(bin_dir=str(tmp_path), timeout_s=0.3).run("scancel", timeout_s=20)
 
 
 @pytest.mark.parametrize("wanted", [-5, 0, 5])

@@ -11,9 +11,20 @@ from hypothesis import strategies as st
 from slurm_power.adapters.slurm.runner import Completed, ReadOnlyError, Runner
 from slurm_power.adapters.slurm.writer import Writer
 from slurm_power.core.errors import SlurmError, SlurmTimeout
-from slurm_power.ports import Chain, Hold, Outcome, Release, RequeueHold, Update, UserHold
+from slurm_power.ports import (
+    Chain,
+    Hold,
+    Outcome,
+    Release,
+    Requeue,
+    RequeueHold,
+    Resume,
+    Suspend,
+    Update,
+    UserHold,
+)
 
-KEYWORDS = ("update", "hold", "uhold", "release", "requeuehold")
+KEYWORDS = ("update", "hold", "uhold", "release", "requeue", "requeuehold", "suspend", "resume", "create", "delete")
 
 
 def tokens(line: str) -> list[str]:
@@ -54,6 +65,7 @@ class Scontrol:
         env: Mapping[str, str] | None = None,
         check: bool = True,
         writes: bool = False,
+        timeout_s: float | None = None,
     ) -> Completed:
         assert (program, writes, check) == ("scontrol", True, False)
         if args:
@@ -101,14 +113,20 @@ def test_the_words_of_each_command() -> None:
         UserHold("3_4"),
         Release("5+1"),
         RequeueHold("6"),
+        Requeue("7"),
+        Suspend("8"),
+        Resume("8"),
     )
-    assert Writer(scontrol).write([(command,) for command in commands]) == [Outcome(1)] * 5
+    assert Writer(scontrol).write([(command,) for command in commands]) == [Outcome(1)] * 8
     assert scontrol.sent == [
         "update jobid=1_[2-3,7] licenses=a:1,b:2 comment=",
         "hold 2",
         "uhold 3_4",
         "release 5+1",
         "requeuehold 6",
+        "requeue 7",
+        "suspend 8",
+        "resume 8",
     ]
 
 

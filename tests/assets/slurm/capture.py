@@ -114,7 +114,6 @@ def main() -> None:
         inventory.read_nodes(recorder)
         inventory.read_partitions(recorder)
         inventory.read_licenses(recorder)
-        inventory.read_qos(recorder)
         inventory.read_fair_shares(recorder)
     except TimeoutError as error:
         raise SystemExit(f"the capture failed: {error}") from error
