@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from slurm_power.core.claim import Charge, Claim
 from slurm_power.core.ledger import Ledger
-from slurm_power.core.meter import Load, Meter
+from slurm_power.core.level import Load
+from slurm_power.core.meter import Meter
 from slurm_power.core.placement import Placer
 
 
