@@ -5,6 +5,7 @@ further up, nodes), and candidates of up to three tiers. The best is what a solv
 order of tiers: of the highest tier that has to be touched the least watts, with those settled of the next the least.
 """
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,7 +96,8 @@ def make(chance: random.Random, count: int, share: float | None = None) -> Case:
     offers = tuple(_offer(chance, number, dimensions, tiers, like) for number in range(count))
     part = chance.uniform(0.01, 0.9) if share is None else share
     total = [sum(offer.gives[k] for offer in offers) for k in range(dimensions)]
-    return Case(tuple(max(1, int(amount * part * chance.uniform(0.5, 1.0))) for amount in total), offers)
+    short = tuple(math.ceil(amount * part * chance.uniform(0.5, 1.0)) for amount in total)
+    return Case(short, offers)
 
 
 def _offer(chance: random.Random, number: int, dimensions: int, tiers: Sequence[int], like: bool) -> Offer:
