@@ -196,10 +196,15 @@ def _reason(placer: Placer, zone: str) -> Reason:
     if _would_fit_but_for_bookings(placer, zone):
         return _kept(placer, zone, obstacle)
     if isinstance(obstacle, Shortfall):
-        code = _CODES[_kind(ledger, obstacle.element), obstacle.burst]
-        return Reason(code, obstacle.element, obstacle.asked_w, obstacle.free_w)
+        return shortage(ledger, obstacle)
     free = placer.free_nodes(zone)
     return Reason(Code.NODES, zone, detail=f"asked {request.ask.total}, free {free} of that shape")
+
+
+def shortage(ledger: Ledger, short: Shortfall) -> Reason:
+    """The reason that a shortfall is."""
+    code = _CODES[_kind(ledger, short.element), short.burst]
+    return Reason(code, short.element, short.asked_w, short.free_w)
 
 
 def _would_fit_but_for_bookings(placer: Placer, zone: str) -> bool:

@@ -279,6 +279,10 @@ class Ledger:
         full = self._kept.full(claim_id)
         return drawing(claim, full) if full is not None else replace(claim, within=claim_id)
 
+    def within(self, claim_id: str) -> list[Claim]:
+        """The claims that draw on a reservation."""
+        return self._kept.draws(claim_id)
+
     def drawn_w(self, claim_id: str) -> dict[str, int]:
         """Zone → watts that the claims within a reservation hold, in W."""
         return self._kept.drawn_w(claim_id)
@@ -296,6 +300,21 @@ class Ledger:
             if before is not None and before.within:
                 self._kept.draw(before)
             self._reshape(claim.within)
+
+    @contextmanager
+    def set_aside(self, claim_id: str) -> Iterator[None]:
+        """For a question: as if the reservation and the claims within it were not there; then as it was."""
+        full, draws = self._kept.full(claim_id), self._kept.draws(claim_id)
+        self.unkeep(claim_id)
+        for draw in draws:
+            self.remove(draw.id)
+        try:
+            yield
+        finally:
+            for draw in draws:
+                self.add(draw)
+            if full is not None:
+                self.keep(full)
 
     def _draw(self, claim: Claim, *, at_once: bool) -> None:
         if claim.within and not claim.tentative:

@@ -35,6 +35,7 @@ class Code(StrEnum):
     FORBIDDEN = "forbidden"
     RESERVATION = "reservation"
     RESERVED_POWER = "reserved_power"
+    SHARE = "share"
     HET = "het"
     ARRAY = "array"
     UNREACHABLE = "unreachable"
@@ -72,6 +73,8 @@ _TEXT: Mapping[Code, str] = {
     Code.FORBIDDEN: "{detail}",
     Code.RESERVATION: "reservation {subject}: {detail}",
     Code.RESERVED_POWER: "reservation {subject} has no zone with so much left: asked {asked}, free {free}, "
+    "short by {short}",
+    Code.SHARE: "by the site's max_share its owner may reserve {free} more in zone {subject} then: asked {asked}, "
     "short by {short}",
     Code.HET: "the components of a heterogeneous job are placed together, after all of them have been seen",
     Code.ARRAY: "the array's tasks do not fit one zone together; they are placed range by range",

@@ -130,8 +130,6 @@ class Terms:
     """What its jobs may draw above its watts …"""
     burst_s: int = 0
     """… for so long at a time."""
-    nodes: int = 0
-    gpus: int = 0
 
 
 @immutable

@@ -1,7 +1,7 @@
 """The control socket: what the commands ask. The peer's uid, as the kernel tells it, is the identity."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar, Unpack
 
 from slurm_power.adapters.lines import result_pieces
@@ -11,6 +11,8 @@ from slurm_power.core.errors import PowerError, UsageError
 from slurm_power.core.policy import Mode
 from slurm_power.core.window import FOREVER, format_instant
 from slurm_power.daemon.asked import wanted_lines, whole
+from slurm_power.daemon.reservations import user_name
+from slurm_power.daemon.reserving import ReservationVerbs
 from slurm_power.daemon.rounds import Rounds
 from slurm_power.ports import LINES, Decision, Store, Viewer, Wanted
 from slurm_power.service import views
@@ -30,10 +32,7 @@ Verb = Callable[[Peer, Mapping[str, Any]], Awaitable[dict[str, object]]]
 
 
 class ControlHandler:
-    """Answers `spower`.
-
-    `accounts_of`: the accounts for whose reservations a user answers; he sees the lines of the audit log about these.
-    """
+    """Answers `spower` and `sreservation`."""
 
     def __init__(
         self,
@@ -42,15 +41,14 @@ class ControlHandler:
         writer: StoreWriter,
         masters: frozenset[int],
         mode_changed: Callable[[], None],
-        accounts_of: Callable[[int], Collection[str]] = lambda _: (),
     ) -> None:
         self._mode_changed = mode_changed
         self._desk = desk
         self._rounds = rounds
         self._writer = writer
         self._masters = masters
-        self._accounts_of = accounts_of
         self._reporting = asyncio.Lock()
+        reserving = ReservationVerbs(desk, rounds.reservations, masters, rounds.soon)
         self._verbs: dict[str, Verb] = {
             "zones": self._zones,
             "jobs": self._jobs,
@@ -60,6 +58,8 @@ class ControlHandler:
             "report": self._report,
             "audit": self._audit,
             "health": self._health,
+            "reservation": reserving.change,
+            "reservations": reserving.show,
         }
 
     async def __call__(self, peer: Peer, request: Mapping[str, Any]) -> str:
@@ -103,7 +103,7 @@ class ControlHandler:
         job = request.get("job")
         if not isinstance(job, dict):
             raise UsageError('a check describes the job: {"op":"check","job":{"comment":"power:est=5kW"}}')
-        asker = {"user_id": peer.uid}
+        asker = {"user_id": peer.uid, "user_name": user_name(peer.uid)}
         facts = from_hook({**asker, **job} if peer.uid in self._masters else {**job, **asker})
         desk, viewer, at = self._desk, self._limited_to(peer), request.get("at")
         now = desk.now()
@@ -156,7 +156,9 @@ class ControlHandler:
 
     async def _audit(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
         master, private = peer.uid in self._masters, self._desk.private_jobs
-        viewer = None if master else Viewer(peer.uid, tuple(sorted(self._accounts_of(peer.uid))), private)
+        await self._rounds.reservations.privileges()
+        accounts = tuple(sorted(self._rounds.reservations.accounts_of(peer.uid)))
+        viewer = None if master else Viewer(peer.uid, accounts, private)
         most = _LINES_OF_MASTERS if master else _LINES
         wanted = wanted_lines(request, viewer, LINES, most)
         if "job" in wanted:

@@ -54,6 +54,7 @@ class Daemon:
         self._rounds = Rounds(self.desk, slurm, self._writer, observer, clock)
         self._rounds.health.reader = slurm.reader
         self._rounds.start_mode(store.setting("mode"))
+        self._rounds.reservations.load(store.reservations(live_only=True))
         self._key: HookKey | None = None
         masters = frozenset({0, os.geteuid(), slurm_user[0]})
         handler = HookHandler(self.desk, self._rounds, self._secret)

@@ -16,6 +16,7 @@ from slurm_power.core.errors import PowerError, SlurmError, StoreError
 from slurm_power.core.policy import Mode, Native
 from slurm_power.daemon.mode import Choice, Settled, settle, settle_stored
 from slurm_power.daemon.pruning import Pruning
+from slurm_power.daemon.reservations import Reservations
 from slurm_power.ports import (
     Clock,
     Decision,
@@ -87,6 +88,7 @@ class Rounds:
     def __init__(
         self, desk: Desk, slurm: Slurm, writer: StoreWriter, observer: Observer, clock: Clock, pace: Pace | None = None
     ) -> None:
+        self.reservations = Reservations(desk, slurm, writer, clock)
         self.health = Health()
         self.choice: Choice | None = None
         """The mode that `spower mode` has set and that holds still."""
@@ -156,7 +158,9 @@ class Rounds:
             self._took_s = self._clock.monotonic() - begun
             self._close(self._unsure, "unsure; Slurm was read anew")
             self._unsure = []
+            self.reservations.tick()
             await self._carry_out(run_pass(self._desk))
+            await self.reservations.mirror()
             self.health.rounds += 1
             self.health.jobs = len(jobs)
             self.health.last_good = self._clock.now()
@@ -253,6 +257,7 @@ class Rounds:
         due = begun - self._partitions_at >= self._pace.partitions_s or self._desk.lost_partition
         if due:
             self._desk.lost_partition = False
+            self._desk.version = await asyncio.to_thread(self._slurm.version)
             self._partitions = await asyncio.to_thread(self._slurm.partitions)
             self._desk.private_jobs = await self._jobs_are_private()
             self._partitions_at = begun

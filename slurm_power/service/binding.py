@@ -2,7 +2,14 @@
 
 from collections.abc import Collection, Sequence
 
-from slurm_power.core.binding import LicensePlan, bind_features, feature_of, licence_plan, licence_request
+from slurm_power.core.binding import (
+    LicensePlan,
+    bind_features,
+    feature_of,
+    licence_counts,
+    licence_plan,
+    licence_request,
+)
 from slurm_power.core.claim import RESERVATION, Charge
 from slurm_power.core.immutable import immutable
 from slurm_power.core.reasons import Code, Reason
@@ -97,6 +104,10 @@ class Binder:
             admin_comment=put_record(ask.facts.admin_comment, record),
             nodes=sum(charge.nodes for charge in charges) if fixed else None,
         )
+
+    def counts(self, charges: Sequence[Charge]) -> dict[str, int]:
+        """Licence → watts of it that these charges take, of the licences that Slurm has."""
+        return licence_counts([charge for charge in charges if charge.zone in self._zones], self._plan)
 
     def licence(self, element: str) -> str | None:
         """The name of the licence that counts a zone or feed; None where there is none."""

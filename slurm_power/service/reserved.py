@@ -44,6 +44,10 @@ class Reserved:
         if reservation.live:
             self._by_name[reservation.name] = self._by_key[reservation.key] = reservation
 
+    def note(self, reservation: Reservation) -> None:
+        """Keep what changes nothing in the ledger: when it was last used."""
+        self._by_name[reservation.name] = self._by_key[reservation.key] = reservation
+
     def used_w(self, reservation: Reservation) -> dict[str, int]:
         """Zone → watts that jobs hold in it, in W."""
         return self._ledger.drawn_w(reservation.claim_id)

@@ -51,7 +51,7 @@ def zone_row(desk: Desk, name: str, licenses: Mapping[str, LicenseRecord]) -> Ro
         "name": name,
         **_numbers(meter),
         "baseline_w": zone.baseline_w,
-        "reserved_w": 0,
+        "reserved_w": _reserved_w(desk, name),
         "measured_w": None,
         "lane": str(zone.lane),
         "redundancy": str(zone.redundancy),
@@ -60,9 +60,15 @@ def zone_row(desk: Desk, name: str, licenses: Mapping[str, LicenseRecord]) -> Ro
         "feeds": [tap.feed for tap in desk.site.topology.taps[name]],
         "nodes_up": nodes.up,
         "nodes_idle": nodes.idle,
-        "jobs": sum(1 for _ in desk.ledger.claims_in(name)),
+        "jobs": sum(1 for claim in desk.ledger.claims_in(name) if not claim.reserves),
         **_counted(desk, name, licenses),
     }
+
+
+def _reserved_w(desk: Desk, zone: str) -> int:
+    """What reservations keep in a zone now and nobody uses, in W."""
+    kept = (claim for claim in desk.ledger.claims_in(zone) if claim.reserves)
+    return sum(charge.est_w for claim in kept for charge in claim.charges if charge.zone == zone)
 
 
 def feed_row(desk: Desk, name: str, licenses: Mapping[str, LicenseRecord]) -> Row:

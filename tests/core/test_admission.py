@@ -259,7 +259,7 @@ class TestHelps:
         (reason,) = verdict.reasons
         assert (reason.code, reason.subject) == (Code.RESERVATION, "r0")
         assert (reason.asked_w, reason.free_w) == (60_000, 30_000)
-        assert reason.text == "zone rack1 is kept for reservation r0"
+        assert reason.text == "reservation r0: zone rack1 is kept for it then"
         assert verdict.earliest == NOW + (24 * 59 + 23) * HOUR
         assert held(one, request(60_000, hours=2)).earliest == NOW + 23 * HOUR
         assert isinstance(ask(one, request(60_000, hours=1)), Admit)

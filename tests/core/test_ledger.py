@@ -274,11 +274,11 @@ class TestReservations:
         one.add(claim("m", "rack1", 1_000, 2_000, group="res:b", hours=1))
         assert one.validate() == []
 
-    def test_a_group_stays_a_reservations_own_while_it_is_live(self, one: Ledger) -> None:
+    def test_once_it_is_live_jobs_may_burst_together_with_it(self, one: Ledger) -> None:
         one.advance(NOW + 26 * 3_600)
-        with pytest.raises(ValueError, match="reservation res:b has the same"):
-            one.add(claim("k", "rack1", 1_000, 2_000, group="res:b"))
+        one.add(claim("k", "rack1", 1_000, 2_000, group="res:b"))
         one.replace("res:b", reservation("b", "rack1", 500, 900, start_h=26, hours=1))
+        assert one.meters["rack1"].groups["res:b"] == 1_400
         assert one.validate() == []
 
     def test_validate_finds_a_timeline_that_does_not_add_up(self, one: Ledger) -> None:

@@ -12,7 +12,6 @@ import pytest
 from slurm_power.adapters.lines_server import Peer
 from slurm_power.core.errors import UsageError
 from slurm_power.core.reasons import Code
-from slurm_power.daemon.control import ControlHandler
 from slurm_power.ports import Decision, JobRecord, JobState, Outcome, Rule
 from slurm_power.service.launch import end, launch
 from slurm_power.service.release import applied, run_pass
@@ -192,16 +191,9 @@ def test_users_see_jobs_and_no_reservation_but_their_own(private: Office, open_:
     assert [seen(private, uid) for uid in (ALICE, BOB, 4711)] == [[JOBS[0], NIGHTLY], [JOBS[1]], []]
 
 
-def test_who_answers_for_an_account_sees_its_reservations(private: Office) -> None:
-    owners = {BOB: [f"of{BOB}"]}
-    private.control = ControlHandler(
-        private.lab.desk,
-        private.rounds,
-        private.writer,
-        frozenset({ROOT}),
-        lambda: None,
-        lambda uid: owners.get(uid, ()),
-    )
+def test_who_answers_for_an_account_sees_its_reservations(private: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    owners = {BOB: frozenset({f"of{BOB}"})}
+    monkeypatch.setattr(private.rounds.reservations, "accounts_of", lambda uid: owners.get(uid, frozenset()))
     assert seen(private, BOB) == [JOBS[1], NIGHTLY]
     assert seen(private, ALICE) == [JOBS[0], NIGHTLY]
     assert seen(private, 4711) == []

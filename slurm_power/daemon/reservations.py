@@ -1,0 +1,161 @@
+"""Reservations in the daemon: read at the start, changed by time and on demand, and held in Slurm."""
+
+import asyncio
+import logging
+import pwd
+from collections.abc import Sequence
+
+from slurm_power.adapters.store import StoreWriter
+from slurm_power.core.errors import SlurmError
+from slurm_power.core.policy import Mode
+from slurm_power.core.reservation import Reservation
+from slurm_power.ports import (
+    Clock,
+    Decision,
+    Intent,
+    LicenseRecord,
+    PrivilegeRecord,
+    ReservationRecord,
+    Slurm,
+    StoredReservation,
+)
+from slurm_power.service.desk import Desk
+from slurm_power.service.mirror import Step, holdings, steps
+from slurm_power.service.reservation_rows import from_row, to_row
+from slurm_power.service.reserving import changes
+from slurm_power.service.rights import Rights, rights_of
+
+_log = logging.getLogger("slurm_power.reservations")
+_PRIVILEGES_S = 30.0
+_LOOK_S = 30.0
+"""How long what Slurm showed of its reservations is believed while nothing was written."""
+RULE = "reservation"
+
+
+class Reservations:
+    """Keeps the desk's reservations, the database's and Slurm's in step."""
+
+    def __init__(self, desk: Desk, slurm: Slurm, writer: StoreWriter, clock: Clock) -> None:
+        self._desk = desk
+        self._slurm = slurm
+        self._writer = writer
+        self._clock = clock
+        self._shown: Sequence[ReservationRecord] | None = None
+        self._shown_at = float("-inf")
+        self._counted: Sequence[LicenseRecord] = ()
+        self._privileges: Sequence[PrivilegeRecord] = ()
+        self._privileges_at = float("-inf")
+
+    def load(self, rows: Sequence[StoredReservation]) -> None:
+        """Take in what the database promises, before anything is admitted. Raises StoreError."""
+        for row in rows:
+            self._desk.reserved.put(from_row(row))
+
+    # -- time ---------------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """What time and use do."""
+        changed = changes(self._desk)
+        if changed:
+            rows = [to_row(one) for one in changed]
+            self._writer.put(lambda store: store.save_reservations(rows))
+        for one in changed:
+            self.record(one, str(one.state), one.cause)
+
+    def record(self, one: Reservation, action: str, cause: str, actor: int | None = None) -> None:
+        """A line of the audit log about a reservation."""
+        self._desk.journal.record(
+            Decision(
+                at=self._clock.now(),
+                job="",
+                token="",
+                uid=one.created_by,
+                account=",".join(one.terms.owner.accounts),
+                action=action,
+                mode=self._desk.mode,
+                zones=tuple(grant.zone for grant in one.grants) or one.terms.zones,
+                reservation=one.name,
+                actor=actor,
+                cause=cause,
+                rule=RULE,
+                numbers={"watts_w": one.terms.watts_w, "granted_w": one.granted_w},
+            )
+        )
+
+    async def save(self, one: Reservation) -> None:
+        """Make it durable. Raises StoreError."""
+        row = to_row(one)
+        await asyncio.wrap_future(self._writer.submit_and_wait(lambda store: store.save_reservations([row])))
+
+    async def history(self) -> list[Reservation]:
+        """All that there ever were, by name, then start. Raises StoreError."""
+        await asyncio.wrap_future(self._writer.submit_and_wait(lambda _: None))
+        rows = await asyncio.to_thread(self._writer.read, lambda store: store.reservations(live_only=False))
+        return [from_row(row) for row in rows]
+
+    # -- Slurm --------------------------------------------------------------------------------------------------
+
+    async def mirror(self) -> None:
+        """Have Slurm hold what it should. Raises SlurmError where it cannot be read, StoreError."""
+        if self._desk.mode is not Mode.ENFORCE:
+            return
+        moment = self._clock.monotonic()
+        wanted = holdings(self._desk)
+        if self._shown is None or moment - self._shown_at >= _LOOK_S:
+            self._shown = await asyncio.to_thread(self._slurm.reservations)
+            self._shown_at = moment
+            self._counted = await asyncio.to_thread(self._slurm.licenses) if self._shown or wanted else ()
+            counted = self._counted
+        else:
+            counted = ()  # of another instant than what was reserved then
+        found = steps(wanted, self._shown, counted, self._clock.now(), self._desk.version)
+        if found:
+            await self._write(found)
+
+    def shown(self) -> tuple[Sequence[ReservationRecord], Sequence[LicenseRecord]]:
+        """Slurm's reservations and licences as they were last read; none before that."""
+        return self._shown or (), self._counted
+
+    async def _write(self, found: Sequence[Step]) -> None:
+        now = self._clock.now()
+        intents = [Intent(step.name, f"reservation-{step.finding}", now) for step in found]
+        opened = await asyncio.wrap_future(self._writer.submit_and_wait(lambda store: store.open_intents(intents)))
+        self._shown = None  # to be read anew, whatever comes of it
+        outcomes = await asyncio.to_thread(self._slurm.write, [step.chain for step in found])
+        for step, outcome in zip(found, outcomes, strict=True):
+            if outcome.error:
+                _log.warning("%s reservation %s: %s", step.finding, step.name, outcome.error)
+            else:
+                _log.info("%s reservation %s: set right in Slurm", step.finding, step.name)
+        ids = [intent.id for intent in opened if intent.id is not None]
+        self._writer.put(lambda store: store.close_intents(ids, "done"))
+
+    # -- who may --------------------------------------------------------------------------------------------------
+
+    async def privileges(self) -> Sequence[PrivilegeRecord]:
+        """What the accounting database says of users, not older than half a minute; as before where it is away."""
+        moment = self._clock.monotonic()
+        if moment - self._privileges_at >= _PRIVILEGES_S:
+            try:
+                self._privileges = await asyncio.to_thread(self._slurm.privileges)
+                self._privileges_at = moment
+            except SlurmError as error:
+                _log.warning("cannot read privileges: %s", error)
+        return self._privileges
+
+    async def rights(self, uid: int, *, master: bool) -> Rights:
+        """What a user may do."""
+        return rights_of(uid, user_name(uid), await self.privileges(), master=master)
+
+    def accounts_of(self, uid: int) -> frozenset[str]:
+        """The accounts for whose reservations he answers, by what was last read."""
+        known = rights_of(uid, user_name(uid), self._privileges, master=False)
+        return known.accounts | known.coordinates
+
+
+def user_name(uid: int) -> str:
+    """The name of a user on this machine; the number where there is none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except (KeyError, OverflowError):
+        return str(uid)

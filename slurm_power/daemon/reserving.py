@@ -1,0 +1,225 @@
+"""The questions of `sreservation`: who asks, what may he, what comes of it; durable before it is told."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from slurm_power.adapters.lines_server import Peer
+from slurm_power.adapters.slurm.words import scontrol_words
+from slurm_power.core.errors import StoreError, UsageError
+from slurm_power.core.reservation import OPEN, Reservation, ReservationEvent, ReservationState, Terms
+from slurm_power.core.window import format_instant
+from slurm_power.daemon.reservations import Reservations
+from slurm_power.service import reservation_views as views
+from slurm_power.service.desk import Desk
+from slurm_power.service.mirror import holdings, steps
+from slurm_power.service.reserved import after
+from slurm_power.service.reserving import Answer, Offer, offer
+from slurm_power.service.rights import Rights, check_owner
+from slurm_power.service.terms import read_terms
+
+_ID_LETTERS = 8
+Verb = Callable[[Rights, Mapping[str, Any]], Awaitable[dict[str, object]]]
+
+
+class ReservationVerbs:
+    """Answers `reservation` and `reservations` on the control socket."""
+
+    def __init__(
+        self, desk: Desk, keeper: Reservations, masters: frozenset[int], soon: Callable[[], None]
+    ) -> None:
+        self._desk = desk
+        self._keeper = keeper
+        self._masters = masters
+        self._soon = soon
+        self._verbs: dict[str, Verb] = {
+            "create": self._create,
+            "check": self._check,
+            "update": self._update,
+            "cancel": self._cancel,
+        }
+
+    async def change(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
+        """`create`, `check`, `update` and `cancel`. Raises UsageError, PowerError."""
+        verb = self._verbs.get(str(request.get("do")))
+        if verb is None:
+            raise UsageError(f"unknown \"do\" {request.get('do')!r}; known: {', '.join(self._verbs)}")
+        return await verb(await self._rights(peer), request)
+
+    async def show(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
+        """The reservations that the peer may see: live ones, those that are named, or with `over` all."""
+        rights = await self._rights(peer)
+        names = request.get("names", [])
+        if not isinstance(names, list):
+            raise UsageError('"names" is a list of names')
+        found = list(self._desk.reserved)
+        if names or request.get("over"):
+            live = {one.id: one for one in found}
+            found = [live.get(one.id, one) for one in await self._keeper.history()]
+        rows = [
+            views.row(self._desk, one)
+            for one in found
+            if rights.may_see(one) and (not names or one.name in names)
+        ]
+        return views.table(rows)
+
+    async def _rights(self, peer: Peer) -> Rights:
+        return await self._keeper.rights(peer.uid, master=peer.uid in self._masters)
+
+    # -- create -------------------------------------------------------------------------------------------------
+
+    async def _check(self, rights: Rights, request: Mapping[str, Any]) -> dict[str, object]:
+        now = self._desk.now()
+        terms = read_terms(_terms(request), self._desk.site, now)
+        found = offer(self._desk, terms)
+        one = self._made(terms, found, rights, now, approved=True)
+        return views.answer(self._desk, one, found, f"Such a reservation {_said(one, found)}.")
+
+    async def _create(self, rights: Rights, request: Mapping[str, Any]) -> dict[str, object]:
+        desk, privileges = self._desk, await self._keeper.privileges()
+        now = desk.now()
+        terms = read_terms(_terms(request), desk.site, now)
+        approval = desk.site.reservations.approval
+        rights.check_make(terms.owner, approval)
+        check_owner(terms.owner, privileges)
+        if desk.reserved.get(terms.name) is not None:
+            raise UsageError(f"there is a reservation {terms.name} already; give another name, or update that one")
+        found = offer(desk, terms)
+        one = self._made(terms, found, rights, now, approved=rights.may_approve(terms.owner, approval))
+        sentence = f"Reservation {one.name} {_said(one, found)}."
+        if request.get("dry_run"):
+            return views.answer(desk, one, found, f"Nothing is done. {sentence}", self._commands(one, None))
+        await self._keep(one, None)
+        self._keeper.record(one, str(one.state), one.cause or "sreservation create", rights.uid)
+        return views.answer(desk, one, found, sentence)
+
+    def _made(self, terms: Terms, found: Offer, rights: Rights, now: int, *, approved: bool) -> Reservation:
+        """The reservation that an offer makes; one that waits for approval is granted nothing yet."""
+        state, cause = ReservationState.APPROVED, ""
+        if found.answer is not Answer.FITS:
+            state, cause = ReservationState.REFUSED, found.cause
+        elif not approved:
+            state, cause = ReservationState.REQUESTED, f"waits for approval by: {self._desk.site.reservations.approval}"
+        return Reservation(
+            id=self._desk.new_token()[:_ID_LETTERS],
+            terms=terms,
+            state=state,
+            since=now,
+            created=now,
+            created_by=rights.uid,
+            grants=found.grants if state is ReservationState.APPROVED else (),
+            cause=cause,
+        )
+
+    async def _keep(self, one: Reservation, before: Reservation | None) -> None:
+        """Keep it, in the place of `before`, and make that durable; where it cannot be, all is as before."""
+        self._desk.reserved.put(one)
+        try:
+            await self._keeper.save(one)
+        except StoreError:
+            if before is not None:
+                self._desk.reserved.put(before)
+            elif one.live:
+                self._desk.reserved.put(replace(one, state=ReservationState.CANCELLED))
+            raise
+        self._soon()
+
+    # -- update and cancel --------------------------------------------------------------------------------------
+
+    async def _update(self, rights: Rights, request: Mapping[str, Any]) -> dict[str, object]:
+        desk, privileges = self._desk, await self._keeper.privileges()
+        before, now = self._live(request, rights), desk.now()
+        approves = bool(request.get("approve"))
+        terms = read_terms(_terms(request), desk.site, now, before.terms)
+        self._check_update(rights, before, terms, approves=approves)
+        check_owner(terms.owner, privileges)
+        found = offer(desk, terms, before)
+        if found.answer is not Answer.FITS:
+            sentence = f"Reservation {before.name} stays as it is: {found.cause}."
+            return views.answer(desk, before, found, sentence)
+        one = _changed(before, terms, found, now, approves=approves)
+        sentence = f"Reservation {one.name} {_said(one, found)}."
+        if request.get("dry_run"):
+            return views.answer(desk, one, found, f"Nothing is done. {sentence}", self._commands(one, before))
+        await self._keep(one, before)
+        self._keeper.record(one, "approved" if approves else "updated", "sreservation update", rights.uid)
+        return views.answer(desk, one, found, sentence)
+
+    def _check_update(self, rights: Rights, before: Reservation, terms: Terms, *, approves: bool) -> None:
+        approval = self._desk.site.reservations.approval
+        rights.check_change(before, ends=False)
+        rights.check_make(terms.owner, approval)
+        if approves and before.state is not ReservationState.REQUESTED:
+            raise UsageError(f"reservation {before.name} is {before.state}; there is nothing to approve")
+        if (approves or before.grants) and not rights.may_approve(terms.owner, approval):
+            raise UsageError(f"reservation {before.name} is for {approval}s to approve and to change")
+
+    async def _cancel(self, rights: Rights, request: Mapping[str, Any]) -> dict[str, object]:
+        before, now = self._live(request, rights), self._desk.now()
+        rights.check_change(before, ends=True)
+        one = after(before, ReservationEvent.CANCEL, now, f"cancelled by {rights.user}")
+        running = len(self._desk.ledger.within(before.claim_id))
+        jobs = f"; {running} of its jobs go on" if running else ""
+        sentence = f"Reservation {one.name} is cancelled{jobs}."
+        if request.get("dry_run"):
+            return views.answer(self._desk, one, None, f"Nothing is done. {sentence}", self._commands(one, before))
+        await self._keeper.save(one)
+        self._desk.reserved.put(one)
+        self._desk.book.look_again()
+        self._soon()
+        self._keeper.record(one, "cancelled", "sreservation cancel", rights.uid)
+        return views.answer(self._desk, one, None, sentence)
+
+    def _live(self, request: Mapping[str, Any], rights: Rights) -> Reservation:
+        name = str(request.get("name", ""))
+        found = self._desk.reserved.get(name)
+        if found is None or not rights.may_see(found):
+            raise UsageError(f"there is no reservation '{name}' that is not over; sreservation show lists yours")
+        return found
+
+    # -- the plan -----------------------------------------------------------------------------------------------
+
+    def _commands(self, one: Reservation, before: Reservation | None) -> list[str]:
+        """Slurm's commands for it as far as they can be told now: while it is not open Slurm holds nothing of it."""
+        desk, now = self._desk, self._desk.now()
+        start = one.terms.window.start
+        opens = replace(one, state=ReservationState.ACTIVE) if one.state is ReservationState.APPROVED else one
+        known = before if before is not None else replace(one, state=ReservationState.CANCELLED)
+        shown, counted = self._keeper.shown()
+        try:
+            desk.reserved.put(opens)
+            found = steps(holdings(desk), shown, counted, now, desk.version)
+        finally:
+            desk.reserved.put(known)
+        when = [] if start <= now or one.state in OPEN else [f"# at {format_instant(start)}:"]
+        commands = [" ".join(("scontrol", *scontrol_words(command))) for step in found for command in step.chain]
+        return [*when, *commands] if commands else []
+
+
+def _terms(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    terms = request.get("terms", {})
+    if not isinstance(terms, dict):
+        raise UsageError('"terms" says what is reserved: {"name":"spring","zones":["rack07"],"watts_w":40000,…}')
+    return terms
+
+
+def _changed(before: Reservation, terms: Terms, found: Offer, now: int, *, approves: bool) -> Reservation:
+    if before.state is ReservationState.REQUESTED:
+        if not approves:
+            return replace(before, terms=terms)
+        return replace(
+            before, terms=terms, state=ReservationState.APPROVED, since=now, grants=found.grants, cause=""
+        )
+    return replace(before, terms=terms, grants=found.grants)
+
+
+def _said(one: Reservation, found: Offer) -> str:
+    """What became of it, as the end of a sentence."""
+    window = f"from {format_instant(one.terms.window.start)} to {format_instant(one.terms.window.end)}"
+    if one.state is ReservationState.REFUSED:
+        never = " and never can be" if found.answer is Answer.NEVER else ""
+        return f"cannot be fulfilled as asked{never}: {found.cause}"
+    if one.state is ReservationState.REQUESTED:
+        return f"fits {window} and {one.cause}"
+    part = "" if one.granted_w == one.terms.watts_w else f", of {one.terms.watts_w} W asked"
+    return f"is {one.state}: {views.granted(one)}{part}, {window}"

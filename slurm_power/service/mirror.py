@@ -1,0 +1,140 @@
+"""What Slurm is to hold for the reservations: one standing reservation of licences for each zone and tenant.
+
+Slurm does not slice reservations of licences in time, and it counts what the owner's running jobs have of them twice.
+So windows stay in our calendar, and Slurm's reservation counts what is kept now and not used. It is made with nothing
+in it and then updated: creating one is checked against what others have reserved, an update of its licences is not.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+
+from slurm_power.core.binding import PREFIX
+from slurm_power.core.claim import Charge
+from slurm_power.core.immutable import immutable
+from slurm_power.core.reservation import OPEN, Owner, Reservation, ReservationState
+from slurm_power.ports import (
+    Chain,
+    CreateReservation,
+    DeleteReservation,
+    LicenseRecord,
+    ReservationRecord,
+    UpdateReservation,
+)
+from slurm_power.service.desk import Desk
+
+_ODD = re.compile(r"[^A-Za-z0-9_.-]+")
+_LONGEST = 60
+"""Of a name, without our prefix."""
+_DIGEST = 8
+_STANDS_S = 364 * 86_400
+"""How long one stands that nobody deletes; Slurm takes a year at most."""
+_NO_ZEROS = (26, 0)
+"""From here on Slurm drops counts of 0, and refuses a reservation that is left without any."""
+
+
+@immutable
+class Holding:
+    """One reservation of licences as Slurm should have it."""
+
+    name: str
+    owner: Owner
+    licenses: Mapping[str, int]
+
+
+@immutable
+class Step:
+    """What is to be done about one reservation in Slurm, and why."""
+
+    finding: str
+    name: str
+    chain: Chain
+
+
+def name_of(zone: str, owner: Owner) -> str:
+    """The name of a tenant's reservation in a zone, `pw_rack07_research`; no two tenants share one."""
+    words = "+".join([*owner.accounts, *(f"u.{user}" for user in owner.users)])
+    plain = f"{zone}_{_ODD.sub('-', words)}"
+    if len(owner.accounts) != 1 or owner.users or "_" in words or _ODD.search(words) or len(plain) > _LONGEST:
+        digest = sha256(repr((zone, owner.accounts, owner.users)).encode()).hexdigest()[:_DIGEST]
+        plain = f"{plain[: _LONGEST - _DIGEST - 1]}-{digest}"
+    return PREFIX + plain
+
+
+def names_of(reservation: Reservation) -> list[str]:
+    """The names under which Slurm holds it while it is open, by zone."""
+    if reservation.state not in OPEN:
+        return []
+    return [name_of(grant.zone, reservation.terms.owner) for grant in reservation.grants]
+
+
+def holdings(desk: Desk) -> list[Holding]:
+    """What Slurm should hold now, in order of name; one that is degraded stands with nothing in it."""
+    owners: dict[str, Owner] = {}
+    watts: dict[str, dict[str, int]] = {}
+    for reservation in desk.reserved:
+        if reservation.state not in OPEN:
+            continue
+        left_w = desk.reserved.left_w(reservation) if reservation.state is ReservationState.ACTIVE else {}
+        for grant in reservation.grants:
+            name = name_of(grant.zone, reservation.terms.owner)
+            owners[name] = reservation.terms.owner
+            counts = watts.setdefault(name, {})
+            left = left_w.get(grant.zone, 0)
+            for licence, count in desk.binder.counts([Charge(grant.zone, 0, left, left)]).items():
+                counts[licence] = counts.get(licence, 0) + count
+    return [Holding(name, owners[name], watts[name]) for name in sorted(watts) if watts[name]]
+
+
+def steps(
+    wanted: Sequence[Holding],
+    shown: Sequence[ReservationRecord],
+    counted: Sequence[LicenseRecord],
+    now: int,
+    version: tuple[int, int, int],
+) -> list[Step]:
+    """What brings Slurm to that, in order of name; nothing where all is right. Others' reservations are left alone."""
+    ours = {one.name: one for one in shown if one.name.startswith(PREFIX) and one.licenses and not one.node_count}
+    totals = {record.name: record.total for record in counted}
+    forgotten = _forgotten(shown, counted)
+    least = 0 if version[:2] < _NO_ZEROS else 1
+    found = []
+    for holding in wanted:
+        most = {name: min(max(count, least), totals.get(name, count)) for name, count in holding.licenses.items()}
+        step = _step(Holding(holding.name, holding.owner, most), ours.pop(holding.name, None), now, forgotten, least)
+        if step is not None:
+            found.append(step)
+    return found + [Step("foreign", name, (DeleteReservation(name),)) for name in sorted(ours)]
+
+
+def _step(
+    holding: Holding, record: ReservationRecord | None, now: int, forgotten: frozenset[str], least: int
+) -> Step | None:
+    """What is to be done about one of ours; in its licences are set with every change, for a refused one drops them."""
+    name, owner, licenses = holding.name, holding.owner, holding.licenses
+    if record is None:
+        empty = dict.fromkeys(licenses, least)
+        made = CreateReservation(name, now, now + _STANDS_S, owner.users, owner.accounts, empty)
+        return Step("missing", name, (made, UpdateReservation(name, licenses)))
+    if set(record.users) != set(owner.users) or set(record.accounts) != set(owner.accounts):
+        return Step("owner", name, (UpdateReservation(name, licenses, owner.users, owner.accounts),))
+    if _counts(record.licenses) != _counts(licenses):
+        return Step("count", name, (UpdateReservation(name, licenses),))
+    if not forgotten.isdisjoint(licenses):
+        return Step("forgotten", name, (UpdateReservation(name, licenses),))
+    if record.end - now < _STANDS_S // 2:
+        return Step("ending", name, (UpdateReservation(name, licenses, end=now + _STANDS_S),))
+    return None
+
+
+def _counts(licenses: Mapping[str, int]) -> dict[str, int]:
+    return {name: count for name, count in licenses.items() if count}
+
+
+def _forgotten(shown: Sequence[ReservationRecord], counted: Sequence[LicenseRecord]) -> frozenset[str]:
+    """Licences of which less is counted as reserved than reservations show: a refused update has dropped a count."""
+    together: dict[str, int] = {}
+    for record in shown:
+        for name, count in record.licenses.items() if record.active else ():
+            together[name] = together.get(name, 0) + count
+    return frozenset(one.name for one in counted if one.reserved < together.get(one.name, 0))

@@ -1,0 +1,164 @@
+"""Reservations of power as use cases: what is offered for terms, and what time and use do to those that there are.
+
+Everything here answers from memory and leaves writing down to the caller.
+"""
+
+from dataclasses import replace
+from enum import StrEnum
+
+from slurm_power.core.ask import AllOf, AnyOf, Ask, Charges, charges_of
+from slurm_power.core.calendar import Alternative, Calendar
+from slurm_power.core.claim import RESERVATION, Charge
+from slurm_power.core.diagnosis import shortage
+from slurm_power.core.immutable import immutable
+from slurm_power.core.ledger import Ledger
+from slurm_power.core.reasons import Code, Reason
+from slurm_power.core.reservation import Grant, Reservation, ReservationEvent, Terms, due
+from slurm_power.service.desk import Desk
+from slurm_power.service.reserved import after
+from slurm_power.service.shares import caps
+
+_ELSEWHERE = 512
+"""In so many other zones, by name, a place is looked for."""
+
+
+class Answer(StrEnum):
+    """Whether terms can be fulfilled."""
+
+    FITS = "fits"
+    LATER = "later"
+    """Not as asked."""
+    NEVER = "never"
+    """Not on an empty floor either."""
+
+
+@immutable
+class Offer:
+    """What would become of terms."""
+
+    answer: Answer
+    grants: tuple[Grant, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
+
+    @property
+    def cause(self) -> str:
+        """Why it was refused, for people."""
+        return "; ".join(reason.text for reason in self.reasons)
+
+
+def offer(desk: Desk, terms: Terms, instead: Reservation | None = None) -> Offer:
+    """What these terms would be granted now; `instead` is the reservation that they are to take the place of."""
+    ledger = desk.ledger
+    if instead is None:
+        return _offer(desk, ledger, terms, None)
+    with ledger.set_aside(instead.claim_id):
+        return _offer(desk, ledger, terms, instead)
+
+
+def _offer(desk: Desk, ledger: Ledger, terms: Terms, instead: Reservation | None) -> Offer:
+    ask, window = ask_of(terms), terms.window
+    others = (one for one in desk.reserved if instead is None or one.id != instead.id)
+    cap_w = caps(desk.site, terms, list(others))
+    calendar = Calendar(ledger, RESERVATION + terms.name, cap_w=cap_w)
+    found = calendar.place(ask, window)
+    if found is None and terms.min_w is not None:
+        found = calendar.partial(ask, window, terms.min_w)
+    if found is not None:
+        return Offer(Answer.FITS, grants_of(found))
+    empty = Calendar(desk.floor, RESERVATION + terms.name, cap_w=caps(desk.site, terms, []))
+    answer = Answer.NEVER if empty.place(ask, window) is None else Answer.LATER
+    instead_of_it = calendar.alternatives(ask, window, _others(desk, terms))
+    return Offer(answer, reasons=(_reason(calendar, ask, terms),), alternatives=instead_of_it)
+
+
+def ask_of(terms: Terms) -> Ask:
+    """What is asked of the calendar: each of the zones an even part, or any of them, as few as will do."""
+    if terms.any_zone:
+        return AnyOf(terms.zones, terms.watts_w, terms.burst_w, len(terms.zones))
+    count = len(terms.zones)
+    shares = [(zone, (terms.watts_w + number) // count) for number, zone in enumerate(sorted(terms.zones))]
+    return AllOf(tuple(shares), terms.burst_w)
+
+
+def grants_of(charges: Charges) -> tuple[Grant, ...]:
+    """What a place in the calendar grants."""
+    return tuple(Grant(charge.zone, charge.est_w, charge.max_w - charge.est_w) for charge in charges)
+
+
+def _others(desk: Desk, terms: Terms) -> list[str]:
+    return [zone for zone in sorted(desk.site.topology.zones) if zone not in terms.zones][:_ELSEWHERE]
+
+
+def _reason(calendar: Calendar, ask: Ask, terms: Terms) -> Reason:
+    """What stands in the way: of zones that are all asked for, in the first; of any, in that where most is free."""
+    for zone, watts in _parts(calendar, ask, terms):
+        cap_w = calendar.cap_w.get(zone, watts)
+        if watts > cap_w:
+            return Reason(Code.SHARE, zone, watts, cap_w)
+        short = calendar.lack(charges_of([(zone, watts)], ask), terms.window)
+        if short is not None:
+            return shortage(calendar.ledger, short)
+    return Reason(Code.RESERVATION, terms.name, detail="its zones cannot carry it together")
+
+
+def _parts(calendar: Calendar, ask: Ask, terms: Terms) -> list[tuple[str, int]]:
+    """(zone, W) of each part of the ask."""
+    if isinstance(ask, AllOf):
+        return list(ask.shares)
+    roomiest = max(ask.zones, key=lambda zone: (calendar.free(zone, terms.window).watts, zone))
+    return [(roomiest, ask.watts)]
+
+
+# -- time and use ----------------------------------------------------------------------------------------------------
+
+
+def changes(desk: Desk) -> list[Reservation]:
+    """What time and use make of the reservations; those that have changed are kept so from here on."""
+    now = desk.now()
+    changed = [one for one in desk.missed if one.live is False]
+    desk.missed.clear()
+    for reservation in list(desk.reserved):
+        one = _noted(desk, reservation, now)
+        event = due(one, now, used=_used(desk, one))
+        if event is ReservationEvent.USE and not _fits_again(desk, one):
+            event = None
+        if event is None:
+            continue
+        one = after(one, event, now, _CAUSES[event])
+        desk.reserved.put(one)
+        if event in _GIVES_BACK:
+            desk.book.look_again()  # claims within it have been counted to its end at least
+        changed.append(one)
+    return changed
+
+
+_CAUSES = {
+    ReservationEvent.REFUSE: "nobody has approved it before its start",
+    ReservationEvent.BEGIN: "its window has opened",
+    ReservationEvent.DEGRADE: "nobody has used it for its grace",
+    ReservationEvent.USE: "it is used again, and its watts are free",
+    ReservationEvent.RELEASE: "its window has ended while nobody used it",
+    ReservationEvent.EXPIRE: "its window has ended",
+}
+_GIVES_BACK = frozenset({ReservationEvent.DEGRADE, ReservationEvent.EXPIRE, ReservationEvent.RELEASE})
+
+
+def _used(desk: Desk, reservation: Reservation) -> bool:
+    return any(desk.reserved.used_w(reservation).values())
+
+
+def _noted(desk: Desk, reservation: Reservation, now: int) -> Reservation:
+    """With the instant of its last use; that is written down with the next change."""
+    if not _used(desk, reservation):
+        return reservation
+    noted = replace(reservation, last_used=now)
+    desk.reserved.note(noted)
+    return noted
+
+
+def _fits_again(desk: Desk, reservation: Reservation) -> bool:
+    """Whether all that it was granted can be kept again, beside what others have been promised meanwhile."""
+    charges = tuple(Charge(g.zone, 0, g.watts_w, g.watts_w + g.burst_w) for g in reservation.grants)
+    with desk.ledger.set_aside(reservation.claim_id):
+        return desk.ledger.shortfall(charges, reservation.claim_id, reservation.terms.window) is None
