@@ -16,7 +16,7 @@ from slurm_power.core.offer import Candidate, Offer
 from slurm_power.core.placement import Placement, Placer
 from slurm_power.core.request import Request
 from slurm_power.core.trial import Trial
-from slurm_power.core.victims import Price, choose, highest_touched, price
+from slurm_power.core.victims import Price, choose, highest_touched, in_order, price
 from slurm_power.core.want import Aspect, Lacks, Want, gift, lacking, over
 from slurm_power.core.wiring import Loads
 
@@ -269,7 +269,7 @@ def _all_who_help(trial: Trial, stock: _Stock, short: Lacks, check: Check) -> tu
     """All who give back anything of what is short, or turns out to be; None if that does not suffice."""
     wants: set[Want] = set(short)
     while True:
-        everyone = tuple(offer.candidate for offer in stock.offers(sorted(wants)))
+        everyone = in_order(offer.candidate for offer in stock.offers(sorted(wants)))
         lacks = _without(trial, everyone, check)
         if not lacks:
             return everyone

@@ -35,6 +35,11 @@ def choose(short: Sequence[int], offers: Iterable[Offer]) -> tuple[Candidate, ..
         for offer in chosen:
             need = minus(need, offer.gives)
         victims += (offer.candidate for offer in chosen)
+    return in_order(victims)
+
+
+def in_order(victims: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """The lowest tier first, then by job id."""
     return tuple(sorted(victims, key=lambda victim: (-victim.rank, victim.job_id, victim.id)))
 
 
