@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field, replace
 
+from slurm_power.core.all_rooms import AllRooms
 from slurm_power.core.capacity import BURSTS_MILLI, FloorPlan, Rooms
 from slurm_power.core.claim import Charge, Claim
 from slurm_power.core.immutable import immutable
@@ -72,10 +73,7 @@ class Ledger:
         self._reserving: dict[str, str] = {}
         """Correlation group of a reservation → the reservation's id."""
         self._classes = {name: class_of(nodes, 0) for name, nodes in self.nodes.items()}
-        self._rooms: dict[int, Rooms] = {}
-        self._changed_zones: dict[str, None] = {}
-        self._changed_feeds: dict[str, None] = {}
-        """What rooms have not been told of yet: they are many kinds, and asked for less often than claims change."""
+        self._rooms = AllRooms(self.plan, self.meters, self._classes)
 
     # -- what is there ------------------------------------------------------------------------------------------
 
@@ -93,40 +91,20 @@ class Ledger:
 
     def room_w(self, zone: str) -> int:
         """The most est that one more claim without burst could have in the zone, its narrow feeds counted, in W."""
-        return self._rooms_of(0).room_w(zone)
+        return self._rooms.of(0).room_w(zone)
 
     def rooms_for(self, est_w: int, max_w: int) -> Rooms:
         """The rooms for claims as bursty as this, up to date; made when they are first asked for."""
         burst = (max_w - est_w) * 1_000
-        return self._rooms_of(next(milli for milli in BURSTS_MILLI if burst >= milli * est_w))
+        return self._rooms.of(next(milli for milli in BURSTS_MILLI if burst >= milli * est_w))
 
     def make_rooms(self) -> Iterator[None]:
         """Make the rooms of all burst classes, or bring them up to date, in steps, so that no submission has to."""
-        self._tell_rooms()
-        for milli in BURSTS_MILLI:
-            if milli in self._rooms:
-                yield from self._rooms[milli].settling()
-            else:
-                self._rooms_of(milli)
-                yield
-
-    def _rooms_of(self, milli: int) -> Rooms:
-        rooms = self._rooms.get(milli)
-        if rooms is None:
-            rooms = self._rooms[milli] = Rooms(self.plan, self.meters, self._classes, milli)
-        self.settle(rooms)
-        return rooms
+        return self._rooms.make()
 
     def settle(self, rooms: Rooms) -> None:
         """Bring rooms of ours up to date."""
-        self._tell_rooms()
-        rooms.settle()
-
-    def _tell_rooms(self) -> None:
-        if self._changed_zones or self._changed_feeds:
-            for rooms in self._rooms.values():
-                rooms.expire(self._changed_zones, self._changed_feeds)
-            self._changed_zones, self._changed_feeds = {}, {}
+        self._rooms.settle(rooms)
 
     def shortfall(
         self,
@@ -195,10 +173,6 @@ class Ledger:
         for tap in self.topology.taps[zone]:
             reach_w = min(reach_w, self.meters[tap.feed].room_for(burst_milli) * tap.denominator // tap.numerator)
         return reach_w
-
-    def ids_in(self, zone: str) -> Iterable[str]:
-        """The ids of the live claims that charge a zone."""
-        return self._in_zone[zone]
 
     def claims_in(self, zone: str) -> Iterator[Claim]:
         """The live claims that charge a zone, in order of id."""
@@ -356,7 +330,7 @@ class Ledger:
         self.meters[element].set_limit(limit_w)
         zones = (element,) if element in self.nodes else ()
         feeds = (element,) if element in self.plan.narrow else ()
-        self._expire(zones, feeds)
+        self._rooms.expire(zones, feeds)
 
     def set_nodes(self, zone: str, nodes: ZoneNodes) -> None:
         """What Slurm shows of a zone's nodes."""
@@ -401,12 +375,7 @@ class Ledger:
             (self._classes, fresh._classes, "free nodes"),
         ):
             found += [f"{zone}: {what} differ" for zone in self.nodes if kept[zone] != counted[zone]]
-        for milli in self._rooms:
-            rooms = self._rooms_of(milli)
-            filed = rooms.index.filed()
-            for zone, room_w in rooms.recomputed().items():
-                if rooms.room_w(zone) != room_w or filed.get(zone) != (room_w, self._classes[zone]):
-                    found.append(f"{zone}: filed as {filed.get(zone)}, but its room is {room_w}")
+        found += self._rooms.faults()
         return found
 
     # -- inside -------------------------------------------------------------------------------------------------
@@ -516,17 +485,12 @@ class Ledger:
 
     def _classify(self, zone: str) -> None:
         self._classes[zone] = self._class(zone, self._promised[zone])
-        self._expire((zone,), ())
+        self._rooms.expire((zone,), ())
 
     def _claims_changed(self, zones: Iterable[str]) -> None:
         """Have rooms measured anew where claims in these zones changed."""
         changed = list(zones)
-        self._expire(changed, (tap.feed for zone in changed for tap in self.plan.narrow_taps[zone]))
-
-    def _expire(self, zones: Iterable[str], feeds: Iterable[str]) -> None:
-        """Have rooms measured anew because of these zones and narrow feeds."""
-        self._changed_zones.update(dict.fromkeys(zones))
-        self._changed_feeds.update(dict.fromkeys(feeds))
+        self._rooms.expire(changed, (tap.feed for zone in changed for tap in self.plan.narrow_taps[zone]))
 
 
 def _add_lot(parts: dict[Meter, list[Part]]) -> None:

@@ -47,7 +47,7 @@ class ReservationVerbs:
         return await verb(await self._rights(peer), request)
 
     async def show(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
-        """The reservations that the peer may see: live ones, those that are named, or with `over` all."""
+        """The reservations that the peer may see: live ones, the newest of each name given, or with `over` all."""
         rights = await self._rights(peer)
         names = request.get("names", [])
         if not isinstance(names, list):
@@ -56,12 +56,11 @@ class ReservationVerbs:
         if names or request.get("over"):
             live = {one.id: one for one in found}
             found = [live.get(one.id, one) for one in await self._keeper.history()]
-        rows = [
-            views.row(self._desk, one)
-            for one in found
-            if rights.may_see(one) and (not names or one.name in names)
-        ]
-        return views.table(rows)
+        found = [one for one in found if rights.may_see(one) and (not names or one.name in names)]
+        if names and not request.get("over"):
+            newest = {one.name: one for one in sorted(found, key=lambda one: (one.created, one.live, one.id))}
+            found = list(newest.values())
+        return views.table([views.row(self._desk, one) for one in found])
 
     async def _rights(self, peer: Peer) -> Rights:
         return await self._keeper.rights(peer.uid, master=peer.uid in self._masters)

@@ -9,6 +9,7 @@ from slurm_power.core.window import format_instant
 from slurm_power.core.within import Within
 from slurm_power.service.asking import Ask
 from slurm_power.service.desk import Desk
+from slurm_power.service.mirror import names_of
 
 
 def verdict_on(desk: Desk, ask: Ask, request: Request) -> Verdict:
@@ -26,7 +27,7 @@ def verdict_steps(desk: Desk, ask: Ask, request: Request) -> Steps[Verdict]:
 
 
 def _reserved(desk: Desk, ask: Ask, request: Request) -> Verdict:
-    reservation = desk.reserved.get(request.reservation)
+    reservation = _named(desk, request.reservation)
     if reservation is None:
         return _never(request, "there is none of that name, or none any more; sreservation show lists yours")
     owner = reservation.terms.owner
@@ -42,6 +43,12 @@ def _reserved(desk: Desk, ask: Ask, request: Request) -> Verdict:
     if not request.ask.spreads and request.with_copies(1).est_w > most_w:
         return Reject((Reason(Code.RESERVED_POWER, request.reservation, request.with_copies(1).est_w, most_w),))
     return _within(desk, request, reservation)
+
+
+def _named(desk: Desk, name: str) -> Reservation | None:
+    """The live reservation of that name; or the one that Slurm holds under it, for `sbatch --reservation`."""
+    held = (one for one in desk.reserved if name in names_of(one))
+    return desk.reserved.get(name) or next(held, None)
 
 
 def _within(desk: Desk, request: Request, reservation: Reservation) -> Verdict:

@@ -18,7 +18,7 @@ from slurm_power.service.desk import Desk
 from slurm_power.service.reserved import after
 from slurm_power.service.shares import caps
 
-_ELSEWHERE = 512
+_ELSEWHERE = 64
 """In so many other zones, by name, a place is looked for."""
 
 

@@ -252,6 +252,13 @@ class TestReservations:
         assert one.validate() == []
         assert short(one, claim("j", "rack1", 81_000)) == Shortfall("rack1", 81_000, 80_000, burst=False)
 
+    def test_the_others_begin_when_a_later_one_is_gone(self, one: Ledger) -> None:
+        one.remove("res:c")
+        one.advance(NOW + 24 * 3_600)
+        assert list(one.claims) == ["res:a"]
+        one.advance(NOW + 26 * 3_600)
+        assert list(one.claims) == ["res:a", "res:b"]
+
     def test_instead_of_itself_it_may_have_its_own_watts(self, one: Ledger) -> None:
         wider = reservation("a", "rack1", 70_000, start_h=24, hours=2)
         assert short(one, wider) == Shortfall("rack1", 70_000, 40_000, burst=False)

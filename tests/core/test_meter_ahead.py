@@ -7,7 +7,7 @@ from math import isqrt
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slurm_power.core import timeline
@@ -51,7 +51,7 @@ class Question:
 @st.composite
 def items(draw: st.DrawFn) -> list[Item]:
     found = []
-    for number in range(draw(st.integers(0, 9))):
+    for number in range(draw(st.integers(0, 12))):
         kind = draw(st.sampled_from(["live", "live", "shadow", "res", "res", "res"]))
         name = f"{kind}{number}"
         start = NOW + draw(st.integers(1, 900))
@@ -59,7 +59,7 @@ def items(draw: st.DrawFn) -> list[Item]:
         if kind == "live":
             end = NOW + draw(st.sampled_from([-70, 0, 59, 60, 61, 500, FOREVER]))
         group = draw(st.sampled_from(["g", "h"])) if kind == "shadow" else name
-        watts = st.integers(0, 3_000)
+        watts = st.sampled_from([0, 1, 300, 1_000, 2_000])
         found.append(
             Item(kind, name, group, start, min(end, FOREVER), draw(watts), draw(watts), draw(st.integers(0, 2)))
         )
@@ -71,7 +71,7 @@ def questions(draw: st.DrawFn) -> Question:
     start = NOW + draw(st.sampled_from([0, 0, 1, 60, 300, 700]))
     length_s = draw(st.sampled_from([1, 60, 333, FOREVER]))
     ignore = draw(st.sampled_from([None, None, *(f"{kind}{k}" for kind in ("shadow", "res") for k in range(4))]))
-    watts = st.integers(0, 4_000)
+    watts = st.sampled_from([0, 1, 500, 2_000, 3_000])
     window = Window(start, min(start + length_s, FOREVER))
     return Question(draw(watts), draw(watts), draw(st.sampled_from("gn")), window, ignore)
 
@@ -142,13 +142,14 @@ def _small_chunks() -> Iterator[None]:
 
 FLOORS = {
     "every": items(),
-    "limit_w": st.integers(2_000, 20_000),
-    "margin": st.sampled_from([Fraction(0), Fraction(1, 10)]),
-    "rule": st.sampled_from([RSS, SUM, BurstRule(z_milli=1_000)]),
+    "limit_w": st.integers(2_000, 12_000),
+    "margin": st.sampled_from([Fraction(0), Fraction(1, 3)]),
+    "rule": st.sampled_from([RSS, SUM, BurstRule(z_milli=1_000), BurstRule(z_milli=1_000)]),
     "question": questions(),
 }
 
 
+@settings(max_examples=400, deadline=None)
 @given(**FLOORS)
 def test_answers_over_a_window_are_those_of_every_instant_in_it(
     every: list[Item], limit_w: int, margin: Fraction, rule: BurstRule, question: Question
@@ -166,6 +167,7 @@ def test_answers_over_a_window_are_those_of_every_instant_in_it(
     assert one.most_milli(q.window, NOW, q.ignore) == max(count.milli(instant) for instant in instants)
 
 
+@settings(max_examples=400, deadline=None)
 @given(**FLOORS)
 def test_what_is_lacking_is_told_of_the_worst_instant(
     every: list[Item], limit_w: int, margin: Fraction, rule: BurstRule, question: Question
@@ -186,6 +188,7 @@ def test_what_is_lacking_is_told_of_the_worst_instant(
         assert lack.asked_w > lack.free_w
 
 
+@settings(max_examples=400, deadline=None)
 @given(**FLOORS, most_milli=st.integers(0, 4))
 def test_blocked_is_where_it_does_not_fit_and_nowhere_else(
     every: list[Item], limit_w: int, margin: Fraction, rule: BurstRule, question: Question, most_milli: int
