@@ -174,6 +174,10 @@ class Ledger:
             reach_w = min(reach_w, self.meters[tap.feed].room_for(burst_milli) * tap.denominator // tap.numerator)
         return reach_w
 
+    def ids_in(self, zone: str) -> Iterable[str]:
+        """The ids of the live claims that charge a zone."""
+        return self._in_zone[zone]
+
     def claims_in(self, zone: str) -> Iterator[Claim]:
         """The live claims that charge a zone, in order of id."""
         return (self.claims[name] for name in sorted(self._in_zone[zone]))
@@ -238,10 +242,6 @@ class Ledger:
         for draw in self._kept.draws(claim.id):
             self.replace(draw.id, drawing(draw, claim))
         self._reshape(claim.id)
-
-    def kept(self, claim_id: str) -> Claim | None:
-        """What a reservation keeps in full; None where it keeps nothing."""
-        return self._kept.full(claim_id)
 
     def unkeep(self, claim_id: str) -> None:
         """A reservation keeps nothing any more; the claims within it stay."""
