@@ -100,9 +100,10 @@ class Queue:
         if not isinstance(verdict, Admit):
             self._note_rejection(entry, verdict)
             return None
-        return self._whole_record(entry, ask, record, verdict)
+        return self.bind(entry, ask, record, verdict)
 
-    def _whole_record(self, entry: Entry, ask: Ask, record: JobRecord, verdict: Admit) -> Plan | None:
+    def bind(self, entry: Entry, ask: Ask, record: JobRecord, verdict: Admit) -> Plan | None:
+        """The plan for a whole record of Slurm's that has its place; its claim counts from here on."""
         charges = per_copy(verdict.claim.charges, verdict.claim.copies)
         binding = self._binding(entry, ask, record, entry.token, charges, within=verdict.claim.within)
         if binding is None:
@@ -126,7 +127,7 @@ class Queue:
             verdict = self._decide(entry, ask.request.with_copies(len(tasks)))
             if isinstance(verdict, Admit):
                 if len(tasks) == len(everything):  # Slurm would not split what is the whole record
-                    return self._whole_record(entry, ask, record, verdict)
+                    return self.bind(entry, ask, record, verdict)
                 return self._tasks(entry, ask, record, tasks, verdict)
             if len(tasks) == 1:
                 self._note_rejection(entry, verdict)
