@@ -33,6 +33,8 @@ def _terms_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("-e", "--end", metavar="TIME", help="Instead of a duration.")
     @click.option("-A", "--accounts", metavar="A,…", help="Jobs of these accounts may use it.")
     @click.option("-u", "--users", metavar="U,…", help="Jobs of these users may use it; with accounts, both must hold.")
+    @click.option("-N", "--nodes", metavar="N", help="Whole nodes that come with the watts, in one zone.")
+    @click.option("-G", "--gpus", metavar="N", help="Or as many nodes as have so many GPUs.")
     @click.option("--tier", help="The promise; else the site's default.")
     @click.option("--policy", type=click.Choice([str(policy) for policy in Policy]), help="Where it begins short.")
     @click.option("--grace", metavar="D", help="How long it may lie unused before its watts return to everybody.")
@@ -158,6 +160,12 @@ def _one(field: str, read: Callable[[str], object]) -> Callable[[str], dict[str,
     return lambda text: {field: read(text)}
 
 
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 1_000_000:
+        raise UsageError(f"'{text}' is not a number of nodes or GPUs; write for example 4")
+    return int(text)
+
+
 def _burst(text: str) -> dict[str, object]:
     watts, colon, length = text.partition(":")
     if not colon:
@@ -174,6 +182,8 @@ _READ: Mapping[str, Callable[[str], dict[str, object]]] = {
     "duration": _one("length_s", parse_slurm_duration_s),
     "accounts": _names("accounts"),
     "users": _names("users"),
+    "nodes": _one("nodes", _number),
+    "gpus": _one("gpus", _number),
     "tier": _one("tier", str),
     "policy": _one("policy", str),
     "grace": _one("grace_s", parse_slurm_duration_s),

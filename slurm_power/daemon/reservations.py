@@ -20,7 +20,7 @@ from slurm_power.ports import (
     StoredReservation,
 )
 from slurm_power.service.desk import Desk
-from slurm_power.service.mirror import Step, holdings, steps
+from slurm_power.service.mirror import Step, holdings, node_holdings, node_steps, steps
 from slurm_power.service.reservation_rows import from_row, to_row
 from slurm_power.service.reserving import changes
 from slurm_power.service.rights import Rights, rights_of
@@ -108,7 +108,9 @@ class Reservations:
             counted = self._counted
         else:
             counted = ()  # of another instant than what was reserved then
-        found = steps(wanted, self._shown, counted, self._clock.now(), self._desk.version)
+        now = self._clock.now()
+        found = steps(wanted, self._shown, counted, now, self._desk.version)
+        found += node_steps(node_holdings(self._desk), self._shown, now)
         if found:
             await self._write(found)
 

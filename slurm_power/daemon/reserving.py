@@ -12,7 +12,7 @@ from slurm_power.core.window import format_instant
 from slurm_power.daemon.reservations import Reservations
 from slurm_power.service import reservation_views as views
 from slurm_power.service.desk import Desk
-from slurm_power.service.mirror import holdings, steps
+from slurm_power.service.mirror import holdings, node_holdings, node_steps, steps
 from slurm_power.service.reserved import after
 from slurm_power.service.reserving import Answer, Offer, offer
 from slurm_power.service.rights import Rights, check_owner
@@ -65,11 +65,15 @@ class ReservationVerbs:
     async def _rights(self, peer: Peer) -> Rights:
         return await self._keeper.rights(peer.uid, master=peer.uid in self._masters)
 
+    def _read(self, request: Mapping[str, Any], now: int, before: Terms | None = None) -> Terms:
+        gpus = {zone: nodes.gpus for zone, nodes in self._desk.ledger.nodes.items()}
+        return read_terms(_terms(request), self._desk.site, now, before, gpus)
+
     # -- create -------------------------------------------------------------------------------------------------
 
     async def _check(self, rights: Rights, request: Mapping[str, Any]) -> dict[str, object]:
         now = self._desk.now()
-        terms = read_terms(_terms(request), self._desk.site, now)
+        terms = self._read(request, now)
         found = offer(self._desk, terms)
         one = self._made(terms, found, rights, now, approved=True)
         return views.answer(self._desk, one, found, f"Such a reservation {_said(one, found)}.")
@@ -77,7 +81,7 @@ class ReservationVerbs:
     async def _create(self, rights: Rights, request: Mapping[str, Any]) -> dict[str, object]:
         desk, privileges = self._desk, await self._keeper.privileges()
         now = desk.now()
-        terms = read_terms(_terms(request), desk.site, now)
+        terms = self._read(request, now)
         approval = desk.site.reservations.approval
         rights.check_make(terms.owner, approval)
         check_owner(terms.owner, privileges)
@@ -129,7 +133,7 @@ class ReservationVerbs:
         desk, privileges = self._desk, await self._keeper.privileges()
         before, now = self._live(request, rights), desk.now()
         approves = bool(request.get("approve"))
-        terms = read_terms(_terms(request), desk.site, now, before.terms)
+        terms = self._read(request, now, before.terms)
         self._check_update(rights, before, terms, approves=approves)
         check_owner(terms.owner, privileges)
         found = offer(desk, terms, before)
@@ -188,6 +192,7 @@ class ReservationVerbs:
         try:
             desk.reserved.put(opens)
             found = steps(holdings(desk), shown, counted, now, desk.version)
+            found += node_steps(node_holdings(desk), shown, now)
         finally:
             desk.reserved.put(known)
         when = [] if start <= now or one.state in OPEN else [f"# at {format_instant(start)}:"]

@@ -255,7 +255,8 @@ class Queue:
     ) -> Binding | None:
         facts = replace(ask.facts, admin_comment=record.admin_comment)
         asked = replace(ask, facts=facts)
-        binding = self._desk.binder.bind(asked, token, charges, record.restarts, counted, within)
+        nodes = self._desk.reserved.nodes_for(within)
+        binding = self._desk.binder.bind(asked, token, charges, record.restarts, counted, within, nodes)
         if isinstance(binding, Reason):
             entry.verdict = Hold((binding,))
             return None
@@ -329,6 +330,8 @@ def _fields(binding: Binding, ask: Ask) -> dict[str, str]:
     }
     if binding.excluded_nodes is not None:
         fields["ExcNodeList"] = binding.excluded_nodes
+    if binding.reservation:
+        fields["ReservationName"] = binding.reservation
     if binding.nodes is not None:
         fields["NumNodes"] = f"{binding.nodes}-{binding.nodes}"
     if ask.qos and ask.qos not in (ask.facts.qos, ask.facts.default_qos):
