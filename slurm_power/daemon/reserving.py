@@ -12,7 +12,7 @@ from slurm_power.core.window import format_instant
 from slurm_power.daemon.reservations import Reservations
 from slurm_power.service import reservation_views as views
 from slurm_power.service.desk import Desk
-from slurm_power.service.mirror import holdings, node_holdings, node_steps, steps
+from slurm_power.service.mirror import holdings, in_use, node_holdings, node_steps, steps
 from slurm_power.service.reserved import after
 from slurm_power.service.reserving import Answer, Offer, offer
 from slurm_power.service.rights import Rights, check_owner
@@ -192,7 +192,7 @@ class ReservationVerbs:
         try:
             desk.reserved.put(opens)
             found = steps(holdings(desk), shown, counted, now, desk.version)
-            found += node_steps(node_holdings(desk), shown, now)
+            found += node_steps(node_holdings(desk), shown, now, in_use(desk))
         finally:
             desk.reserved.put(known)
         when = [] if start <= now or one.state in OPEN else [f"# at {format_instant(start)}:"]

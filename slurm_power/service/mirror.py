@@ -18,8 +18,10 @@ from slurm_power.ports import (
     Chain,
     CreateReservation,
     DeleteReservation,
+    JobState,
     LicenseRecord,
     ReservationRecord,
+    Update,
     UpdateReservation,
 )
 from slurm_power.service.desk import Desk
@@ -104,6 +106,16 @@ class NodeHolding:
     """… and they are named."""
 
 
+def in_use(desk: Desk) -> dict[str, list[str]]:
+    """Name of one of Slurm's reservations that are ours → the jobs that name it and have not ended."""
+    found: dict[str, list[str]] = {}
+    for entry in desk.book.entries.values():
+        record = entry.record
+        if record is not None and record.reservation.startswith(PREFIX) and record.state is not JobState.ENDED:
+            found.setdefault(record.reservation, []).append(record.target)
+    return {name: sorted(set(targets)) for name, targets in found.items()}
+
+
 def node_holdings(desk: Desk) -> list[NodeHolding]:
     """The nodes that Slurm should hold, now and later, in order of name."""
     found = []
@@ -118,31 +130,42 @@ def node_holdings(desk: Desk) -> list[NodeHolding]:
     return found
 
 
-def node_steps(wanted: Sequence[NodeHolding], shown: Sequence[ReservationRecord], now: int) -> list[Step]:
-    """What brings Slurm's timed reservations of nodes to that. Others' are left alone, and so are those with watts."""
+def node_steps(
+    wanted: Sequence[NodeHolding],
+    shown: Sequence[ReservationRecord],
+    now: int,
+    users: Mapping[str, Sequence[str]],
+) -> list[Step]:
+    """What brings Slurm's timed reservations of nodes to that. Others' are left alone, and so are those with watts.
+
+    `users`: name → the jobs that name it and have not ended. Slurm deletes none with such jobs, so that they are taken
+    out of it first; and none is made anew for another number of nodes while it is in use.
+    """
     ours = {one.name: one for one in shown if one.name.startswith(PREFIX) and one.node_count}
     found = []
     for holding in wanted:
-        record = ours.pop(holding.name, None)
-        finding = _nodes_differ(holding, record, now)
-        if finding:
-            before: Chain = (DeleteReservation(holding.name),) if record is not None and finding != "end" else ()
-            chain: Chain = (UpdateReservation(holding.name, end=holding.window.end),)
-            found.append(Step(finding, holding.name, chain if finding == "end" else (*before, _made(holding, now))))
-    return found + [Step("foreign", name, (DeleteReservation(name),)) for name in sorted(ours)]
+        step = _node_step(holding, ours.pop(holding.name, None), now, in_use=bool(users.get(holding.name)))
+        if step is not None:
+            found.append(step)
+    for name in sorted(ours):
+        out = (Update(target, {"ReservationName": ""}) for target in users.get(name, ()))
+        found.append(Step("foreign", name, (*out, DeleteReservation(name))))
+    return found
 
 
-def _nodes_differ(holding: NodeHolding, record: ReservationRecord | None, now: int) -> str:
-    """What is wrong with one of them; empty where nothing is. Slurm makes one with fewer nodes without a word."""
+def _node_step(holding: NodeHolding, record: ReservationRecord | None, now: int, *, in_use: bool) -> Step | None:
+    """What is to be done about one of them. Slurm makes one with fewer nodes without a word."""
+    name, owner, window = holding.name, holding.owner, holding.window
     if record is None:
-        return "missing"
-    if set(record.users) != set(holding.owner.users) or set(record.accounts) != set(holding.owner.accounts):
-        return "owner"
-    if record.node_count != holding.nodes:
-        return "nodes"
-    if record.start != holding.window.start and holding.window.start > now:
-        return "start"
-    return "end" if record.end != holding.window.end else ""
+        return Step("missing", name, (_made(holding, now),))
+    if set(record.users) != set(owner.users) or set(record.accounts) != set(owner.accounts):
+        return Step("owner", name, (UpdateReservation(name, users=owner.users, accounts=owner.accounts),))
+    moved = record.start != window.start and window.start > now
+    if (record.node_count != holding.nodes or moved) and not in_use:
+        return Step("start" if moved else "nodes", name, (DeleteReservation(name), _made(holding, now)))
+    if record.end != window.end:
+        return Step("end", name, (UpdateReservation(name, end=window.end),))
+    return None
 
 
 def _made(holding: NodeHolding, now: int) -> CreateReservation:
