@@ -98,6 +98,25 @@ def update(
     _done(context, output, link, {"do": "update", "name": name, "terms": terms, "approve": approve, "dry_run": dry_run})
 
 
+@click.command("renew", short_help="Have a reservation last longer, or once more.")
+@NAME
+@click.option("-d", "--duration", metavar="D", required=True, help="For so much longer: 2:00:00, 90 (minutes), 8h.")
+@click.option("-s", "--start", metavar="TIME", help="Of one that is over: when it begins anew; else now.")
+@_dry_run
+@output_options(COLUMNS)
+@link_options
+@click.pass_context
+def renew(
+    context: click.Context, /, name: str, duration: str, start: str | None, dry_run: bool, output: Output, link: Link
+) -> None:
+    """Have a reservation last so much longer. One that is over is made anew, with the terms that it had."""
+    question: dict[str, object] = {"do": "renew", "name": name, "dry_run": dry_run}
+    question["length_s"] = parse_slurm_duration_s(duration)
+    if start is not None:
+        question["start"] = times.at(start)
+    _done(context, output, link, question)
+
+
 @click.command("cancel", short_help="Give a reservation up.")
 @NAME
 @_dry_run

@@ -61,7 +61,7 @@ def read_terms(
     `node_gpus`: zone → GPUs of each of its nodes, by which nodes are counted where GPUs are asked for.
     """
     if before is not None:
-        given = {**_fields(before), **given}
+        given = {**fields_of(before), **given}
         if "length_s" in given:
             del given["end"]
         if given.get("gpus"):
@@ -139,7 +139,7 @@ def _window(asked: _Asked, now: int, before: Terms | None) -> Window:
     return Window(start, end)
 
 
-def _fields(terms: Terms) -> dict[str, Any]:
+def fields_of(terms: Terms) -> dict[str, Any]:
     """Terms as they were asked for."""
     return {
         "name": terms.name,
