@@ -186,7 +186,7 @@ class ReservationVerbs:
         rights.check_change(before, ends=True)
         one = after(before, ReservationEvent.CANCEL, now, f"cancelled by {rights.user}")
         running = len(self._desk.ledger.within(before.claim_id))
-        jobs = f"; jobs that go on in what was its: {running}" if running else ""
+        jobs = f"; jobs in it that go on: {running}" if running else ""
         sentence = f"Reservation {one.name} is cancelled{jobs}."
         if request.get("dry_run"):
             return views.answer(self._desk, one, None, f"Nothing is done. {sentence}", self._commands(one, before))
