@@ -47,10 +47,10 @@ class _Asked(BaseModel):
 
 def read_terms(given: Mapping[str, Any], site: Site, now: int, before: Terms | None = None) -> Terms:
     """The terms of a reservation that is to be made, or those of `before` with what is given. Raises UsageError."""
+    if given.get("end") is not None and given.get("length_s") is not None:
+        raise UsageError("a window has an end or a length; write --end or --duration, not both")
     if before is not None:
-        given = {**_fields(before), **given}
-        if "length_s" in given:
-            del given["end"]
+        given = {**_fields(before), **({"end": None} if "length_s" in given else {}), **given}
     try:
         asked = _Asked.model_validate(given)
     except ValidationError as error:

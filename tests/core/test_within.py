@@ -252,6 +252,9 @@ def test_nothing_that_is_planned_passes_a_budget_at_any_instant(
             del jobs[gone]
         elif what == "later":
             one.advance(one.now + start_h * 600)
+            for gone in [key for key, (_, end) in jobs.items() if end <= one.now]:
+                one.remove(gone)  # at its limit: what is booked from then on counts on that
+                del jobs[gone]
         elif what == "book":
             booking = claim(name, "a", est_w, est_w + more_w, start_h=1 + start_h, hours=hours, placed=False)
             if booking.window.start > one.now and one.shortfall(booking.charges, name, booking.window) is None:
@@ -271,11 +274,7 @@ def _check(one: Ledger, full: Claim, jobs: dict[str, tuple[Claim, int]], rule: B
     """At every instant to come: the jobs that may still run then, and what the reservation keeps beside them."""
     ends = {end for _, end in jobs.values()} | {job.window.start for job, _ in jobs.values()}
     for instant in sorted({one.now, *(i for i in ends if i >= one.now), full.window.end}):
-        running = [
-            job
-            for job, end in jobs.values()
-            if job.window.start <= instant and (instant < end or instant == one.now)
-        ]
+        running = [job for job, end in jobs.values() if job.window.start <= instant < end]
         within = [job for job in running if job.within]
         bursts = Counter({full.group: sum(job.max_w - job.est_w for job in within)})
         for job in running:
