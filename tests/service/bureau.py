@@ -1,5 +1,5 @@
-"""A daemon on the small floor with all that reservations need: its rounds and control verbs, Slurm and a store in memory,
-and people with rights. It can be stopped and started anew on the same Slurm and store.
+"""A daemon on the small floor with all that reservations need: its rounds and control verbs, Slurm and a store in
+memory, and people with rights. It can be stopped and started anew on the same Slurm and store.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from slurm_power.daemon.journal import StoreJournal, remembered
 from slurm_power.daemon.rounds import Rounds
 from slurm_power.ports import AdminLevel, JobRecord, PrivilegeRecord
 from slurm_power.service.desk import Desk, Reply
-from slurm_power.service.launch import launch
+from slurm_power.service.launch import entry_of, launch
 from slurm_power.service.observe import Observer
 from slurm_power.service.submit import submit
 from tests.fakes.store import MemoryStore
@@ -73,7 +73,8 @@ class Bureau:
         """A daemon, and its first round."""
         self.writer = StoreWriter(self.store)
         self.desk = Desk(self.site, self.clock, StoreJournal(self.writer), tokens=self._unlike())
-        self.rounds = Rounds(self.desk, self.slurm, self.writer, Observer(self.desk, remembered(self.store)), self.clock)
+        self.observer = Observer(self.desk, remembered(self.store))
+        self.rounds = Rounds(self.desk, self.slurm, self.writer, self.observer, self.clock)
         self.rounds.reservations.load(self.store.reservations(live_only=True))
         self.verbs = ControlHandler(self.desk, self.rounds, self.writer, frozenset({ROOT}), lambda: None)
         self.round()
@@ -183,6 +184,8 @@ class Bureau:
         }
         if record.array_task_id is not None:
             env |= {"SLURM_ARRAY_JOB_ID": str(record.array_job_id), "SLURM_ARRAY_TASK_ID": str(record.array_task_id)}
+        if entry_of(self.desk, env) is None:
+            self.observer.observe([self.slurm.job(record.job_id)], self.clock.monotonic(), whole=False)
         return launch(self.desk, env).verdict == "allow"
 
     # -- what there is ----------------------------------------------------------------------------------------------

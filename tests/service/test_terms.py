@@ -1,6 +1,6 @@
 """Terms as they come over the socket: each wrong one is named, with what to write instead, and nothing is done."""
 
-import json
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -144,7 +144,7 @@ JSON = st.recursive(
     max_leaves=6,
 )
 FIELD = st.sampled_from(
-    [*TERMS, "start", "end", "length_s", "min_w", "any_zone", "users", "tier", "policy", "grace_s", "burst_w", "burst_s"]
+    [*TERMS, *"start end length_s min_w any_zone users tier policy grace_s burst_w burst_s".split()]
 )
 
 
@@ -157,15 +157,11 @@ def test_rubbish_is_a_usage_error_and_leaves_all_as_it_was(data: st.DataObject) 
         do = data.draw(st.sampled_from(["create", "check", "update", "cancel", "approve", None, 5, []]))
         request: dict[str, Any] = {"op": "reservation", "do": do, "dry_run": True}
         name = data.draw(st.sampled_from(["spring", "summer"]) | JSON)
-        terms = data.draw(JSON | st.dictionaries(FIELD, JSON, max_size=4).map(lambda odd: {**TERMS, "length_s": 60, **odd}))
+        odd = st.dictionaries(FIELD, JSON, max_size=4).map(lambda odd: {**TERMS, "length_s": 60, **odd})
+        terms = data.draw(JSON | odd)
         request |= {"name": name, "terms": terms}
-        try:
-            found = bureau.ask(data.draw(st.sampled_from([ROOT, ALICE, 1999])), **request)
-        except PowerError as error:
-            assert str(error)
-            json.dumps(str(error))
-        else:
-            assert found["schema"] == 1
+        with contextlib.suppress(PowerError):  # anything else would be a defect
+            assert bureau.ask(data.draw(st.sampled_from([ROOT, ALICE, 1999])), **request)["schema"] == 1
         assert _state(bureau) == before
         assert bureau.rows() == rows
 
