@@ -157,7 +157,9 @@ class Bureau:
         hook = {"array_inx": array} if array else {}
         reply = self.submit(comment, uid, account=account, time_limit=minutes, min_nodes=nodes, **hook, **fields)
         assert reply.verdict in ("admit", "hold"), reply.message
-        told = {key: value for key, value in reply.fields.items() if key in ("licenses", "features", "admin_comment")}
+        told: dict[str, Any] = {
+            key: value for key, value in reply.fields.items() if key in ("licenses", "features", "admin_comment")
+        }
         return self.slurm.submit(
             held=reply.verdict == "hold",
             uid=uid,

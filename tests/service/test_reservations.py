@@ -142,12 +142,13 @@ class TestOffers:
 class TestUpdates:
     def test_more_fewer_longer_shorter(self, bureau: Bureau) -> None:
         bureau.create()
-        for change, watts_w, end in (
+        changes: list[tuple[dict[str, Any], int, int]] = [
             ({"watts_w": 16_000}, 16_000, 2 * HOUR),
             ({"watts_w": 9_000}, 9_000, 2 * HOUR),
             ({"length_s": 3 * HOUR}, 9_000, 3 * HOUR),
             ({"end": START + HOUR}, 9_000, HOUR),
-        ):
+        ]
+        for change, watts_w, end in changes:
             assert bureau.update(**change)["verdict"] == "fits"
             assert (bureau.the().granted_w, bureau.the().terms.window.end) == (watts_w, START + end)
             assert bureau.committed() == watts_w
@@ -300,13 +301,14 @@ class TestAStoreThatFails:
         bureau.open()
         before = state(bureau)
         bureau.store.refuses = True
-        for change in (
-            lambda: bureau.update(watts_w=9_000),
-            lambda: bureau.update(zones=["rack02"]),
-            lambda: bureau.change("cancel", ROOT, name="spring"),
-        ):
+        changes: list[tuple[str, dict[str, Any]]] = [
+            ("update", {"watts_w": 9_000}),
+            ("update", {"zones": ["rack02"]}),
+            ("cancel", {}),
+        ]
+        for do, terms in changes:
             with pytest.raises(StoreDataError):
-                change()
+                bureau.change(do, ROOT, terms, name="spring")
             assert state(bureau) == before
 
 

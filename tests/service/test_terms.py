@@ -144,7 +144,7 @@ JSON = st.recursive(
     max_leaves=6,
 )
 FIELD = st.sampled_from(
-    [*TERMS, *"start end length_s min_w any_zone users tier policy grace_s burst_w burst_s".split()]
+    [*TERMS, *("start", "end", "length_s", "min_w", "any_zone"), *("users", "tier", "policy", "grace_s", "burst_w")]
 )
 
 
@@ -154,7 +154,7 @@ def test_rubbish_is_a_usage_error_and_leaves_all_as_it_was(data: st.DataObject) 
     with pytest.MonkeyPatch.context() as patch:
         bureau = _shared(patch)
         before, rows = _state(bureau), bureau.rows()
-        do = data.draw(st.sampled_from(["create", "check", "update", "cancel", "approve", None, 5, []]))
+        do: object = data.draw(st.sampled_from(["create", "check", "update", "cancel", "approve", None, 5, []]))
         request: dict[str, Any] = {"op": "reservation", "do": do, "dry_run": True}
         name = data.draw(st.sampled_from(["spring", "summer"]) | JSON)
         odd = st.dictionaries(FIELD, JSON, max_size=4).map(lambda odd: {**TERMS, "length_s": 60, **odd})
