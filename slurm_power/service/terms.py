@@ -60,12 +60,11 @@ def read_terms(
 
     `node_gpus`: zone → GPUs of each of its nodes, by which nodes are counted where GPUs are asked for.
     """
+    if given.get("end") is not None and given.get("length_s") is not None:
+        raise UsageError("a window has an end or a length; write --end or --duration, not both")
     if before is not None:
-        given = {**fields_of(before), **given}
-        if "length_s" in given:
-            del given["end"]
-        if given.get("gpus"):
-            given["nodes"] = 0
+        asked_anew = {"end": None} if "length_s" in given else {}
+        given = {**fields_of(before), **asked_anew, **({"nodes": 0} if given.get("gpus") else {}), **given}
     try:
         asked = _Asked.model_validate(given)
     except ValidationError as error:
