@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from slurm_power.core.admission import Verdict
-from slurm_power.core.claim import Charge, Claim
+from slurm_power.core.claim import Charge, Claim, reservation_of
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.lifecycle import CLAIMING, Event, State, follow
 from slurm_power.core.reasons import Reason
@@ -333,6 +333,8 @@ class Book:
         reason's code is the rule.
         """
         request = entry.ask.request if entry.ask else None
+        claim = self.ledger.claims.get(entry.key)
+        named = request.reservation if request else ""
         self.journal.record(
             Decision(
                 at=now,
@@ -343,6 +345,7 @@ class Book:
                 action=action,
                 mode=mode,
                 zones=tuple(charge.zone for charge in entry.charges),
+                reservation=reservation_of(claim.within) if claim is not None and claim.within else named,
                 reasons=tuple(reason.as_json() for reason in reasons),
                 cause=cause,
                 rule=rule or (str(reasons[0].code) if reasons else ""),
