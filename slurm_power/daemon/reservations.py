@@ -4,6 +4,7 @@ import asyncio
 import logging
 import pwd
 from collections.abc import Sequence
+from functools import partial
 
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.core.errors import SlurmError
@@ -20,7 +21,7 @@ from slurm_power.ports import (
     StoredReservation,
 )
 from slurm_power.service.desk import Desk
-from slurm_power.service.mirror import Step, holdings, steps
+from slurm_power.service.mirror import Step, holdings, in_use, steps
 from slurm_power.service.reservation_rows import from_row, to_row
 from slurm_power.service.reserving import changes
 from slurm_power.service.rights import Rights, rights_of
@@ -108,7 +109,8 @@ class Reservations:
             counted = self._counted
         else:
             counted = ()  # of another instant than what was reserved then
-        found = steps(wanted, self._shown, counted, self._clock.now(), self._desk.version)
+        held = partial(in_use, self._desk)
+        found = steps(wanted, self._shown, counted, self._clock.now(), self._desk.version, held)
         if found:
             await self._write(found)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from slurm_power.adapters.lines_server import Peer
@@ -13,7 +14,7 @@ from slurm_power.core.window import format_instant
 from slurm_power.daemon.reservations import Reservations
 from slurm_power.service import reservation_views as views
 from slurm_power.service.desk import Desk
-from slurm_power.service.mirror import holdings, steps
+from slurm_power.service.mirror import holdings, in_use, steps
 from slurm_power.service.reserved import after
 from slurm_power.service.reserving import Answer, Offer, offer
 from slurm_power.service.rights import Rights, check_owner
@@ -188,7 +189,7 @@ class ReservationVerbs:
         shown, counted = self._keeper.shown()
         try:
             desk.reserved.put(opens)
-            found = steps(holdings(desk), shown, counted, now, desk.version)
+            found = steps(holdings(desk), shown, counted, now, desk.version, partial(in_use, desk))
         finally:
             desk.reserved.put(known)
         when = [] if start <= now or one.state in OPEN else [f"# at {format_instant(start)}:"]

@@ -6,7 +6,7 @@ in it and then updated: creating one is checked against what others have reserve
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 
 from slurm_power.core.binding import PREFIX
@@ -86,14 +86,23 @@ def holdings(desk: Desk) -> list[Holding]:
     return [Holding(name, owners[name], watts[name]) for name in sorted(watts) if watts[name]]
 
 
+def in_use(desk: Desk, name: str) -> bool:
+    """Whether a job that has not ended names that reservation of Slurm's."""
+    return any(entry.record is not None and entry.record.reservation == name for entry in desk.book.entries.values())
+
+
 def steps(
     wanted: Sequence[Holding],
     shown: Sequence[ReservationRecord],
     counted: Sequence[LicenseRecord],
     now: int,
     version: tuple[int, int, int],
+    in_use: Callable[[str], bool] = lambda _: False,
 ) -> list[Step]:
-    """What brings Slurm to that, in order of name; nothing where all is right. Others' reservations are left alone."""
+    """What brings Slurm to that, in order of name; nothing where all is right. Others' reservations are left alone.
+
+    One that is not wanted any more is emptied while it is `in_use`, for Slurm deletes none that jobs name.
+    """
     ours = {one.name: one for one in shown if one.name.startswith(PREFIX) and one.licenses and not one.node_count}
     totals = {record.name: record.total for record in counted}
     forgotten = _forgotten(shown, counted)
@@ -104,7 +113,16 @@ def steps(
         step = _step(Holding(holding.name, holding.owner, most), ours.pop(holding.name, None), now, forgotten, least)
         if step is not None:
             found.append(step)
-    return found + [Step("foreign", name, (DeleteReservation(name),)) for name in sorted(ours)]
+    for name in sorted(ours):
+        if in_use(name):
+            empty = dict.fromkeys(ours[name].licenses, least)
+            owner = Owner(tuple(ours[name].accounts), tuple(ours[name].users))
+            step = _step(Holding(name, owner, empty), ours[name], now, frozenset(), least)
+        else:
+            step = Step("foreign", name, (DeleteReservation(name),))
+        if step is not None:
+            found.append(step)
+    return found
 
 
 def _step(
