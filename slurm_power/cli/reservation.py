@@ -25,7 +25,13 @@ NAME = click.argument("name", shell_complete=names_from("reservations", "name"))
 def _terms_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say what is reserved; the command is called with `given`, those of them that were given."""
 
-    @click.option("-z", "--zones", metavar="HOSTLIST|any:HOSTLIST", help="An even part in each, or any of them.")
+    @click.option(
+        "-z",
+        "--zones",
+        metavar="HOSTLIST|any:HOSTLIST",
+        help="An even part in each, or any of them.",
+        shell_complete=names_from("zones", "name"),
+    )
     @click.option("-w", "--watts", metavar="W", help="For all of them together: 40kW, 40000.")
     @click.option("--min-watts", metavar="W", help="Take less where all does not fit, but so much at least.")
     @click.option("-s", "--start", metavar="TIME", help="18:00, now+2hours, tomorrow, 2026-04-20T18:00[Z]; else now.")

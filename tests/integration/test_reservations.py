@@ -101,6 +101,18 @@ def acting_as(user: str) -> Iterator[None]:
         os.seteuid(0)
 
 
+def slurm_has_saved(home: Driver) -> None:
+    """Wait until slurmctld has written down the jobs that there are now; it does so when one has changed."""
+    now = time.time()
+    home.cluster.run("scancel", str(home.submit(est_w=1)))
+    saved = home.cluster.layout.save / "job_state"
+
+    def look() -> float:
+        return saved.stat().st_mtime if saved.exists() else 0.0
+
+    home.cluster.wait(look, lambda written: written > now, "the saved state of jobs")
+
+
 # -- the story -------------------------------------------------------------------------------------------------------
 
 
@@ -217,6 +229,8 @@ def test_the_same_after_kill_9_of_the_daemon_and_of_slurmctld(unwatched: Driver)
     home.running(*runs)
     home.held(home.submit(est_w=8_000, more=",reservation=spring"))
     slurm_keeps(home, a=7_000)
+    slurm_has_saved(home)
+    home.cluster.wait(home.ledger, lambda found: found["a"] == 12_000, "the job that made Slurm save to be forgotten")
     before, ledger = home.ask("reservations"), home.ledger()
 
     def unchanged() -> None:
