@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from slurm_power.core.errors import UsageError
-from slurm_power.core.units import format_watts
+from slurm_power.core.units import format_duration, format_watts
 
 Row = Mapping[str, Any]
 _LABEL = 16
@@ -20,6 +20,8 @@ class Kind(StrEnum):
     """Text that may be broken over lines where the terminal is narrow."""
     WATTS = "watts"
     COUNT = "count"
+    DURATION = "duration"
+    """Seconds."""
     NUMBERS = "numbers"
     """Several numbers by name; a name ends in its unit."""
 
@@ -61,6 +63,11 @@ def watts(name: str, key: str = "") -> Column:
 def count(name: str, key: str = "") -> Column:
     """A column of numbers."""
     return Column(name, key or name, Kind.COUNT)
+
+
+def duration(name: str, key: str = "") -> Column:
+    """A column of seconds; its field ends in `_s` unless given."""
+    return Column(name, key or f"{name}_s", Kind.DURATION)
 
 
 def numbers(name: str, key: str = "") -> Column:
@@ -125,6 +132,8 @@ def shown(value: object, kind: Kind) -> str:
         return plain(", ".join(_number(name, number) for name, number in value.items()))
     if kind is Kind.WATTS and isinstance(value, int):
         return format_watts(value)
+    if kind is Kind.DURATION and isinstance(value, int):
+        return format_duration(value)
     return plain(_words(value))
 
 

@@ -9,6 +9,7 @@ from slurm_power.adapters.lines_server import Peer
 from slurm_power.adapters.slurm.words import scontrol_words
 from slurm_power.core.errors import StoreError, UsageError
 from slurm_power.core.reservation import OPEN, Reservation, ReservationEvent, ReservationState, Terms
+from slurm_power.core.units import format_watts
 from slurm_power.core.window import format_instant
 from slurm_power.daemon.reservations import Reservations
 from slurm_power.service import reservation_views as views
@@ -67,7 +68,7 @@ class ReservationVerbs:
         found = [one for one in found if rights.may_see(one) and (not names or one.name in names)]
         if names and not request.get("over"):
             newest = {one.name: one for one in sorted(found, key=lambda one: (one.created, one.live, one.id))}
-            found = list(newest.values())
+            found = [newest[name] for name in sorted(newest)]
         return views.table([views.row(self._desk, one) for one in found])
 
     async def _rights(self, peer: Peer) -> Rights:
@@ -196,7 +197,7 @@ class ReservationVerbs:
         rights.check_change(before, ends=True)
         one = after(before, ReservationEvent.CANCEL, now, f"cancelled by {rights.user}")
         running = len(self._desk.ledger.within(before.claim_id))
-        jobs = f"; jobs in it that go on: {running}" if running else ""
+        jobs = f"; {running} of its jobs {'goes' if running == 1 else 'go'} on" if running else ""
         sentence = f"Reservation {one.name} is cancelled{jobs}."
         if request.get("dry_run"):
             return views.answer(self._desk, one, None, f"Nothing is done. {sentence}", self._commands(one, before))
@@ -234,8 +235,9 @@ class ReservationVerbs:
         shown, counted = self._keeper.shown()
         try:
             desk.reserved.put(opens)
-            found = steps(holdings(desk), shown, counted, now, desk.version)
-            found += node_steps(node_holdings(desk), shown, now, in_use(desk))
+            users = in_use(desk)
+            found = steps(holdings(desk), shown, counted, now, desk.version, users=users)
+            found += node_steps(node_holdings(desk), shown, now, users)
         finally:
             desk.reserved.put(known)
         when = [] if start <= now or one.state in OPEN else [f"# at {format_instant(start)}:"]
@@ -268,5 +270,5 @@ def _said(one: Reservation, found: Offer) -> str:
         return f"cannot be fulfilled as asked{never}: {found.cause}"
     if one.state is ReservationState.REQUESTED:
         return f"fits {window} and {one.cause}"
-    part = "" if one.granted_w == one.terms.watts_w else f", of {one.terms.watts_w} W asked"
+    part = "" if one.granted_w == one.terms.watts_w else f", of {format_watts(one.terms.watts_w)} asked"
     return f"is {one.state}: {views.granted(one)}{part}, {window}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from slurm_power.core.admission import Verdict
-from slurm_power.core.claim import Charge, Claim
+from slurm_power.core.claim import Charge, Claim, reservation_of
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.lifecycle import CLAIMING, Event, State, follow
 from slurm_power.core.reasons import Reason
@@ -334,6 +334,8 @@ class Book:
         reason's code is the rule. `actor` is the uid of who ordered it, None the daemon by its rules.
         """
         request = entry.ask.request if entry.ask else None
+        claim = self.ledger.claims.get(entry.key)
+        named = request.reservation if request else ""
         self.journal.record(
             Decision(
                 at=now,
@@ -344,6 +346,7 @@ class Book:
                 action=action,
                 mode=mode,
                 zones=tuple(charge.zone for charge in entry.charges),
+                reservation=reservation_of(claim.within) if claim is not None and claim.within else named,
                 reasons=tuple(reason.as_json() for reason in reasons),
                 actor=actor,
                 cause=cause,

@@ -20,6 +20,20 @@ _LATE_S = 60
 """How long ago a window may begin that is to begin now: the question was on its way."""
 _HORIZON_S = 366 * 86_400
 _LONGEST_S = 366 * 86_400
+_OPTIONS = {
+    "zones": "--zones",
+    "watts_w": "--watts",
+    "min_w": "--min-watts",
+    "start": "--start",
+    "end": "--end",
+    "length_s": "--duration",
+    "accounts": "--accounts",
+    "users": "--users",
+    "grace_s": "--grace",
+    "burst_w": "--burst",
+    "burst_s": "--burst",
+}
+"""What the user wrote, where a field cannot be."""
 
 
 class _Asked(BaseModel):
@@ -69,7 +83,8 @@ def read_terms(
         asked = _Asked.model_validate(given)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "terms"
+        field, *inner = first["loc"] or ("terms",)
+        place = ".".join(map(str, (_OPTIONS.get(str(field), field), *inner)))
         raise UsageError(f"{place}: {first['msg'].lower()}") from None
     _check_names(asked, site)
     unknown = sorted(set(asked.zones) - site.topology.zones.keys())
