@@ -306,6 +306,7 @@ def _waiting(desk: Desk, entry: Entry) -> Waiting:
         deadline=ask.deadline,
         max_delay_s=ask.max_delay_s,
         fair_share=desk.fair_shares.get((record.account, record.user), 0.5),
+        accuracy=desk.metering.accuracy(record.account, desk.ledger.now),
     )
 
 

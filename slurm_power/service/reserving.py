@@ -59,7 +59,7 @@ def offer(desk: Desk, terms: Terms, instead: Reservation | None = None) -> Offer
 def _offer(desk: Desk, ledger: Ledger, terms: Terms, instead: Reservation | None) -> Offer:
     ask, window = ask_of(terms), terms.window
     others = (one for one in desk.reserved if instead is None or one.id != instead.id)
-    cap_w = caps(desk.site, terms, list(others))
+    cap_w = caps(desk.site, terms, list(others), desk.metering.score(terms.owner, desk.ledger.now))
     calendar = Calendar(ledger, RESERVATION + terms.name, cap_w=cap_w)
     found = calendar.place(ask, window)
     if found is None and terms.min_w is not None:
