@@ -101,6 +101,16 @@ class Total:
     missed: int = 0
     costs: dict[str, Fraction] = field(default_factory=dict)
 
+    @property
+    def use(self) -> float | None:
+        """Used ÷ reserved, to three digits; None where nothing was reserved."""
+        return round(self.used_ws / self.reserved_ws, 3) if self.reserved_ws else None
+
+    @property
+    def accuracy(self) -> float | None:
+        """Of the runs that ended, as `core.score` has it but without decay; None where none has."""
+        return round(self.ended_ws / (self.ended_ws + self.off_ws), 3) if self.ended_ws else None
+
     def add(self, one: Priced) -> None:
         """Add one row."""
         for name in SUMS:

@@ -14,6 +14,7 @@ from slurm_power.daemon.asked import wanted_lines, whole
 from slurm_power.daemon.reservations import user_name
 from slurm_power.daemon.reserving import ReservationVerbs
 from slurm_power.daemon.rounds import Rounds
+from slurm_power.daemon.usage_verbs import UsageVerbs
 from slurm_power.ports import LINES, Decision, Store, Viewer, Wanted
 from slurm_power.service import views
 from slurm_power.service.asking import Ask, interpret
@@ -49,6 +50,7 @@ class ControlHandler:
         self._masters = masters
         self._reporting = asyncio.Lock()
         reserving = ReservationVerbs(desk, rounds.reservations, masters, rounds.soon)
+        metered = UsageVerbs(desk, rounds.usage, rounds.reservations, writer, masters)
         self._verbs: dict[str, Verb] = {
             "zones": self._zones,
             "jobs": self._jobs,
@@ -60,6 +62,9 @@ class ControlHandler:
             "health": self._health,
             "reservation": reserving.change,
             "reservations": reserving.show,
+            "usage": metered.usage,
+            "levels": metered.levels,
+            "holders": metered.holders,
         }
 
     async def __call__(self, peer: Peer, request: Mapping[str, Any]) -> str:

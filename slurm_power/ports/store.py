@@ -24,7 +24,7 @@ class Rule(StrEnum):
     MODE = "mode"
     """The mode says how far the daemon goes."""
     SERVICE_LEVEL = "sla"
-    """What a tier promises of its runs."""
+    """What a tier promises of its runs; the tier follows behind a dot."""
     METERING = "metering"
     """Usage is added up without gap or overlap, and what cannot be known is said."""
 

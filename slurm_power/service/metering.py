@@ -81,7 +81,7 @@ class Metering:
         if entry.state is State.RUNNING and claim is not None:
             if before is not State.RUNNING:
                 life.start = claim.window.start
-            self.accrual.start(entry.key, self._held(entry, claim), claim.window.start, now)
+            self.accrual.start(entry.key, self.holding(entry, claim), claim.window.start, now)
 
     def dropped(self, entry: Entry, now: int) -> None:
         """A job is gone."""
@@ -119,8 +119,8 @@ class Metering:
         if held is None:
             return
         self.accrual.stop(entry.key, now)
-        ran_s, limit_s = max(now - life.start, 0), _limit_s(entry)
-        off_s = abs(limit_s - ran_s) if limit_s is not None else 0
+        ran_s, asked_s = max(now - life.start, 0), limit_s(entry)
+        off_s = abs(asked_s - ran_s) if asked_s is not None else 0
         missed = self._misses(entry, held, life, now)
         sums = {"ended_ws": held.est_w * ran_s, "off_ws": held.est_w * off_s, "runs": 1, "missed": int(missed)}
         self.accrual.note(held.share, now, **sums)
@@ -148,13 +148,14 @@ class Metering:
                 mode=self._site.policy.mode,
                 zones=tuple(charge.zone for charge in held.charges),
                 cause=miss,
-                rule=Rule.SERVICE_LEVEL,
+                rule=f"{Rule.SERVICE_LEVEL}.{tier.name}",
                 numbers={"delay_s": sum(life.waited_s.values()), "max_delay_s": level.max_delay, **waited_s},
             )
         )
         return True
 
-    def _held(self, entry: Entry, claim: Claim) -> Held:
+    def holding(self, entry: Entry, claim: Claim) -> Held:
+        """What a job holds on nodes with this claim."""
         reservation = claim.within.rpartition(":")[2]
         share = Share(reservation, claim.account, claim.uid, claim.tier)
         tier = self._site.policy.tiers.get(claim.tier)
@@ -209,7 +210,7 @@ class Metering:
         return self._site.reservations.score.half_life
 
 
-def _limit_s(entry: Entry) -> int | None:
+def limit_s(entry: Entry) -> int | None:
     """The time limit that a job asked for, in s."""
     if entry.record is not None:
         return entry.record.time_limit_s
