@@ -11,6 +11,7 @@ _COMMANDS = {
     "update": "slurm_power.cli.reservation:update",
     "cancel": "slurm_power.cli.reservation:cancel",
     "check": "slurm_power.cli.reservation:check",
+    "usage": "slurm_power.cli.usage:usage",
 }
 EXIT_CODES = """\
 \b

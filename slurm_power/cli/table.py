@@ -22,6 +22,10 @@ class Kind(StrEnum):
     COUNT = "count"
     NUMBERS = "numbers"
     """Several numbers by name; a name ends in its unit."""
+    ENERGY = "energy"
+    """Watt-hours."""
+    SHARE = "share"
+    """A part of 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,16 @@ def count(name: str, key: str = "") -> Column:
 def numbers(name: str, key: str = "") -> Column:
     """A column of numbers by name."""
     return Column(name, key or name, Kind.NUMBERS)
+
+
+def energy(name: str, key: str = "") -> Column:
+    """A column of watt-hours; its field ends in `_wh` unless given."""
+    return Column(name, key or f"{name}_wh", Kind.ENERGY)
+
+
+def share(name: str, key: str = "") -> Column:
+    """A column of parts of 1, which people see as per cent."""
+    return Column(name, key or name, Kind.SHARE)
 
 
 class Columns:
@@ -125,6 +139,10 @@ def shown(value: object, kind: Kind) -> str:
         return plain(", ".join(_number(name, number) for name, number in value.items()))
     if kind is Kind.WATTS and isinstance(value, int):
         return format_watts(value)
+    if kind is Kind.ENERGY and isinstance(value, int):
+        return f"{value / 1_000:.3f}kWh"
+    if kind is Kind.SHARE and isinstance(value, (int, float)):
+        return f"{value:.1%}"
     return plain(_words(value))
 
 
