@@ -94,7 +94,7 @@ class UsageVerbs:
         """The question, once all that has come to be is on its way to the database."""
         rights, now = await self._rights(peer), self._desk.now()
         since = whole(request, "since", max(now - _USUAL_S, 0), (0, FOREVER))
-        until = min(whole(request, "until", now, (0, FOREVER)), now)
+        until = min(whole(request, "until", FOREVER, (0, FOREVER)), now + 1)  # this instant too
         if since >= until:
             raise UsageError('the period is empty: "since" is before "until", and not after now')
         self._keeper.flush()
