@@ -8,6 +8,7 @@ import pytest
 
 from slurm_power import __version__
 from slurm_power.core.lifecycle import Event
+from slurm_power.core.reservation import ReservationEvent
 from tests.docs.made import ROOT, made
 from tests.docs.states import WHEN
 
@@ -23,7 +24,7 @@ def test_what_is_made_from_code_is_up_to_date(path: Path, text: str) -> None:
 
 
 def test_every_event_is_explained() -> None:
-    assert set(WHEN) == set(Event)
+    assert set(WHEN) == {*Event, *ReservationEvent}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -46,7 +47,8 @@ def test_the_architecture_gives_the_ranges_of_versions_that_hold() -> None:
 
 
 def test_the_protocol_has_every_question_that_the_control_socket_answers() -> None:
-    answered = re.findall(r'"(\w+)": self\._\1,', (ROOT / "slurm_power" / "daemon" / "control.py").read_text())
+    control_py = (ROOT / "slurm_power" / "daemon" / "control.py").read_text()
+    answered = re.findall(r'"(\w+)": (?:self\._|reserving\.)\w+,', control_py)
     _, control = (ROOT / "docs" / "protocol.md").read_text().split("## Control")
     assert re.findall(r"^\| `(\w+)` \|", control, re.MULTILINE) == answered != []
 
