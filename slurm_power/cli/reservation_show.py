@@ -8,7 +8,7 @@ import click
 from slurm_power.cli.link import Link, link_options, names_from
 from slurm_power.cli.options import output_options
 from slurm_power.cli.output import Output
-from slurm_power.cli.table import Answer, Columns, Row, Table, duration, fact, text, watts, words
+from slurm_power.cli.table import Answer, Columns, Row, Table, count, duration, fact, text, watts, words
 from slurm_power.cli.users import user_of
 from slurm_power.core.errors import UsageError
 
@@ -31,6 +31,7 @@ COLUMNS = Columns(
     duration("grace"),
     watts("burst"),
     duration("burst_for", "burst_s"),
+    count("nodes"),
     text("granted_in"),
     text("jobs"),
     text("slurm"),

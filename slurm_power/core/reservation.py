@@ -130,6 +130,8 @@ class Terms:
     """What its jobs may draw above its watts …"""
     burst_s: int = 0
     """… for so long at a time."""
+    nodes: int = 0
+    """Whole nodes that come with the watts; 0: none are kept."""
 
 
 @immutable
@@ -139,6 +141,7 @@ class Grant:
     zone: str
     watts_w: int
     burst_w: int = 0
+    nodes: int = 0
 
 
 @immutable
@@ -185,18 +188,25 @@ class Reservation:
         """Whether it is not over."""
         return self.state in LIVE
 
+    def left_w(self, used_w: Mapping[str, int]) -> dict[str, int]:
+        """Zone → what is left of its grant where jobs hold so much of it, in W; none below 0."""
+        return {grant.zone: max(grant.watts_w - used_w.get(grant.zone, 0), 0) for grant in self.grants}
+
     def claim(self) -> Claim | None:
         """What it keeps while nobody uses it; None where it keeps nothing."""
         if self.state not in KEEPING or not self.grants:
             return None
+        window = self.terms.window
+        if self.state in OPEN and self.since < window.start:
+            # The clock was ahead when it began, and has been set back: what has begun stays so, its jobs are running.
+            window = Window(self.since, window.end)
         return Claim(
             id=self.claim_id,
-            charges=tuple(Charge(g.zone, 0, g.watts_w, g.watts_w + g.burst_w) for g in self.grants),
-            window=self.terms.window,
+            charges=tuple(Charge(g.zone, g.nodes, g.watts_w, g.watts_w + g.burst_w) for g in self.grants),
+            window=window,
             group=self.claim_id,
             tier=self.terms.tier,
             account=",".join(self.terms.owner.accounts),
-            share_milli=0,
             reserves=True,
         )
 

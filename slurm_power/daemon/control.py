@@ -11,6 +11,7 @@ from slurm_power.core.errors import PowerError, UsageError
 from slurm_power.core.policy import Mode
 from slurm_power.core.window import FOREVER, format_instant
 from slurm_power.daemon.asked import wanted_lines, whole
+from slurm_power.daemon.overriding import OverrideVerbs
 from slurm_power.daemon.reservations import user_name
 from slurm_power.daemon.reserving import ReservationVerbs
 from slurm_power.daemon.rounds import Rounds
@@ -49,6 +50,7 @@ class ControlHandler:
         self._masters = masters
         self._reporting = asyncio.Lock()
         reserving = ReservationVerbs(desk, rounds.reservations, masters, rounds.soon)
+        overriding = OverrideVerbs(desk, rounds, masters)
         self._verbs: dict[str, Verb] = {
             "zones": self._zones,
             "jobs": self._jobs,
@@ -58,6 +60,7 @@ class ControlHandler:
             "report": self._report,
             "audit": self._audit,
             "health": self._health,
+            "place": overriding.place,
             "reservation": reserving.change,
             "reservations": reserving.show,
         }

@@ -1,8 +1,8 @@
 """The questions of `sreservation`: who asks, what may he, what comes of it; durable before it is told."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from slurm_power.adapters.lines_server import Peer
@@ -14,11 +14,11 @@ from slurm_power.core.window import format_instant
 from slurm_power.daemon.reservations import Reservations
 from slurm_power.service import reservation_views as views
 from slurm_power.service.desk import Desk
-from slurm_power.service.mirror import holdings, in_use, steps
+from slurm_power.service.mirror import holdings, in_use, node_holdings, node_steps, steps
 from slurm_power.service.reserved import after
 from slurm_power.service.reserving import Answer, Offer, offer
 from slurm_power.service.rights import Rights, check_owner
-from slurm_power.service.terms import read_terms
+from slurm_power.service.terms import fields_of, read_terms
 
 _ID_LETTERS = 8
 Verb = Callable[[Rights, Mapping[str, Any]], Awaitable[dict[str, object]]]
@@ -34,19 +34,26 @@ class ReservationVerbs:
         self._keeper = keeper
         self._masters = masters
         self._soon = soon
+        self._turn = asyncio.Lock()
+        """One change at a time: what is written of one reservation stands in the order in which it was done."""
         self._verbs: dict[str, Verb] = {
             "create": self._create,
             "check": self._check,
             "update": self._update,
             "cancel": self._cancel,
+            "renew": self._renew,
         }
 
     async def change(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
-        """`create`, `check`, `update` and `cancel`. Raises UsageError, PowerError."""
+        """`create`, `check`, `update`, `cancel` and `renew`. Raises UsageError, PowerError."""
         verb = self._verbs.get(str(request.get("do")))
         if verb is None:
             raise UsageError(f"unknown \"do\" {request.get('do')!r}; known: {', '.join(self._verbs)}")
-        return await verb(await self._rights(peer), request)
+        rights = await self._rights(peer)
+        if verb == self._check:
+            return await verb(rights, request)
+        async with self._turn:
+            return await verb(rights, request)
 
     async def show(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
         """The reservations that the peer may see: live ones, the newest of each name given, or with `over` all."""
@@ -61,37 +68,65 @@ class ReservationVerbs:
         found = [one for one in found if rights.may_see(one) and (not names or one.name in names)]
         if names and not request.get("over"):
             newest = {one.name: one for one in sorted(found, key=lambda one: (one.created, one.live, one.id))}
-            found = [newest[name] for name in sorted(newest)]
+            found = list(newest.values())
+        found.sort(key=lambda one: (one.name, one.terms.window.start, one.created, one.live, one.id))
         return views.table([views.row(self._desk, one) for one in found])
 
     async def _rights(self, peer: Peer) -> Rights:
         return await self._keeper.rights(peer.uid, master=peer.uid in self._masters)
 
+    def _read(self, request: Mapping[str, Any], now: int, before: Terms | None = None) -> Terms:
+        gpus = {zone: nodes.gpus for zone, nodes in self._desk.ledger.nodes.items()}
+        return read_terms(_terms(request), self._desk.site, now, before, gpus)
+
     # -- create -------------------------------------------------------------------------------------------------
 
     async def _check(self, rights: Rights, request: Mapping[str, Any]) -> dict[str, object]:
         now = self._desk.now()
-        terms = read_terms(_terms(request), self._desk.site, now)
+        terms = self._read(request, now)
         found = offer(self._desk, terms)
         one = self._made(terms, found, rights, now, approved=True)
         return views.answer(self._desk, one, found, f"Such a reservation {_said(one, found)}.")
 
     async def _create(self, rights: Rights, request: Mapping[str, Any]) -> dict[str, object]:
+        return await self._new(rights, request, self._read(request, self._desk.now()))
+
+    async def _renew(self, rights: Rights, request: Mapping[str, Any]) -> dict[str, object]:
+        """One that lives lasts so much longer; one that is over is made anew, with the terms that it had."""
+        name, length_s = str(request.get("name", "")), request.get("length_s")
+        if not isinstance(length_s, int) or isinstance(length_s, bool) or length_s < 1:
+            raise UsageError("say for how long; write --duration=8h")
+        live = self._desk.reserved.get(name)
+        if live is not None:
+            longer = {"end": live.terms.window.end + length_s}
+            return await self._update(rights, {**request, "terms": longer})
+        known = [one for one in await self._keeper.history() if one.name == name and rights.may_see(one)]
+        if not known:
+            raise UsageError(f"there is no reservation '{name}'; sreservation show --all lists them")
+        before = max(known, key=lambda one: (one.created, one.id))
+        now = self._desk.now()
+        window = {"start": request.get("start") or now, "length_s": length_s}
+        terms = read_terms({**fields_of(before.terms), "end": None, **window}, self._desk.site, now)
+        return await self._new(rights, request, terms, before.id)
+
+    async def _new(
+        self, rights: Rights, request: Mapping[str, Any], terms: Terms, renews: str = ""
+    ) -> dict[str, object]:
         desk, privileges = self._desk, await self._keeper.privileges()
         now = desk.now()
-        terms = read_terms(_terms(request), desk.site, now)
         approval = desk.site.reservations.approval
         rights.check_make(terms.owner, approval)
         check_owner(terms.owner, privileges)
         if desk.reserved.get(terms.name) is not None:
             raise UsageError(f"there is a reservation {terms.name} already; give another name, or update that one")
         found = offer(desk, terms)
-        one = self._made(terms, found, rights, now, approved=rights.may_approve(terms.owner, approval))
+        made = self._made(terms, found, rights, now, approved=rights.may_approve(terms.owner, approval))
+        one = replace(made, renews=renews)
         sentence = f"Reservation {one.name} {_said(one, found)}."
         if request.get("dry_run"):
             return views.answer(desk, one, found, f"Nothing is done. {sentence}", self._commands(one, None))
         await self._keep(one, None)
-        self._keeper.record(one, str(one.state), one.cause or "sreservation create", rights.uid)
+        self._keeper.record(one, str(one.state), one.cause or f"sreservation {request['do']}", rights.uid)
         return views.answer(desk, one, found, sentence)
 
     def _made(self, terms: Terms, found: Offer, rights: Rights, now: int, *, approved: bool) -> Reservation:
@@ -118,10 +153,9 @@ class ReservationVerbs:
         try:
             await self._keeper.save(one)
         except StoreError:
-            if before is not None:
-                self._desk.reserved.put(before)
-            elif one.live:
-                self._desk.reserved.put(replace(one, state=ReservationState.CANCELLED))
+            present = self._desk.reserved.of_claim(one.claim_id)
+            if present is not None:  # else its time was over meanwhile
+                self._desk.reserved.put(before or replace(present, state=ReservationState.CANCELLED))
             raise
         self._soon()
 
@@ -131,7 +165,9 @@ class ReservationVerbs:
         desk, privileges = self._desk, await self._keeper.privileges()
         before, now = self._live(request, rights), desk.now()
         approves = bool(request.get("approve"))
-        terms = read_terms(_terms(request), desk.site, now, before.terms)
+        terms = self._read(request, now, before.terms)
+        if terms.name != before.name:
+            raise UsageError(f"reservation {before.name} keeps its name, by which jobs know it; make another one")
         self._check_update(rights, before, terms, approves=approves)
         check_owner(terms.owner, privileges)
         found = offer(desk, terms, before)
@@ -143,6 +179,7 @@ class ReservationVerbs:
         if request.get("dry_run"):
             return views.answer(desk, one, found, f"Nothing is done. {sentence}", self._commands(one, before))
         await self._keep(one, before)
+        desk.book.look_again()  # claims within it have been counted to its end at least
         self._keeper.record(one, "approved" if approves else "updated", "sreservation update", rights.uid)
         return views.answer(desk, one, found, sentence)
 
@@ -153,23 +190,33 @@ class ReservationVerbs:
         if approves and before.state is not ReservationState.REQUESTED:
             raise UsageError(f"reservation {before.name} is {before.state}; there is nothing to approve")
         if (approves or before.grants) and not rights.may_approve(terms.owner, approval):
-            raise UsageError(f"reservation {before.name} is for {approval}s to approve and to change")
+            who = "administrators" if approval == "administrator" else "administrators and coordinators"
+            raise UsageError(f"reservation {before.name} is for {who} to approve and to change")
 
     async def _cancel(self, rights: Rights, request: Mapping[str, Any]) -> dict[str, object]:
         before, now = self._live(request, rights), self._desk.now()
         rights.check_change(before, ends=True)
         one = after(before, ReservationEvent.CANCEL, now, f"cancelled by {rights.user}")
         running = len(self._desk.ledger.within(before.claim_id))
-        jobs = f"; {running} of its jobs {'goes' if running == 1 else 'go'} on" if running else ""
+        jobs = f"; jobs in it that go on: {running}" if running else ""
         sentence = f"Reservation {one.name} is cancelled{jobs}."
         if request.get("dry_run"):
             return views.answer(self._desk, one, None, f"Nothing is done. {sentence}", self._commands(one, before))
-        await self._keeper.save(one)
-        self._desk.reserved.put(one)
+        await self._give_up(one)
         self._desk.book.look_again()
         self._soon()
         self._keeper.record(one, "cancelled", "sreservation cancel", rights.uid)
         return views.answer(self._desk, one, None, sentence)
+
+    async def _give_up(self, one: Reservation) -> None:
+        """Durable first, since its watts are then anybody's; again where a round has written it down behind us."""
+        reserved = self._desk.reserved
+        while True:
+            present = reserved.of_claim(one.claim_id)
+            await self._keeper.save(one)
+            if reserved.of_claim(one.claim_id) is present:
+                break
+        reserved.put(one)
 
     def _live(self, request: Mapping[str, Any], rights: Rights) -> Reservation:
         name = str(request.get("name", ""))
@@ -189,7 +236,8 @@ class ReservationVerbs:
         shown, counted = self._keeper.shown()
         try:
             desk.reserved.put(opens)
-            found = steps(holdings(desk), shown, counted, now, desk.version, partial(in_use, desk))
+            found = steps(holdings(desk), shown, counted, now, desk.version)
+            found += node_steps(node_holdings(desk), shown, now, in_use(desk))
         finally:
             desk.reserved.put(known)
         when = [] if start <= now or one.state in OPEN else [f"# at {format_instant(start)}:"]

@@ -19,6 +19,8 @@ class Rule(StrEnum):
     """What was placed has to start in time."""
     TIMEOUT = "hook_timeout"
     """An answer that came too late does not count."""
+    OVERRIDE = "override"
+    """An operator has ordered it, within physics."""
     MODE = "mode"
     """The mode says how far the daemon goes."""
 

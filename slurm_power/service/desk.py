@@ -190,11 +190,13 @@ class Desk:
         return self.site.policy.scope is Scope.ALL or bool(facts.reservation)
 
     def ignored_by(self, request: Request) -> str | None:
-        """The shadow that does not stand in this request's way: one of a lower tier, or its own."""
+        """The shadow that does not stand in this request's way: one of a lower tier without first call, or its own."""
         if self.shadow is None:
             return None
         own = self.shadow.id == request.id
-        return SHADOW + self.shadow.id if own or request.tier.rank < self.shadow.tier.rank else None
+        # Who keeps first call, by a reservation that has given its watts back, keeps it before higher tiers too.
+        outranked = request.tier.rank < self.shadow.tier.rank and not self.shadow.reservation
+        return SHADOW + self.shadow.id if own or outranked else None
 
     def survey(
         self, nodes: Sequence[NodeRecord], partitions: Sequence[PartitionRecord], licenses: Collection[str]

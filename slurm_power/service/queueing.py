@@ -11,12 +11,13 @@ from slurm_power.core.placement import Placer
 from slurm_power.core.queue import Rank, Waiting, rank
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.request import Request
+from slurm_power.core.reservation import ReservationState
 from slurm_power.core.steps import Steps, finish
 from slurm_power.ports import Command, HoldKind, JobRecord, Release, Update
 from slurm_power.service.asking import Ask, opening
 from slurm_power.service.binding import Binding
 from slurm_power.service.book import Entry
-from slurm_power.service.deciding import verdict_steps
+from slurm_power.service.deciding import means, verdict_steps
 from slurm_power.service.desk import Desk
 from slurm_power.service.facts import task_ids
 from slurm_power.service.plan import Plan
@@ -76,7 +77,9 @@ class Queue:
         held = isinstance(entry.verdict, Hold) and entry.verdict.reasons[0] is not _THROTTLED
         waits = held and desk.book.get(entry.key) is entry and _ready(desk, entry)
         if plan is None and desk.shadow is None and entry.ask is not None and waits:
-            yield from desk.cast_shadow(entry.ask.request.with_copies(1))
+            request = _to_shade(desk, entry.ask.request.with_copies(1))
+            if request is not None:
+                yield from desk.cast_shadow(request)
         return plan
 
     def _place(self, entry: Entry) -> Steps[Plan | None]:
@@ -100,9 +103,10 @@ class Queue:
         if not isinstance(verdict, Admit):
             self._note_rejection(entry, verdict)
             return None
-        return self._whole_record(entry, ask, record, verdict)
+        return self.bind(entry, ask, record, verdict)
 
-    def _whole_record(self, entry: Entry, ask: Ask, record: JobRecord, verdict: Admit) -> Plan | None:
+    def bind(self, entry: Entry, ask: Ask, record: JobRecord, verdict: Admit) -> Plan | None:
+        """The plan for a whole record of Slurm's that has its place; its claim counts from here on."""
         charges = per_copy(verdict.claim.charges, verdict.claim.copies)
         binding = self._binding(entry, ask, record, entry.token, charges, within=verdict.claim.within)
         if binding is None:
@@ -126,7 +130,7 @@ class Queue:
             verdict = self._decide(entry, ask.request.with_copies(len(tasks)))
             if isinstance(verdict, Admit):
                 if len(tasks) == len(everything):  # Slurm would not split what is the whole record
-                    return self._whole_record(entry, ask, record, verdict)
+                    return self.bind(entry, ask, record, verdict)
                 return self._tasks(entry, ask, record, tasks, verdict)
             if len(tasks) == 1:
                 self._note_rejection(entry, verdict)
@@ -254,7 +258,8 @@ class Queue:
     ) -> Binding | None:
         facts = replace(ask.facts, admin_comment=record.admin_comment)
         asked = replace(ask, facts=facts)
-        binding = self._desk.binder.bind(asked, token, charges, record.restarts, counted, within)
+        nodes = self._desk.reserved.nodes_for(within)
+        binding = self._desk.binder.bind(asked, token, charges, record.restarts, counted, within, nodes)
         if isinstance(binding, Reason):
             entry.verdict = Hold((binding,))
             return None
@@ -305,8 +310,32 @@ def _waiting(desk: Desk, entry: Entry) -> Waiting:
         job_id=record.job_id,
         deadline=ask.deadline,
         max_delay_s=ask.max_delay_s,
+        first_call=_first_call(desk, ask),
         fair_share=desk.fair_shares.get((record.account, record.user), 0.5),
     )
+
+
+def _first_call(desk: Desk, ask: Ask) -> bool:
+    """Whether it is for one of the owner's reservations that has given its watts back for want of use."""
+    request = ask.request
+    return any(
+        one.state is ReservationState.DEGRADED and one.terms.owner.owns(request.account, ask.facts.user)
+        for one in means(desk, request.reservation)
+    )
+
+
+def _to_shade(desk: Desk, request: Request) -> Request | None:
+    """What a shadow is to be cast for. A job of a reservation needs none: its watts are kept, or will be.
+
+    One of a degraded reservation waits for what is everybody's, in that one's zones.
+    """
+    if not request.reservation:
+        return request
+    found = means(desk, request.reservation)
+    if any(one.state is not ReservationState.DEGRADED for one in found):
+        return None
+    zones = frozenset(grant.zone for one in found for grant in one.grants)
+    return replace(request, zones=zones if request.zones is None else request.zones & zones)
 
 
 def _no_less(one: Request, other: Request) -> bool:
@@ -328,6 +357,8 @@ def _fields(binding: Binding, ask: Ask) -> dict[str, str]:
     }
     if binding.excluded_nodes is not None:
         fields["ExcNodeList"] = binding.excluded_nodes
+    if binding.reservation:
+        fields["ReservationName"] = binding.reservation
     if binding.nodes is not None:
         fields["NumNodes"] = f"{binding.nodes}-{binding.nodes}"
     if ask.qos and ask.qos not in (ask.facts.qos, ask.facts.default_qos):

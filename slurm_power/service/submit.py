@@ -72,9 +72,11 @@ def judge(desk: Desk, ask: Ask) -> Verdict:
     if reason is None and not request.not_before > desk.ledger.now:
         reason = _rumours(desk, request) if desk.settled else _UNSETTLED
     verdict = verdict_on(desk, ask, request)
-    if isinstance(verdict, Reject) and request.ask.together:
+    # What a reservation refuses it refuses to every part of the job too.
+    rejected = isinstance(verdict, Reject) and not request.reservation
+    if isinstance(verdict, Reject) and rejected and request.ask.together:
         verdict = _apart(desk, ask, verdict)
-    if isinstance(verdict, Reject) and request.ask.copies > 1 and could_ever_fit(request.with_copies(1), desk.floor):
+    if rejected and request.ask.copies > 1 and could_ever_fit(request.with_copies(1), desk.floor):
         verdict = Hold((Reason(Code.ARRAY),))
     if reason is not None and not isinstance(verdict, Reject):
         earliest = request.not_before if request.not_before > desk.ledger.now else None
@@ -119,7 +121,9 @@ def _enforced(desk: Desk, ask: Ask, verdict: Verdict, now: int) -> Reply:
         return _rejected(desk, ask.facts, ask.request.id, verdict, now)
     if isinstance(verdict, Admit):
         charges = per_copy(verdict.claim.charges, ask.request.ask.copies)
-        binding = desk.binder.bind(ask, ask.request.id, charges, within=verdict.claim.within)
+        within = verdict.claim.within
+        nodes = desk.reserved.nodes_for(within)
+        binding = desk.binder.bind(ask, ask.request.id, charges, within=within, reservation=nodes)
         if isinstance(binding, Binding):
             return _admitted(desk, ask, verdict, binding, now)
         verdict = Hold((binding,))
@@ -138,6 +142,8 @@ def _admitted(desk: Desk, ask: Ask, verdict: Admit, binding: Binding, now: int) 
     }
     if binding.excluded_nodes is not None:
         fields["exc_nodes"] = binding.excluded_nodes
+    if binding.reservation:
+        fields["reservation"] = binding.reservation
     if binding.nodes is not None:
         fields |= {"min_nodes": binding.nodes, "max_nodes": binding.nodes}
     if ask.qos:

@@ -42,7 +42,8 @@ def completed(scene: Scene, directory: Path, *words: str, of: str = "spower") ->
 
 def test_commands(scene: Scene, tmp_path: Path) -> None:
     assert completed(scene, tmp_path, "") == [
-        "zones", "jobs", "explain", "check", "report", "audit", "health", "mode", "config", "render", "sandbox",
+        "zones", "jobs", "explain", "check", "place", "report", "audit", "health", "mode", "config", "render",
+        "sandbox",
     ]  # fmt: skip
     assert completed(scene, tmp_path, "re") == ["report", "render"]
 
@@ -75,8 +76,8 @@ def test_reservations(stage: Stage, tmp_path: Path) -> None:
     terms = ["--zones=rack03", "--watts=1kW", "--duration=1h", "--users=alice", "--socket", str(stage.socket)]
     for name in ("spring", "summer", "autumn"):
         assert CliRunner().invoke(sreservation, ["create", name, *terms]).exit_code == 0
-    assert completed(scene, tmp_path, "", of="sreservation") == ["create", "show", "update", "cancel", "check"]
-    for command in ("show", "update", "cancel"):
+    assert completed(scene, tmp_path, "", of="sreservation") == ["create", "show", "update", "renew", "cancel", "check"]
+    for command in ("show", "update", "renew", "cancel"):
         assert completed(scene, tmp_path, command, "s", of="sreservation") == ["spring", "summer"]
     assert completed(scene, tmp_path, "create", "--policy", "", of="sreservation") == ["wait", "preempt"]
     assert completed(scene, tmp_path, "audit", "-R", "a") == ["autumn"]

@@ -170,10 +170,10 @@ def test_cancelled_while_a_job_runs_in_it(counter: Counter) -> None:
     row = counter.json("show", "spring")["reservations"][0]
     assert (row["jobs"], row["used_w"], row["left_w"]) == ([str(job)], 5_000, 1_000)
     assert counter("cancel", "spring", "--dry-run").output.splitlines()[0] == (
-        "Nothing is done. Reservation spring is cancelled; 1 of its jobs goes on."
+        "Nothing is done. Reservation spring is cancelled; jobs in it that go on: 1."
     )
     assert counter.names() == ["spring"]
-    assert counter("cancel", "spring").output == "Reservation spring is cancelled; 1 of its jobs goes on.\n"
+    assert counter("cancel", "spring").output == "Reservation spring is cancelled; jobs in it that go on: 1.\n"
     assert counter.names() == []
     row = counter.json("show", "spring")["reservations"][0]
     assert (row["state"], row["cause"]) == ("cancelled", f"cancelled by {ME}")
@@ -317,7 +317,7 @@ def test_nobody_there(quiet: Counter, tmp_path: Path, command: list[str]) -> Non
     assert result.output.startswith(f"sreservation: {tmp_path}/none: there is no such socket; is slurm-powerd running?")
 
 
-@pytest.mark.parametrize("command", ["create", "show", "update", "cancel", "check"])
+@pytest.mark.parametrize("command", ["create", "show", "update", "renew", "cancel", "check"])
 def test_every_command_has_slurms_habits_and_explains_itself(quiet: Counter, command: str) -> None:
     text = quiet(command, "--help").output
     for option in ("-h, --noheader", "-o, --format", "--json", "-P, --parsable2", "--socket", "--timeout"):
@@ -361,7 +361,7 @@ def test_a_member_asks_and_a_coordinator_approves() -> None:
             assert said.endswith("and waits for approval by: coordinator.\n")
             assert counter("show", "-hP", "-o", "state,granted").output == "requested|0\n"
             told = counter("update", "spring", "--approve", code=2).output
-            assert told == "sreservation: reservation spring is for coordinators to approve and to change\n"
+            assert told.endswith("spring is for administrators and coordinators to approve and to change\n")
             stage.slurm._privileges = (chief,)
             stage.rounds.reservations._privileges_at = float("-inf")
             counter("update", "spring", "--approve")

@@ -168,7 +168,7 @@ def test_cancelled_while_jobs_run_in_it(home: Driver) -> None:
     waits = home.submit(est_w=14_000, more=",zones=a", user="carol")
     home.held(waits)
     said = sreservation(home, "cancel", "spring")["sentence"]
-    assert said == "Reservation spring is cancelled; 2 of its jobs go on."
+    assert said == "Reservation spring is cancelled; jobs in it that go on: 2."
     home.running(runs, by_slurms_name, waits)
     slurm_keeps(home)
     row = show(home, "spring")
@@ -262,7 +262,7 @@ def test_rights_are_those_of_the_accounting_database(home: Driver) -> None:
     with pytest.raises(PowerError, match="only administrators and coordinators may reserve for account research"):
         change("carol", "create", terms=terms)
     assert change("bob", "create", terms=terms)["reservation"]["state"] == "requested"
-    with pytest.raises(UsageError, match="for coordinators to approve"):
+    with pytest.raises(UsageError, match="coordinators to approve"):
         change("bob", "update", name="ours", approve=True)
     with pytest.raises(UsageError, match="there is no reservation 'ours'"):
         change("carol", "cancel", name="ours")
