@@ -117,17 +117,18 @@ class Reservations:
             self._shown_at = moment
             self._counted = await asyncio.to_thread(self._slurm.licenses) if self._shown or wanted else ()
         now, version = self._clock.now(), self._desk.version
-        found = steps(wanted, self._shown, self._counted, now, version, fresh=fresh)
+        users = self._users()
+        found = steps(wanted, self._shown, self._counted, now, version, fresh=fresh, users=users)
         nodes = node_holdings(self._desk) if self._desk.mode is Mode.ENFORCE else []
-        found += node_steps(nodes, self._shown, now, self._in_use())
+        found += node_steps(nodes, self._shown, now, users)
         self._tried = {name: tried for name, tried in self._tried.items() if moment - tried[2] < _LOOK_S}
         new = [step for step in found if self._tried.get(step.name, ())[:2] != (step.finding, step.chain[-1])]
         if new:
             await self._write(new, moment)
 
-    def _in_use(self) -> Mapping[str, Sequence[str]]:
-        """Looked up only where Slurm has reservations of nodes that are ours: there are many jobs."""
-        ours = any(one.name.startswith(PREFIX) and one.node_count for one in self._shown or ())
+    def _users(self) -> Mapping[str, Sequence[str]]:
+        """The jobs that name reservations of ours; looked up only where Slurm has any, for there are many jobs."""
+        ours = any(one.name.startswith(PREFIX) for one in self._shown or ())
         return in_use(self._desk) if ours else {}
 
     def shown(self) -> tuple[Sequence[ReservationRecord], Sequence[LicenseRecord]]:

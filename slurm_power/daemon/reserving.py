@@ -198,7 +198,7 @@ class ReservationVerbs:
         rights.check_change(before, ends=True)
         one = after(before, ReservationEvent.CANCEL, now, f"cancelled by {rights.user}")
         running = len(self._desk.ledger.within(before.claim_id))
-        jobs = f"; jobs in it that go on: {running}" if running else ""
+        jobs = f"; {running} of its jobs {'goes' if running == 1 else 'go'} on" if running else ""
         sentence = f"Reservation {one.name} is cancelled{jobs}."
         if request.get("dry_run"):
             return views.answer(self._desk, one, None, f"Nothing is done. {sentence}", self._commands(one, before))
@@ -236,8 +236,9 @@ class ReservationVerbs:
         shown, counted = self._keeper.shown()
         try:
             desk.reserved.put(opens)
-            found = steps(holdings(desk), shown, counted, now, desk.version)
-            found += node_steps(node_holdings(desk), shown, now, in_use(desk))
+            users = in_use(desk)
+            found = steps(holdings(desk), shown, counted, now, desk.version, users=users)
+            found += node_steps(node_holdings(desk), shown, now, users)
         finally:
             desk.reserved.put(known)
         when = [] if start <= now or one.state in OPEN else [f"# at {format_instant(start)}:"]

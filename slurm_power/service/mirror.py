@@ -8,6 +8,7 @@ in it and then updated: creating one is checked against what others have reserve
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
+from types import MappingProxyType
 
 from slurm_power.core.binding import PREFIX, feature_of, reservation_of_nodes
 from slurm_power.core.claim import Charge
@@ -191,10 +192,12 @@ def steps(
     version: tuple[int, int, int],
     *,
     fresh: bool = True,
+    users: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> list[Step]:
     """What brings Slurm to that, what is to go first, each in order of name; nothing where all is right.
 
-    Others' reservations are left alone. `fresh` says that licences were counted when reservations were shown.
+    Others' reservations are left alone. `fresh` says that licences were counted when reservations were shown. `users`
+    are the jobs that name a reservation: while there are any, Slurm does not delete it, and it is just emptied.
     """
     ours = {one.name: one for one in shown if one.name.startswith(PREFIX) and not one.node_count}
     forgotten = _forgotten(shown, counted) if fresh else frozenset()
@@ -204,7 +207,8 @@ def steps(
         step = _step(holding, ours.pop(holding.name, None), now, forgotten, least)
         if step is not None:
             found.append(step)
-    return [_deletion(ours[name], least) for name in sorted(ours)] + found
+    gone = [_deletion(ours[name], least, used=bool(users.get(name))) for name in sorted(ours)]
+    return [step for step in gone if step is not None] + found
 
 
 def _within_totals(
@@ -223,12 +227,12 @@ def _within_totals(
         yield Holding(holding.name, holding.owner, licenses)
 
 
-def _deletion(record: ReservationRecord, least: int) -> Step:
-    """Slurm deletes none that jobs are in; what it keeps from others goes in any case."""
-    delete = DeleteReservation(record.name)
-    if all(count <= least for count in record.licenses.values()):
-        return Step("foreign", record.name, (delete,))
-    return Step("foreign", record.name, (UpdateReservation(record.name, dict.fromkeys(record.licenses, least)), delete))
+def _deletion(record: ReservationRecord, least: int, *, used: bool) -> Step | None:
+    """Slurm deletes none that jobs name, perhaps jobs that we do not see; what it keeps from others goes anyhow."""
+    delete: Chain = () if used else (DeleteReservation(record.name),)
+    if any(count > least for count in record.licenses.values()):
+        delete = (UpdateReservation(record.name, dict.fromkeys(record.licenses, least)), *delete)
+    return Step("foreign", record.name, delete) if delete else None
 
 
 def _step(

@@ -76,7 +76,9 @@ def test_reservations(stage: Stage, tmp_path: Path) -> None:
     terms = ["--zones=rack03", "--watts=1kW", "--duration=1h", "--users=alice", "--socket", str(stage.socket)]
     for name in ("spring", "summer", "autumn"):
         assert CliRunner().invoke(sreservation, ["create", name, *terms]).exit_code == 0
-    assert completed(scene, tmp_path, "", of="sreservation") == ["create", "show", "update", "renew", "cancel", "check"]
+    assert completed(scene, tmp_path, "", of="sreservation") == [
+        "create", "show", "update", "renew", "cancel", "check",
+    ]  # fmt: skip
     for command in ("show", "update", "renew", "cancel"):
         assert completed(scene, tmp_path, command, "s", of="sreservation") == ["spring", "summer"]
     assert completed(scene, tmp_path, "create", "--policy", "", of="sreservation") == ["wait", "preempt"]

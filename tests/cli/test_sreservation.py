@@ -170,10 +170,10 @@ def test_cancelled_while_a_job_runs_in_it(counter: Counter) -> None:
     row = counter.json("show", "spring")["reservations"][0]
     assert (row["jobs"], row["used_w"], row["left_w"]) == ([str(job)], 5_000, 1_000)
     assert counter("cancel", "spring", "--dry-run").output.splitlines()[0] == (
-        "Nothing is done. Reservation spring is cancelled; jobs in it that go on: 1."
+        "Nothing is done. Reservation spring is cancelled; 1 of its jobs goes on."
     )
     assert counter.names() == ["spring"]
-    assert counter("cancel", "spring").output == "Reservation spring is cancelled; jobs in it that go on: 1.\n"
+    assert counter("cancel", "spring").output == "Reservation spring is cancelled; 1 of its jobs goes on.\n"
     assert counter.names() == []
     row = counter.json("show", "spring")["reservations"][0]
     assert (row["state"], row["cause"]) == ("cancelled", f"cancelled by {ME}")
@@ -361,7 +361,8 @@ def test_a_member_asks_and_a_coordinator_approves() -> None:
             assert said.endswith("and waits for approval by: coordinator.\n")
             assert counter("show", "-hP", "-o", "state,granted").output == "requested|0\n"
             told = counter("update", "spring", "--approve", code=2).output
-            assert told.endswith("spring is for administrators and coordinators to approve and to change\n")
+            who = "administrators and coordinators"
+            assert told == f"sreservation: reservation spring is for {who} to approve and to change\n"
             stage.slurm._privileges = (chief,)
             stage.rounds.reservations._privileges_at = float("-inf")
             counter("update", "spring", "--approve")

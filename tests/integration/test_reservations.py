@@ -168,7 +168,7 @@ def test_cancelled_while_jobs_run_in_it(home: Driver) -> None:
     waits = home.submit(est_w=14_000, more=",zones=a", user="carol")
     home.held(waits)
     said = sreservation(home, "cancel", "spring")["sentence"]
-    assert said == "Reservation spring is cancelled; jobs in it that go on: 2."
+    assert said == "Reservation spring is cancelled; 2 of its jobs go on."
     home.running(runs, by_slurms_name, waits)
     slurm_keeps(home)
     row = show(home, "spring")

@@ -248,7 +248,7 @@ class TestTheEnd:
         bureau.sbatch("power:est=5kW,reservation=spring")
         bureau.round()
         found = bureau.change("cancel", ALICE, name="spring")
-        assert found["sentence"] == "Reservation spring is cancelled; jobs in it that go on: 1."
+        assert found["sentence"] == "Reservation spring is cancelled; 1 of its jobs goes on."
         assert bureau.rows() == {}
         bureau.round()
         assert bureau.committed() == 5_000
