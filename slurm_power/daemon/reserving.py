@@ -68,7 +68,8 @@ class ReservationVerbs:
         found = [one for one in found if rights.may_see(one) and (not names or one.name in names)]
         if names and not request.get("over"):
             newest = {one.name: one for one in sorted(found, key=lambda one: (one.created, one.live, one.id))}
-            found = [newest[name] for name in sorted(newest)]
+            found = list(newest.values())
+        found.sort(key=lambda one: (one.name, one.terms.window.start, one.created, one.live, one.id))
         return views.table([views.row(self._desk, one) for one in found])
 
     async def _rights(self, peer: Peer) -> Rights:

@@ -29,6 +29,8 @@ _OPTIONS = {
     "length_s": "--duration",
     "accounts": "--accounts",
     "users": "--users",
+    "nodes": "--nodes",
+    "gpus": "--gpus",
     "grace_s": "--grace",
     "burst_w": "--burst",
     "burst_s": "--burst",

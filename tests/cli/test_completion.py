@@ -79,7 +79,7 @@ def test_reservations(stage: Stage, tmp_path: Path) -> None:
     assert completed(scene, tmp_path, "", of="sreservation") == [
         "create", "show", "update", "renew", "cancel", "check", "usage",
     ]  # fmt: skip
-    for command in ("show", "update", "cancel"):
+    for command in ("show", "update", "renew", "cancel"):
         assert completed(scene, tmp_path, command, "s", of="sreservation") == ["spring", "summer"]
     assert completed(scene, tmp_path, "create", "--policy", "", of="sreservation") == ["wait", "preempt"]
     assert completed(scene, tmp_path, "audit", "-R", "a") == ["autumn"]
