@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from types import ModuleType
+from typing import Any
 
 from slurm_power.core import lifecycle, reservation
 from slurm_power.core.lifecycle import CLAIMING, TRANSITIONS, Event, State
@@ -70,7 +71,7 @@ class Chart:
     module: ModuleType
     states: type[StrEnum]
     events: type[StrEnum]
-    steps: Mapping[tuple[StrEnum, StrEnum], StrEnum]
+    steps: Mapping[Any, StrEnum]
     counted: Set[StrEnum]
 
     def lines(self) -> Iterator[str]:
@@ -113,8 +114,8 @@ class Chart:
                 yield f"| `{state}` | {' | '.join(self.steps.get((state, event), '') for event in self.events)} |"
 
 
-JOBS = Chart(lifecycle, State, Event, dict(TRANSITIONS), CLAIMING)
-RESERVATIONS = Chart(reservation, ReservationState, ReservationEvent, dict(STEPS), KEEPING)
+JOBS = Chart(lifecycle, State, Event, TRANSITIONS, CLAIMING)
+RESERVATIONS = Chart(reservation, ReservationState, ReservationEvent, STEPS, KEEPING)
 
 
 def page() -> str:
