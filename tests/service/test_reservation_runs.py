@@ -64,7 +64,7 @@ class EstateDriver(Driver):
             (
                 {"watts_w": rng.choice((2_000, 6_000, 15_000))},
                 {"zones": rng.choice(_ZONES)},
-                {"window": Window(window.start, window.end + rng.choice((-600, 600)))},
+                {"window": Window(window.start, max(window.start + 1, window.end + rng.choice((-600, 600))))},
             )
         )
         self.estate.change(name, **what)
