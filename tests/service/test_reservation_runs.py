@@ -60,14 +60,12 @@ class EstateDriver(Driver):
         if one is None:
             return
         window = one.terms.window
-        what: dict[str, object] = rng.choice(
-            (
-                {"watts_w": rng.choice((2_000, 6_000, 15_000))},
-                {"zones": rng.choice(_ZONES)},
-                {"window": Window(window.start, max(window.start + 1, window.end + rng.choice((-600, 600))))},
-            )
-        )
-        self.estate.change(name, **what)
+        changes: list[dict[str, object]] = [
+            {"watts_w": rng.choice((2_000, 6_000, 15_000))},
+            {"zones": rng.choice(_ZONES)},
+            {"window": Window(window.start, max(window.start + 1, window.end + rng.choice((-600, 600))))},
+        ]
+        self.estate.change(name, **rng.choice(changes))
 
     def _give_up(self) -> None:
         self.estate.give_up(self._name(), dies=self.rng.random() < 0.1)
