@@ -15,6 +15,7 @@ from slurm_power.config import Site
 from slurm_power.core.errors import PowerError, SlurmError, StoreError
 from slurm_power.core.policy import Mode, Native
 from slurm_power.daemon.mode import Choice, Settled, settle, settle_stored
+from slurm_power.daemon.preemptions import Preemptions
 from slurm_power.daemon.pruning import Pruning
 from slurm_power.daemon.reservations import Reservations
 from slurm_power.ports import (
@@ -89,6 +90,7 @@ class Rounds:
         self, desk: Desk, slurm: Slurm, writer: StoreWriter, observer: Observer, clock: Clock, pace: Pace | None = None
     ) -> None:
         self.reservations = Reservations(desk, slurm, writer, clock)
+        self.preemptions = Preemptions(desk, slurm, writer, clock, self.soon)
         self.health = Health()
         self.choice: Choice | None = None
         """The mode that `spower mode` has set and that holds still."""
@@ -159,7 +161,9 @@ class Rounds:
             self._close(self._unsure, "unsure; Slurm was read anew")
             self._unsure = []
             self.reservations.tick()
+            await self.preemptions.before_pass()
             await self._carry_out(run_pass(self._desk))
+            await self.preemptions.after_pass(self._breathe)
             await self.reservations.mirror()
             self.health.rounds += 1
             self.health.jobs = len(jobs)
