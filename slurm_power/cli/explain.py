@@ -8,8 +8,8 @@ from slurm_power.cli.output import Output
 from slurm_power.cli.table import count, text, words
 from slurm_power.cli.verdicts import answer_columns, present
 
-COLUMNS = answer_columns(text("job"), count("job_id"), text("state"), words("note"))
-_FACTS = ("state", "verdict", "tier", "power", "zones", "est", "max", "earliest", "note")
+COLUMNS = answer_columns(text("job"), count("job_id"), text("state"), words("note"), words("preemption"))
+_FACTS = ("state", "verdict", "tier", "power", "zones", "est", "max", "earliest", "note", "preemption")
 
 
 @click.command("explain", short_help="Why a job waits, and what would help.")

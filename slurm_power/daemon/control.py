@@ -11,6 +11,7 @@ from slurm_power.core.errors import PowerError, UsageError
 from slurm_power.core.policy import Mode
 from slurm_power.core.window import FOREVER, format_instant
 from slurm_power.daemon.asked import wanted_lines, whole
+from slurm_power.daemon.checkpoints import Checkpoints
 from slurm_power.daemon.reservations import user_name
 from slurm_power.daemon.reserving import ReservationVerbs
 from slurm_power.daemon.rounds import Rounds
@@ -48,6 +49,7 @@ class ControlHandler:
         self._writer = writer
         self._masters = masters
         self._reporting = asyncio.Lock()
+        self._checkpointed = Checkpoints(desk, writer, masters).note
         reserving = ReservationVerbs(desk, rounds.reservations, masters, rounds.soon)
         self._verbs: dict[str, Verb] = {
             "zones": self._zones,
@@ -57,6 +59,7 @@ class ControlHandler:
             "mode": self._mode,
             "report": self._report,
             "audit": self._audit,
+            "checkpointed": self._checkpointed,
             "health": self._health,
             "reservation": reserving.change,
             "reservations": reserving.show,

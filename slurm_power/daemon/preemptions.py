@@ -162,7 +162,7 @@ class Preemptions:
             await self._strike(one)
 
     async def _give_notice(self, one: Preemption) -> None:
-        """Their notice begins now that they have been told; none of its seconds is cut short by the clock's rounding."""
+        """Their notice begins now that they have been told; the clock's whole seconds cut none of it short."""
         noticed = await self._step(one, Step.WARNED, strike_at=self._clock.now() + one.notice_s + 1)
         if one.trigger is Trigger.JOB:
             keep(self._desk, noticed)

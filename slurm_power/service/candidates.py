@@ -49,10 +49,8 @@ def obstacle(desk: Desk, entry: Entry, *, over: bool = False) -> str | None:
     tier = tier_of(desk, record)
     if tier.notice_s is None:
         return f"tier {tier.name} is never preempted"
-    means = desk.preempting.law.means(record)
-    if isinstance(means, str):
-        return means
-    return None if over else _spared(desk, record)
+    unfit = desk.preempting.law.obstacle(record)
+    return unfit if unfit is not None or over else _spared(desk, record)
 
 
 def _spared(desk: Desk, record: JobRecord) -> str | None:

@@ -27,21 +27,21 @@ class Law:
             return frozenset()
         return frozenset(name for name in record.preempts if name in self.qos and qos not in self._below(name))
 
-    def means(self, record: JobRecord) -> Means | str:
-        """How a job would be taken off its nodes; a text where it may not be.
+    def means(self, record: JobRecord) -> Means:
+        """How a job is taken off its nodes, where nothing is in the way of that."""
+        return Means.CANCEL if "cancel" in self._mode(record.qos) else Means.REQUEUE
+
+    def obstacle(self, record: JobRecord) -> str | None:
+        """Why a job cannot be taken off its nodes so that its watts come free; None if it can.
 
         Interactive jobs, and batch jobs that are not to be requeued, are never requeued.
         """
-        words = self._mode(record.qos)
-        if "suspend" in words:
+        if "suspend" in self._mode(record.qos):
             return f"PreemptMode of QOS {record.qos} is SUSPEND, and a suspended job keeps its licences"
-        if "cancel" in words:
-            return Means.CANCEL
-        if not record.batch:
-            return f"it is interactive, and PreemptMode of QOS {record.qos} is not CANCEL"
-        if not record.requeue:
-            return f"it may not be requeued, and PreemptMode of QOS {record.qos} is not CANCEL"
-        return Means.REQUEUE
+        if self.means(record) is Means.CANCEL or (record.batch and record.requeue):
+            return None
+        what = "may not be requeued" if record.batch else "is interactive"
+        return f"it {what}, and PreemptMode of QOS {record.qos} is not CANCEL"
 
     def exempt_s(self, qos: str) -> int:
         """How long a job of this QOS runs before it may be preempted, in seconds."""

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from slurm_power.core.giving_way import Preemption, Trigger, Victim
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.ports import Decision, Rule
+from slurm_power.service.book import Entry
+from slurm_power.service.candidates import lost_s
 from slurm_power.service.desk import Desk
 
 GAVE_WAY = "preempt"
@@ -42,6 +44,28 @@ def of_victim(desk: Desk, one: Preemption, victim: Victim, action: str, cause: s
         cause=cause,
         reasons=(Reason(Code.PREEMPTED, victim.tier, detail=for_whom(one)).as_json(),),
         numbers={"est_w": victim.est_w, "notice_s": victim.notice_s, "lost_s": victim.lost_s},
+    )
+
+
+def checkpointed(desk: Desk, entry: Entry, actor: int) -> None:
+    """A running job's work up to now is safe; the line is also what remembers it over a restart."""
+    record, now = entry.record, desk.ledger.now
+    kept_s = lost_s(desk, entry, record) if record is not None else 0
+    desk.preempting.checkpoints[entry.name] = now
+    desk.journal.record(
+        Decision(
+            at=now,
+            job=entry.name,
+            token=entry.token,
+            uid=entry.uid,
+            account=record.account if record is not None else "",
+            action=CHECKPOINTED,
+            mode=desk.mode,
+            actor=actor,
+            cause="spower checkpointed",
+            rule=Rule.CHECKPOINT,
+            numbers={"kept_s": kept_s},
+        )
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from slurm_power.core.giving_way import UNTOUCHED, Means, Preemption, Stage, Trigger, Victim
+from slurm_power.core.giving_way import UNTOUCHED, Preemption, Stage, Trigger, Victim
 from slurm_power.core.lifecycle import State
 from slurm_power.core.offer import Candidate
 from slurm_power.core.policy import Mode
@@ -200,7 +200,6 @@ def _victim(desk: Desk, one: Candidate) -> Victim | None:
     if entry is None or entry.record is None:
         return None
     record = entry.record
-    means = desk.preempting.law.means(record)
     return Victim(
         key=entry.key,
         job=entry.name,
@@ -214,7 +213,7 @@ def _victim(desk: Desk, one: Candidate) -> Victim | None:
         est_w=one.claim.est_w,
         notice_s=one.notice_s,
         lost_s=one.lost_s,
-        means=means if isinstance(means, Means) else Means.REQUEUE,
+        means=desk.preempting.law.means(record),
     )
 
 
