@@ -33,6 +33,8 @@ def _terms_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("-e", "--end", metavar="TIME", help="Instead of a duration.")
     @click.option("-A", "--accounts", metavar="A,…", help="Jobs of these accounts may use it.")
     @click.option("-u", "--users", metavar="U,…", help="Jobs of these users may use it; with accounts, both must hold.")
+    @click.option("-N", "--nodes", metavar="N", help="Whole nodes that come with the watts, in one zone.")
+    @click.option("-G", "--gpus", metavar="N", help="Or as many nodes as have so many GPUs.")
     @click.option("--tier", help="The promise; else the site's default.")
     @click.option("--policy", type=click.Choice([str(policy) for policy in Policy]), help="Where it begins short.")
     @click.option("--grace", metavar="D", help="How long it may lie unused before its watts return to everybody.")
@@ -94,6 +96,25 @@ def update(
     if not terms and not approve:
         raise click.UsageError("say what to change, for example --watts=50kW or --end=now+4hours")
     _done(context, output, link, {"do": "update", "name": name, "terms": terms, "approve": approve, "dry_run": dry_run})
+
+
+@click.command("renew", short_help="Have a reservation last longer, or once more.")
+@NAME
+@click.option("-d", "--duration", metavar="D", required=True, help="For so much longer: 2:00:00, 90 (minutes), 8h.")
+@click.option("-s", "--start", metavar="TIME", help="Of one that is over: when it begins anew; else now.")
+@_dry_run
+@output_options(COLUMNS)
+@link_options
+@click.pass_context
+def renew(
+    context: click.Context, /, name: str, duration: str, start: str | None, dry_run: bool, output: Output, link: Link
+) -> None:
+    """Have a reservation last so much longer. One that is over is made anew, with the terms that it had."""
+    question: dict[str, object] = {"do": "renew", "name": name, "dry_run": dry_run}
+    question["length_s"] = parse_slurm_duration_s(duration)
+    if start is not None:
+        question["start"] = times.at(start)
+    _done(context, output, link, question)
 
 
 @click.command("cancel", short_help="Give a reservation up.")
@@ -158,6 +179,12 @@ def _one(field: str, read: Callable[[str], object]) -> Callable[[str], dict[str,
     return lambda text: {field: read(text)}
 
 
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 1_000_000:
+        raise UsageError(f"'{text}' is not a number of nodes or GPUs; write for example 4")
+    return int(text)
+
+
 def _burst(text: str) -> dict[str, object]:
     watts, colon, length = text.partition(":")
     if not colon:
@@ -174,6 +201,8 @@ _READ: Mapping[str, Callable[[str], dict[str, object]]] = {
     "duration": _one("length_s", parse_slurm_duration_s),
     "accounts": _names("accounts"),
     "users": _names("users"),
+    "nodes": _one("nodes", _number),
+    "gpus": _one("gpus", _number),
     "tier": _one("tier", str),
     "policy": _one("policy", str),
     "grace": _one("grace_s", parse_slurm_duration_s),

@@ -30,6 +30,7 @@ COLUMNS = Columns(
     count("grace", "grace_s"),
     watts("burst"),
     count("burst_for", "burst_s"),
+    count("nodes"),
     text("granted_in"),
     text("jobs"),
     text("slurm"),

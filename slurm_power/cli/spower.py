@@ -10,6 +10,7 @@ _COMMANDS = {
     "jobs": "slurm_power.cli.jobs:jobs",
     "explain": "slurm_power.cli.explain:explain",
     "check": "slurm_power.cli.check:check",
+    "place": "slurm_power.cli.place:place",
     "report": "slurm_power.cli.report:report",
     "audit": "slurm_power.cli.audit:audit",
     "health": "slurm_power.cli.health:health",

@@ -9,6 +9,7 @@ _COMMANDS = {
     "create": "slurm_power.cli.reservation:create",
     "show": "slurm_power.cli.reservation_show:show",
     "update": "slurm_power.cli.reservation:update",
+    "renew": "slurm_power.cli.reservation:renew",
     "cancel": "slurm_power.cli.reservation:cancel",
     "check": "slurm_power.cli.reservation:check",
 }

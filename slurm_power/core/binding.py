@@ -42,6 +42,11 @@ _OURS_LAST = re.compile(rf"(?P<user>.+)&{_OURS}")
 _OURS_FIRST = re.compile(rf"{_OURS}&(?P<user>.+)")
 
 
+def reservation_of_nodes(name: str) -> str:
+    """Slurm's own reservation of the nodes that come with a reservation of power."""
+    return PREFIX + name
+
+
 def licence_of(element: str) -> str:
     """The licence that counts the watts of a zone or feed."""
     return PREFIX + element

@@ -1,6 +1,6 @@
 """What reservations keep, less what their owners' jobs hold of it.
 
-    kept in a zone = max(0, granted − Σ est of the jobs that draw on it); so for bursts
+    kept in a zone = max(0, granted − Σ est of the jobs that draw on it); so for bursts, and for nodes
 
 Both count as committed, so that a job that starts in its reservation changes nothing for anybody else. The claims of
 such jobs end with the reservation at the earliest, see `drawing`: else their watts would look free from the end
@@ -59,7 +59,7 @@ class Kept:
 
     def drawn_w(self, claim_id: str) -> dict[str, int]:
         """Zone → Σ est of the jobs that draw on it, in W."""
-        return {zone: est_w for zone, (est_w, _) in self._drawn(claim_id).items()}
+        return {zone: est_w for zone, (est_w, _, _) in self._drawn(claim_id).items()}
 
     def left(self, claim_id: str) -> Claim | None:
         """What it keeps now; None where nothing is left."""
@@ -69,10 +69,11 @@ class Kept:
         drawn = self._drawn(claim_id)
         charges = []
         for charge in full.charges:
-            est_w, burst_w = drawn.get(charge.zone, (0, 0))
+            est_w, burst_w, nodes = drawn.get(charge.zone, (0, 0, 0))
             left_w, left_burst_w = max(charge.est_w - est_w, 0), max(charge.max_w - charge.est_w - burst_w, 0)
-            if left_w or left_burst_w:
-                charges.append(Charge(charge.zone, charge.nodes, left_w, left_w + left_burst_w))
+            left = Charge(charge.zone, max(charge.nodes - nodes, 0), left_w, left_w + left_burst_w)
+            if left.max_w or left.nodes:
+                charges.append(left)
         return replace(full, charges=tuple(charges)) if charges else None
 
     def __contains__(self, claim_id: str) -> bool:
@@ -83,11 +84,12 @@ class Kept:
         """The ids of all that is kept."""
         return list(self._full)
 
-    def _drawn(self, claim_id: str) -> dict[str, tuple[int, int]]:
-        """Zone → Σ est and Σ burst of the jobs that draw on it, in W."""
-        found: dict[str, tuple[int, int]] = {}
+    def _drawn(self, claim_id: str) -> dict[str, tuple[int, int, int]]:
+        """Zone → Σ est and Σ burst in W, and Σ nodes, of the jobs that draw on it."""
+        found: dict[str, tuple[int, int, int]] = {}
         for claim in self._draws.get(claim_id, {}).values():
             for charge in claim.charges:
-                est_w, burst_w = found.get(charge.zone, (0, 0))
-                found[charge.zone] = est_w + charge.est_w, burst_w + charge.max_w - charge.est_w
+                est_w, burst_w, nodes = found.get(charge.zone, (0, 0, 0))
+                burst_w += charge.max_w - charge.est_w
+                found[charge.zone] = est_w + charge.est_w, burst_w, nodes + charge.nodes
         return found

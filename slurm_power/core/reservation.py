@@ -130,6 +130,8 @@ class Terms:
     """What its jobs may draw above its watts …"""
     burst_s: int = 0
     """… for so long at a time."""
+    nodes: int = 0
+    """Whole nodes that come with the watts; 0: none are kept."""
 
 
 @immutable
@@ -139,6 +141,7 @@ class Grant:
     zone: str
     watts_w: int
     burst_w: int = 0
+    nodes: int = 0
 
 
 @immutable
@@ -191,12 +194,11 @@ class Reservation:
             return None
         return Claim(
             id=self.claim_id,
-            charges=tuple(Charge(g.zone, 0, g.watts_w, g.watts_w + g.burst_w) for g in self.grants),
+            charges=tuple(Charge(g.zone, g.nodes, g.watts_w, g.watts_w + g.burst_w) for g in self.grants),
             window=self.terms.window,
             group=self.claim_id,
             tier=self.terms.tier,
             account=",".join(self.terms.owner.accounts),
-            share_milli=0,
             reserves=True,
         )
 

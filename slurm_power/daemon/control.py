@@ -12,6 +12,7 @@ from slurm_power.core.policy import Mode
 from slurm_power.core.window import FOREVER, format_instant
 from slurm_power.daemon.asked import wanted_lines, whole
 from slurm_power.daemon.checkpoints import Checkpoints
+from slurm_power.daemon.overriding import OverrideVerbs
 from slurm_power.daemon.reservations import user_name
 from slurm_power.daemon.reserving import ReservationVerbs
 from slurm_power.daemon.rounds import Rounds
@@ -51,6 +52,7 @@ class ControlHandler:
         self._reporting = asyncio.Lock()
         self._checkpointed = Checkpoints(desk, writer, masters).note
         reserving = ReservationVerbs(desk, rounds.reservations, masters, rounds.soon)
+        overriding = OverrideVerbs(desk, rounds, masters)
         self._verbs: dict[str, Verb] = {
             "zones": self._zones,
             "jobs": self._jobs,
@@ -61,6 +63,7 @@ class ControlHandler:
             "audit": self._audit,
             "checkpointed": self._checkpointed,
             "health": self._health,
+            "place": overriding.place,
             "reservation": reserving.change,
             "reservations": reserving.show,
         }

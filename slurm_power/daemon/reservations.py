@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import pwd
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from slurm_power.adapters.store import StoreWriter
+from slurm_power.core.binding import PREFIX
 from slurm_power.core.errors import SlurmError
 from slurm_power.core.policy import Mode
 from slurm_power.core.reservation import Reservation
@@ -20,7 +21,7 @@ from slurm_power.ports import (
     StoredReservation,
 )
 from slurm_power.service.desk import Desk
-from slurm_power.service.mirror import Step, holdings, steps
+from slurm_power.service.mirror import Step, holdings, in_use, node_holdings, node_steps, steps
 from slurm_power.service.reservation_rows import from_row, to_row
 from slurm_power.service.reserving import changes
 from slurm_power.service.rights import Rights, rights_of
@@ -42,6 +43,8 @@ class Reservations:
         self._clock = clock
         self._shown: Sequence[ReservationRecord] | None = None
         self._shown_at = float("-inf")
+        self._retry_at: dict[str, float] = {}
+        """Name of one that Slurm has refused to set right → monotonic time before which it is not tried again."""
         self._counted: Sequence[LicenseRecord] = ()
         self._privileges: Sequence[PrivilegeRecord] = ()
         self._privileges_at = float("-inf")
@@ -108,9 +111,17 @@ class Reservations:
             counted = self._counted
         else:
             counted = ()  # of another instant than what was reserved then
-        found = steps(wanted, self._shown, counted, self._clock.now(), self._desk.version)
+        now = self._clock.now()
+        found = steps(wanted, self._shown, counted, now, self._desk.version)
+        found += node_steps(node_holdings(self._desk), self._shown, now, self._in_use())
+        found = [step for step in found if moment >= self._retry_at.get(step.name, moment)]
         if found:
             await self._write(found)
+
+    def _in_use(self) -> Mapping[str, Sequence[str]]:
+        """Looked up only where Slurm has reservations of nodes that are ours: there are many jobs."""
+        ours = any(one.name.startswith(PREFIX) and one.node_count for one in self._shown or ())
+        return in_use(self._desk) if ours else {}
 
     def shown(self) -> tuple[Sequence[ReservationRecord], Sequence[LicenseRecord]]:
         """Slurm's reservations and licences as they were last read; none before that."""
@@ -123,7 +134,9 @@ class Reservations:
         self._shown = None  # to be read anew, whatever comes of it
         outcomes = await asyncio.to_thread(self._slurm.write, [step.chain for step in found])
         for step, outcome in zip(found, outcomes, strict=True):
+            self._retry_at.pop(step.name, None)
             if outcome.error:
+                self._retry_at[step.name] = self._clock.monotonic() + _LOOK_S
                 _log.warning("%s reservation %s: %s", step.finding, step.name, outcome.error)
             else:
                 _log.info("%s reservation %s: set right in Slurm", step.finding, step.name)

@@ -12,11 +12,11 @@ from slurm_power.core.window import format_instant
 from slurm_power.daemon.reservations import Reservations
 from slurm_power.service import reservation_views as views
 from slurm_power.service.desk import Desk
-from slurm_power.service.mirror import holdings, steps
+from slurm_power.service.mirror import holdings, in_use, node_holdings, node_steps, steps
 from slurm_power.service.reserved import after
 from slurm_power.service.reserving import Answer, Offer, offer
 from slurm_power.service.rights import Rights, check_owner
-from slurm_power.service.terms import read_terms
+from slurm_power.service.terms import fields_of, read_terms
 
 _ID_LETTERS = 8
 Verb = Callable[[Rights, Mapping[str, Any]], Awaitable[dict[str, object]]]
@@ -37,10 +37,11 @@ class ReservationVerbs:
             "check": self._check,
             "update": self._update,
             "cancel": self._cancel,
+            "renew": self._renew,
         }
 
     async def change(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
-        """`create`, `check`, `update` and `cancel`. Raises UsageError, PowerError."""
+        """`create`, `check`, `update`, `cancel` and `renew`. Raises UsageError, PowerError."""
         verb = self._verbs.get(str(request.get("do")))
         if verb is None:
             raise UsageError(f"unknown \"do\" {request.get('do')!r}; known: {', '.join(self._verbs)}")
@@ -65,31 +66,58 @@ class ReservationVerbs:
     async def _rights(self, peer: Peer) -> Rights:
         return await self._keeper.rights(peer.uid, master=peer.uid in self._masters)
 
+    def _read(self, request: Mapping[str, Any], now: int, before: Terms | None = None) -> Terms:
+        gpus = {zone: nodes.gpus for zone, nodes in self._desk.ledger.nodes.items()}
+        return read_terms(_terms(request), self._desk.site, now, before, gpus)
+
     # -- create -------------------------------------------------------------------------------------------------
 
     async def _check(self, rights: Rights, request: Mapping[str, Any]) -> dict[str, object]:
         now = self._desk.now()
-        terms = read_terms(_terms(request), self._desk.site, now)
+        terms = self._read(request, now)
         found = offer(self._desk, terms)
         one = self._made(terms, found, rights, now, approved=True)
         return views.answer(self._desk, one, found, f"Such a reservation {_said(one, found)}.")
 
     async def _create(self, rights: Rights, request: Mapping[str, Any]) -> dict[str, object]:
+        return await self._new(rights, request, self._read(request, self._desk.now()))
+
+    async def _renew(self, rights: Rights, request: Mapping[str, Any]) -> dict[str, object]:
+        """One that lives lasts so much longer; one that is over is made anew, with the terms that it had."""
+        name, length_s = str(request.get("name", "")), request.get("length_s")
+        if not isinstance(length_s, int) or isinstance(length_s, bool) or length_s < 1:
+            raise UsageError("say for how long; write --duration=8h")
+        live = self._desk.reserved.get(name)
+        if live is not None:
+            longer = {"end": live.terms.window.end + length_s}
+            return await self._update(rights, {**request, "terms": longer})
+        known = [one for one in await self._keeper.history() if one.name == name and rights.may_see(one)]
+        if not known:
+            raise UsageError(f"there is no reservation '{name}'; sreservation show --all lists them")
+        before = max(known, key=lambda one: (one.created, one.id))
+        now = self._desk.now()
+        window = {"start": request.get("start") or now, "length_s": length_s}
+        terms = read_terms({**fields_of(before.terms), "end": None, **window}, self._desk.site, now)
+        return await self._new(rights, request, terms, before.id)
+
+    async def _new(
+        self, rights: Rights, request: Mapping[str, Any], terms: Terms, renews: str = ""
+    ) -> dict[str, object]:
         desk, privileges = self._desk, await self._keeper.privileges()
         now = desk.now()
-        terms = read_terms(_terms(request), desk.site, now)
         approval = desk.site.reservations.approval
         rights.check_make(terms.owner, approval)
         check_owner(terms.owner, privileges)
         if desk.reserved.get(terms.name) is not None:
             raise UsageError(f"there is a reservation {terms.name} already; give another name, or update that one")
         found = offer(desk, terms)
-        one = self._made(terms, found, rights, now, approved=rights.may_approve(terms.owner, approval))
+        made = self._made(terms, found, rights, now, approved=rights.may_approve(terms.owner, approval))
+        one = replace(made, renews=renews)
         sentence = f"Reservation {one.name} {_said(one, found)}."
         if request.get("dry_run"):
             return views.answer(desk, one, found, f"Nothing is done. {sentence}", self._commands(one, None))
         await self._keep(one, None)
-        self._keeper.record(one, str(one.state), one.cause or "sreservation create", rights.uid)
+        self._keeper.record(one, str(one.state), one.cause or f"sreservation {request['do']}", rights.uid)
         return views.answer(desk, one, found, sentence)
 
     def _made(self, terms: Terms, found: Offer, rights: Rights, now: int, *, approved: bool) -> Reservation:
@@ -129,7 +157,7 @@ class ReservationVerbs:
         desk, privileges = self._desk, await self._keeper.privileges()
         before, now = self._live(request, rights), desk.now()
         approves = bool(request.get("approve"))
-        terms = read_terms(_terms(request), desk.site, now, before.terms)
+        terms = self._read(request, now, before.terms)
         self._check_update(rights, before, terms, approves=approves)
         check_owner(terms.owner, privileges)
         found = offer(desk, terms, before)
@@ -158,7 +186,7 @@ class ReservationVerbs:
         rights.check_change(before, ends=True)
         one = after(before, ReservationEvent.CANCEL, now, f"cancelled by {rights.user}")
         running = len(self._desk.ledger.within(before.claim_id))
-        jobs = f"; {running} of its jobs go on" if running else ""
+        jobs = f"; jobs in it that go on: {running}" if running else ""
         sentence = f"Reservation {one.name} is cancelled{jobs}."
         if request.get("dry_run"):
             return views.answer(self._desk, one, None, f"Nothing is done. {sentence}", self._commands(one, before))
@@ -188,6 +216,7 @@ class ReservationVerbs:
         try:
             desk.reserved.put(opens)
             found = steps(holdings(desk), shown, counted, now, desk.version)
+            found += node_steps(node_holdings(desk), shown, now, in_use(desk))
         finally:
             desk.reserved.put(known)
         when = [] if start <= now or one.state in OPEN else [f"# at {format_instant(start)}:"]

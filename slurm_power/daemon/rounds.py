@@ -30,8 +30,10 @@ from slurm_power.ports import (
     Rule,
     Slurm,
 )
+from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
 from slurm_power.service.observe import Observer
+from slurm_power.service.placing import place
 from slurm_power.service.plan import Plan
 from slurm_power.service.recount import Recount
 from slurm_power.service.release import applied, run_freeing, run_pass
@@ -253,6 +255,13 @@ class Rounds:
         async with self._turn:
             await self._carry_out(run_freeing(self._desk))
         return self.health.freed - before
+
+    async def place(self, entry: Entry, zone: str | None) -> Plan:
+        """Carry out an operator's override, between two rounds. Raises UsageError where it cannot be."""
+        async with self._turn:
+            plan = place(self._desk, entry, zone)
+            await self._carry_out(iter([plan]))
+        return plan
 
     # -- reading ------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,10 @@
 """The acts of the demo, one after another. What is not as told becomes a fault, and the demo fails at its end."""
 
+import shlex
 import time
 from collections.abc import Callable, Iterable
 
+from slurm_power.core.binding import PREFIX
 from slurm_power.demo import story
 from slurm_power.demo.cast import Cast, Said
 from slurm_power.demo.stage import Stage
@@ -53,6 +55,32 @@ class Acts:
         self._show("spower", "jobs")
         self._stage.chapter("Watts come free, and held jobs start by themselves")
         self._require(self._wait(self._all_ended, _END_S), "some jobs have not ended")
+        if self._cast.alone:
+            self._stage.tell("What a reservation keeps from others is not shown: all users are one here.")
+        else:
+            self._reserve()
+
+    def _reserve(self) -> None:
+        """Watts that an account can count on."""
+        self._stage.chapter("Reserved: watts that an account can count on")
+        self._show(*shlex.split(story.RESERVE))
+        held = self._wait(lambda: self._reserved("rack03") > 0, _SOON_S)
+        self._require(held, "Slurm does not hold the reservation")
+        self._show("scontrol", "-o", "show", "reservation")
+        self._submit(story.OUTSIDER)
+        self._submit(story.INSIDER)
+        self._require(self._wait(lambda: self._running(story.INSIDER), _SOON_S), "the insider has not started")
+        self._submit(story.THE_REST)
+        self._require(self._wait(lambda: self._running(story.THE_REST), _SOON_S), "the rest is not everybody's")
+        self._show("sreservation", "show", "spring", "-o", "name,state,granted,used,left,jobs,slurm")
+        self._show("spower", "zones", "rack03")
+        self._stage.tell("Given up, its watts are everybody's again, and what waited for them starts.")
+        self._show("sreservation", "cancel", "spring")
+        self._require(self._wait(self._all_ended, _END_S), "some jobs have not ended")
+
+    def _reserved(self, zone: str) -> int:
+        """What reservations keep in a zone and Slurm holds, in W."""
+        return self._watch.reserved.get(PREFIX + zone, 0)
 
     def _hold(self) -> None:
         """A job that waits for watts beside idle GPUs."""

@@ -196,4 +196,36 @@ STREAM = (
     ),
     Submission("carol", "batch", "power:est=800W/gpu", ("--gpus=8", "-t5"), "sleep 4", 6_400, 8_320, Expect.ANY),
 )
-ALL = (*OPENING, RETRAIN, *REFUSED, NOTEBOOK, *STREAM)
+RESERVE = "sreservation create spring --zones=rack03 --watts=25kW --duration=30 --accounts=research"
+OUTSIDER = Submission(
+    "carol",
+    "outsider",
+    "power:est=22kW,max=22kW,zones=rack03",
+    ("-N2", "--gpus-per-node=8", "-t5"),
+    "sleep 3",
+    22_000,
+    22_000,
+    Expect.HOLD,
+    say="Account ops has no part in it: the rack is empty, but 25 kW of it are spoken for.",
+)
+INSIDER = Submission(
+    "alice",
+    "insider",
+    "power:est=24kW,max=25kW,reservation=spring",
+    ("-N2", "--gpus-per-node=8", "-t5"),
+    "sleep 9",
+    24_000,
+    25_000,
+    say="Account research draws on it by naming it.",
+)
+THE_REST = Submission(
+    "carol",
+    "rest",
+    "power:est=19kW,max=19kW,zones=rack03",
+    ("-N2", "--gpus-per-node=8", "-t5"),
+    "sleep 3",
+    19_000,
+    19_000,
+    say="What is not reserved is everybody's: counted once, not twice, beside the job in the reservation.",
+)
+ALL = (*OPENING, RETRAIN, *REFUSED, NOTEBOOK, *STREAM, OUTSIDER, INSIDER, THE_REST)

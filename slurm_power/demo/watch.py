@@ -73,6 +73,8 @@ class Watch:
         """The daemon's last answer about zones and feeds."""
         self.jobs: Mapping[str, JobRecord] = {}
         """Slurm's last answer about jobs."""
+        self.reserved: Mapping[str, int] = {}
+        """Licence → what Slurm has reserved of it, by its last answer."""
         self.budgets = budgets(site.topology)
         self._site = site
         self._known = known
@@ -116,6 +118,7 @@ class Watch:
             self.findings.blame(miscounts(reckoned, licenses))
         self.findings.blame(_overcommitted(zones))
         self._keep_peaks(reckoned, licenses, zones)
+        self.reserved = {record.name: record.reserved for record in licenses}
         before, self.jobs, self.zones = self.jobs, {job.target: job for job in jobs}, zones
         with self._lock:
             self._changes += changes(before, jobs)

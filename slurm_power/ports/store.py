@@ -25,6 +25,8 @@ class Rule(StrEnum):
     """A zone or feed may not hold more than its limit lets it."""
     CHECKPOINT = "checkpoint"
     """Work since the last checkpoint is what a job would lose."""
+    OVERRIDE = "override"
+    """An operator has ordered it, within physics."""
     MODE = "mode"
     """The mode says how far the daemon goes."""
 

@@ -27,7 +27,7 @@ CLIENTS = (
     "sstat",
     "strigger",
 )
-OWN = {"spower": "slurm_power.cli.spower"}
+OWN = {"spower": "slurm_power.cli.spower", "sreservation": "slurm_power.cli.sreservation"}
 
 # sudo cleans the environment and uses a PATH of its own; both would lead to the machine's Slurm
 _SUDO = """\

@@ -11,6 +11,7 @@ from slurm_power.core.binding import (
     bind_features,
     feature_asks_for_ours,
     foreign_licences,
+    reservation_of_nodes,
     strip_ours,
     tres_asks_for_ours,
 )
@@ -245,7 +246,7 @@ def _reservation(facts: JobFacts, envelope: Envelope) -> str:
     """The reservation of power that it names, in its comment or as Slurm's own of ours."""
     named = facts.reservation if facts.reservation.startswith(PREFIX) else ""
     asked = envelope.reservation or ""
-    if named and asked and named != asked:
+    if named and asked and named not in (asked, reservation_of_nodes(asked)):
         raise _Refused(
             Code.RESERVATION,
             f"the comment says reservation={asked}, and --reservation={named}; leave one of them out",

@@ -33,6 +33,8 @@ class Binding:
     nodes: int | None = None
     """The number of nodes, where it is fixed: over several zones (Slurm takes counts of features for minima), and
     where each node more would draw more watts than were admitted."""
+    reservation: str = ""
+    """Slurm's reservation whose nodes it may use; empty: leave as the user wrote it."""
 
 
 class Binder:
@@ -63,11 +65,12 @@ class Binder:
         restarts: int = 0,
         counted: Sequence[Charge] | None = None,
         within: str = "",
+        reservation: str = "",
     ) -> Binding | Reason:
         """The binding of a job (one task of an array) with these charges for its next start, or why there is none.
 
         `counted` are the charges that its licences stand for, where they are not its own alone (components); `within`
-        is the id of the reservation's claim that it draws on.
+        is the id of the reservation's claim that it draws on, `reservation` Slurm's of the nodes that come with it.
         """
         licensed = [charge for charge in (charges if counted is None else counted) if charge.zone in self._zones]
         licenses = licence_request(licensed, self._plan, ask.licenses)
@@ -103,6 +106,7 @@ class Binder:
             excluded_nodes=excluded,
             admin_comment=put_record(ask.facts.admin_comment, record),
             nodes=sum(charge.nodes for charge in charges) if fixed else None,
+            reservation=reservation,
         )
 
     def counts(self, charges: Sequence[Charge]) -> dict[str, int]:

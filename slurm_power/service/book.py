@@ -328,9 +328,10 @@ class Book:
         *,
         cause: str,
         rule: str = "",
+        actor: int | None = None,
     ) -> None:
         """Append to the audit log what was decided about an entry, and what set it off; without a rule, the first
-        reason's code is the rule.
+        reason's code is the rule. `actor` is the uid of who ordered it, None the daemon by its rules.
         """
         request = entry.ask.request if entry.ask else None
         self.journal.record(
@@ -344,6 +345,7 @@ class Book:
                 mode=mode,
                 zones=tuple(charge.zone for charge in entry.charges),
                 reasons=tuple(reason.as_json() for reason in reasons),
+                actor=actor,
                 cause=cause,
                 rule=rule or (str(reasons[0].code) if reasons else ""),
                 numbers={"est_w": request.est_w, "max_w": request.max_w} if request else {},

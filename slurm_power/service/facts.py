@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from slurm_power.core.binding import foreign_licences, strip_ours
+from slurm_power.core.binding import PREFIX, foreign_licences, strip_ours
 from slurm_power.core.immutable import immutable
 from slurm_power.core.nodes import NodeAsk
 from slurm_power.core.record import find_record
@@ -282,7 +282,7 @@ def _request_of(record: JobRecord) -> tuple[object, ...]:
         strip_ours(record.features),
         foreign_licences(record.licenses),
         record.required_nodes,
-        record.reservation,
+        "" if record.reservation.startswith(PREFIX) else record.reservation,
         record.comment,
     )
 

@@ -9,19 +9,23 @@ import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
-from slurm_power.core.binding import PREFIX
+from slurm_power.core.binding import PREFIX, feature_of, reservation_of_nodes
 from slurm_power.core.claim import Charge
 from slurm_power.core.immutable import immutable
-from slurm_power.core.reservation import OPEN, Owner, Reservation, ReservationState
+from slurm_power.core.reservation import KEEPING, OPEN, Owner, Reservation, ReservationState
+from slurm_power.core.window import Window
 from slurm_power.ports import (
     Chain,
     CreateReservation,
     DeleteReservation,
+    JobState,
     LicenseRecord,
     ReservationRecord,
+    Update,
     UpdateReservation,
 )
 from slurm_power.service.desk import Desk
+from slurm_power.service.world import fold
 
 _ODD = re.compile(r"[^A-Za-z0-9_.-]+")
 _LONGEST = 60
@@ -62,10 +66,12 @@ def name_of(zone: str, owner: Owner) -> str:
 
 
 def names_of(reservation: Reservation) -> list[str]:
-    """The names under which Slurm holds it while it is open, by zone."""
+    """The names under which Slurm holds it: of watts by zone while it is open, of nodes as long as they are kept."""
+    keeps_nodes = reservation.state in KEEPING and any(grant.nodes for grant in reservation.grants)
+    nodes = [reservation_of_nodes(reservation.name)] if keeps_nodes else []
     if reservation.state not in OPEN:
-        return []
-    return [name_of(grant.zone, reservation.terms.owner) for grant in reservation.grants]
+        return nodes
+    return [*(name_of(grant.zone, reservation.terms.owner) for grant in reservation.grants), *nodes]
 
 
 def holdings(desk: Desk) -> list[Holding]:
@@ -86,6 +92,97 @@ def holdings(desk: Desk) -> list[Holding]:
     return [Holding(name, owners[name], watts[name]) for name in sorted(watts) if watts[name]]
 
 
+@immutable
+class NodeHolding:
+    """One timed reservation of nodes as Slurm should have it."""
+
+    name: str
+    owner: Owner
+    window: Window
+    nodes: int
+    feature: str
+    """What its nodes have; empty where Slurm knows no feature for their zone …"""
+    hostlist: str = ""
+    """… and they are named."""
+
+
+def in_use(desk: Desk) -> dict[str, list[str]]:
+    """Name of one of Slurm's reservations that are ours → the jobs that name it and have not ended."""
+    found: dict[str, list[str]] = {}
+    for entry in desk.book.entries.values():
+        record = entry.record
+        if record is not None and record.reservation.startswith(PREFIX) and record.state is not JobState.ENDED:
+            found.setdefault(record.reservation, []).append(record.target)
+    return {name: sorted(set(targets)) for name, targets in found.items()}
+
+
+def node_holdings(desk: Desk) -> list[NodeHolding]:
+    """The nodes that Slurm should hold, now and later, in order of name."""
+    found = []
+    for reservation in desk.reserved:
+        grant = next((one for one in reservation.grants if one.nodes), None)
+        if grant is None or reservation.state not in KEEPING:
+            continue
+        feature = feature_of(grant.zone) if feature_of(grant.zone) in desk.world.features() else ""
+        names = [] if feature else sorted(desk.site.topology.zones[grant.zone].nodes)[: grant.nodes]
+        name, terms = reservation_of_nodes(reservation.name), reservation.terms
+        found.append(NodeHolding(name, terms.owner, terms.window, grant.nodes, feature, fold(names) if names else ""))
+    return found
+
+
+def node_steps(
+    wanted: Sequence[NodeHolding],
+    shown: Sequence[ReservationRecord],
+    now: int,
+    users: Mapping[str, Sequence[str]],
+) -> list[Step]:
+    """What brings Slurm's timed reservations of nodes to that. Others' are left alone, and so are those with watts.
+
+    `users`: name → the jobs that name it and have not ended. Slurm deletes none with such jobs, so that they are taken
+    out of it first; and none is made anew for another number of nodes while it is in use.
+    """
+    ours = {one.name: one for one in shown if one.name.startswith(PREFIX) and one.node_count}
+    found = []
+    for holding in wanted:
+        step = _node_step(holding, ours.pop(holding.name, None), now, in_use=bool(users.get(holding.name)))
+        if step is not None:
+            found.append(step)
+    for name in sorted(ours):
+        out = (Update(target, {"ReservationName": ""}) for target in users.get(name, ()))
+        found.append(Step("foreign", name, (*out, DeleteReservation(name))))
+    return found
+
+
+def _node_step(holding: NodeHolding, record: ReservationRecord | None, now: int, *, in_use: bool) -> Step | None:
+    """What is to be done about one of them. Slurm makes one with fewer nodes without a word."""
+    name, owner, window = holding.name, holding.owner, holding.window
+    if record is None:
+        return Step("missing", name, (_made(holding, now),))
+    if set(record.users) != set(owner.users) or set(record.accounts) != set(owner.accounts):
+        return Step("owner", name, (UpdateReservation(name, users=owner.users, accounts=owner.accounts),))
+    moved = record.start != window.start and window.start > now
+    if (record.node_count != holding.nodes or moved) and not in_use:
+        return Step("start" if moved else "nodes", name, (DeleteReservation(name), _made(holding, now)))
+    if record.end != window.end:
+        return Step("end", name, (UpdateReservation(name, end=window.end),))
+    return None
+
+
+def _made(holding: NodeHolding, now: int) -> CreateReservation:
+    start = max(holding.window.start, now)
+    return CreateReservation(
+        holding.name,
+        start,
+        holding.window.end,
+        holding.owner.users,
+        holding.owner.accounts,
+        nodes=holding.hostlist,
+        node_count=0 if holding.hostlist else holding.nodes,
+        features=holding.feature,
+        flags=("IGNORE_JOBS",) if start <= now else (),
+    )
+
+
 def steps(
     wanted: Sequence[Holding],
     shown: Sequence[ReservationRecord],
@@ -94,7 +191,7 @@ def steps(
     version: tuple[int, int, int],
 ) -> list[Step]:
     """What brings Slurm to that, in order of name; nothing where all is right. Others' reservations are left alone."""
-    ours = {one.name: one for one in shown if one.name.startswith(PREFIX) and one.licenses and not one.node_count}
+    ours = {one.name: one for one in shown if one.name.startswith(PREFIX) and not one.node_count}
     totals = {record.name: record.total for record in counted}
     forgotten = _forgotten(shown, counted)
     least = 0 if version[:2] < _NO_ZEROS else 1

@@ -1,7 +1,7 @@
 """What is to be written to Slurm about one job, and how a job is named and unbound there."""
 
 
-from slurm_power.core.binding import foreign_licences, strip_ours
+from slurm_power.core.binding import foreign_licences, reservation_of_nodes, strip_ours
 from slurm_power.core.immutable import immutable
 from slurm_power.core.record import AdmissionRecord, find_record, put_record
 from slurm_power.ports import Chain, JobRecord
@@ -30,6 +30,9 @@ def unbinding(entry: Entry, record: JobRecord, kept: AdmissionRecord) -> dict[st
         "Licenses": ask.licenses if ask is not None else foreign_licences(record.licenses),
         "Features": ask.features if ask is not None else strip_ours(record.features),
     }
+    asked = ask.request.reservation if ask is not None else ""
+    if asked and record.reservation == reservation_of_nodes(asked):
+        fields["ReservationName"] = ""  # Slurm deletes none that a waiting job names
     if bound is not None and bound.own_excluded is not None:
         fields["ExcNodeList"] = bound.own_excluded
     return fields

@@ -105,9 +105,10 @@ class Queue:
         if not isinstance(verdict, Admit):
             self._note_rejection(entry, verdict)
             return None
-        return self._whole_record(entry, ask, record, verdict)
+        return self.bind(entry, ask, record, verdict)
 
-    def _whole_record(self, entry: Entry, ask: Ask, record: JobRecord, verdict: Admit) -> Plan | None:
+    def bind(self, entry: Entry, ask: Ask, record: JobRecord, verdict: Admit) -> Plan | None:
+        """The plan for a whole record of Slurm's that has its place; its claim counts from here on."""
         charges = per_copy(verdict.claim.charges, verdict.claim.copies)
         binding = self._binding(entry, ask, record, entry.token, charges, within=verdict.claim.within)
         if binding is None:
@@ -131,7 +132,7 @@ class Queue:
             verdict = self._decide(entry, ask.request.with_copies(len(tasks)))
             if isinstance(verdict, Admit):
                 if len(tasks) == len(everything):  # Slurm would not split what is the whole record
-                    return self._whole_record(entry, ask, record, verdict)
+                    return self.bind(entry, ask, record, verdict)
                 return self._tasks(entry, ask, record, tasks, verdict)
             if len(tasks) == 1:
                 self._note_rejection(entry, verdict)
@@ -259,7 +260,8 @@ class Queue:
     ) -> Binding | None:
         facts = replace(ask.facts, admin_comment=record.admin_comment)
         asked = replace(ask, facts=facts)
-        binding = self._desk.binder.bind(asked, token, charges, record.restarts, counted, within)
+        nodes = self._desk.reserved.nodes_for(within)
+        binding = self._desk.binder.bind(asked, token, charges, record.restarts, counted, within, nodes)
         if isinstance(binding, Reason):
             entry.verdict = Hold((binding,))
             return None
@@ -337,6 +339,8 @@ def _fields(binding: Binding, ask: Ask) -> dict[str, str]:
     }
     if binding.excluded_nodes is not None:
         fields["ExcNodeList"] = binding.excluded_nodes
+    if binding.reservation:
+        fields["ReservationName"] = binding.reservation
     if binding.nodes is not None:
         fields["NumNodes"] = f"{binding.nodes}-{binding.nodes}"
     if ask.qos and ask.qos not in (ask.facts.qos, ask.facts.default_qos):

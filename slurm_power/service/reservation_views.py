@@ -33,7 +33,13 @@ def row(desk: Desk, reservation: Reservation) -> Row:
         "min_w": terms.min_w,
         "granted_w": reservation.granted_w,
         "grants": [
-            {"zone": one.zone, "watts_w": one.watts_w, "burst_w": one.burst_w, "used_w": used.get(one.zone, 0)}
+            {
+                "zone": one.zone,
+                "watts_w": one.watts_w,
+                "burst_w": one.burst_w,
+                "nodes": one.nodes,
+                "used_w": used.get(one.zone, 0),
+            }
             for one in reservation.grants
         ],
         "used_w": used_w,
@@ -45,6 +51,7 @@ def row(desk: Desk, reservation: Reservation) -> Row:
         "grace_s": terms.grace_s,
         "burst_w": terms.burst_w,
         "burst_s": terms.burst_s,
+        "nodes": terms.nodes,
         "jobs": _jobs(desk, reservation),
         "slurm": names_of(reservation),
         "created": format_instant(reservation.created),

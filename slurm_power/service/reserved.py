@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+from slurm_power.core.binding import reservation_of_nodes
 from slurm_power.core.claim import RESERVATION
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.reservation import Reservation, ReservationEvent, follow
@@ -51,6 +52,13 @@ class Reserved:
     def used_w(self, reservation: Reservation) -> dict[str, int]:
         """Zone → watts that jobs hold in it, in W."""
         return self._ledger.drawn_w(reservation.claim_id)
+
+    def nodes_for(self, claim_id: str) -> str:
+        """Slurm's reservation of the nodes that jobs with such a claim may use; empty where there are none."""
+        reservation = self.of_claim(claim_id) if claim_id else None
+        if reservation is None or not any(grant.nodes for grant in reservation.grants):
+            return ""
+        return reservation_of_nodes(reservation.name)
 
     def left_w(self, reservation: Reservation) -> dict[str, int]:
         """Zone → watts of what it was granted that no job holds, in W; none below 0."""

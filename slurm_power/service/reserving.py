@@ -8,12 +8,13 @@ from enum import StrEnum
 
 from slurm_power.core.ask import AllOf, AnyOf, Ask, Charges, charges_of
 from slurm_power.core.calendar import Alternative, Calendar
-from slurm_power.core.claim import RESERVATION, Charge
+from slurm_power.core.claim import RESERVATION, WHOLE_NODE, Charge
 from slurm_power.core.diagnosis import shortage
 from slurm_power.core.immutable import immutable
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.reservation import Grant, Reservation, ReservationEvent, Terms, due
+from slurm_power.core.window import Window
 from slurm_power.service.desk import Desk
 from slurm_power.service.reserved import after
 from slurm_power.service.shares import caps
@@ -61,15 +62,41 @@ def _offer(desk: Desk, ledger: Ledger, terms: Terms, instead: Reservation | None
     others = (one for one in desk.reserved if instead is None or one.id != instead.id)
     cap_w = caps(desk.site, terms, list(others))
     calendar = Calendar(ledger, RESERVATION + terms.name, cap_w=cap_w)
-    found = calendar.place(ask, window)
+    roomy = with_nodes(ask, terms, ledger)
+    if roomy is None:
+        return _short_of_nodes(desk, terms)
+    found = calendar.place(roomy, window)
     if found is None and terms.min_w is not None:
-        found = calendar.partial(ask, window, terms.min_w)
+        found = calendar.partial(roomy, window, terms.min_w)
     if found is not None:
-        return Offer(Answer.FITS, grants_of(found))
+        return Offer(Answer.FITS, tuple(replace(one, nodes=terms.nodes) for one in grants_of(found)))
     empty = Calendar(desk.floor, RESERVATION + terms.name, cap_w=caps(desk.site, terms, []))
     answer = Answer.NEVER if empty.place(ask, window) is None else Answer.LATER
-    instead_of_it = calendar.alternatives(ask, window, _others(desk, terms))
-    return Offer(answer, reasons=(_reason(calendar, ask, terms),), alternatives=instead_of_it)
+    instead_of_it = calendar.alternatives(roomy, window, _others(desk, terms))
+    return Offer(answer, reasons=(_reason(calendar, roomy, terms),), alternatives=instead_of_it)
+
+
+def with_nodes(ask: Ask, terms: Terms, ledger: Ledger) -> Ask | None:
+    """The ask for those of its zones that have its nodes over the whole window; None where none has."""
+    if not terms.nodes:
+        return ask
+    zones = tuple(zone for zone in ask.zones if free_nodes(ledger, zone, terms.window) >= terms.nodes)
+    if not zones:
+        return None
+    return ask if isinstance(ask, AllOf) else AnyOf(zones, ask.watts, ask.burst_w)
+
+
+def free_nodes(ledger: Ledger, zone: str, window: Window) -> int:
+    """Whole nodes that neither jobs nor reservations have at any instant of the window."""
+    taken = ledger.meters[zone].most_milli(window, ledger.now)
+    return max(ledger.nodes[zone].up * WHOLE_NODE - taken, 0) // WHOLE_NODE
+
+
+def _short_of_nodes(desk: Desk, terms: Terms) -> Offer:
+    free, zone = max((free_nodes(desk.ledger, zone, terms.window), zone) for zone in terms.zones)
+    answer = Answer.LATER if max(desk.floor.nodes[name].up for name in terms.zones) >= terms.nodes else Answer.NEVER
+    detail = f"asked {terms.nodes} for the whole time, free {free}"
+    return Offer(answer, reasons=(Reason(Code.NODES, zone, detail=detail),))
 
 
 def ask_of(terms: Terms) -> Ask:
@@ -159,6 +186,6 @@ def _noted(desk: Desk, reservation: Reservation, now: int) -> Reservation:
 
 def _fits_again(desk: Desk, reservation: Reservation) -> bool:
     """Whether all that it was granted can be kept again, beside what others have been promised meanwhile."""
-    charges = tuple(Charge(g.zone, 0, g.watts_w, g.watts_w + g.burst_w) for g in reservation.grants)
+    charges = tuple(Charge(g.zone, g.nodes, g.watts_w, g.watts_w + g.burst_w) for g in reservation.grants)
     with desk.ledger.set_aside(reservation.claim_id):
         return desk.ledger.shortfall(charges, reservation.claim_id, reservation.terms.window) is None

@@ -119,7 +119,9 @@ def _enforced(desk: Desk, ask: Ask, verdict: Verdict, now: int) -> Reply:
         return _rejected(desk, ask.facts, ask.request.id, verdict, now)
     if isinstance(verdict, Admit):
         charges = per_copy(verdict.claim.charges, ask.request.ask.copies)
-        binding = desk.binder.bind(ask, ask.request.id, charges, within=verdict.claim.within)
+        within = verdict.claim.within
+        nodes = desk.reserved.nodes_for(within)
+        binding = desk.binder.bind(ask, ask.request.id, charges, within=within, reservation=nodes)
         if isinstance(binding, Binding):
             return _admitted(desk, ask, verdict, binding, now)
         verdict = Hold((binding,))
@@ -138,6 +140,8 @@ def _admitted(desk: Desk, ask: Ask, verdict: Admit, binding: Binding, now: int) 
     }
     if binding.excluded_nodes is not None:
         fields["exc_nodes"] = binding.excluded_nodes
+    if binding.reservation:
+        fields["reservation"] = binding.reservation
     if binding.nodes is not None:
         fields |= {"min_nodes": binding.nodes, "max_nodes": binding.nodes}
     if ask.qos:

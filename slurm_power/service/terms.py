@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -43,21 +44,35 @@ class _Asked(BaseModel):
     grace_s: int | None = Field(default=None, ge=0, le=_LONGEST_S)
     burst_w: int = Field(default=0, ge=0, le=MAX_WATTS)
     burst_s: int = Field(default=0, ge=0, le=_LONGEST_S)
+    nodes: int = Field(default=0, ge=0, le=65_536)
+    gpus: int = Field(default=0, ge=0, le=1_048_576)
+    """Instead of nodes: as many nodes as have so many."""
 
 
-def read_terms(given: Mapping[str, Any], site: Site, now: int, before: Terms | None = None) -> Terms:
-    """The terms of a reservation that is to be made, or those of `before` with what is given. Raises UsageError."""
+def read_terms(
+    given: Mapping[str, Any],
+    site: Site,
+    now: int,
+    before: Terms | None = None,
+    node_gpus: Mapping[str, int] = MappingProxyType({}),
+) -> Terms:
+    """The terms of a reservation that is to be made, or those of `before` with what is given. Raises UsageError.
+
+    `node_gpus`: zone → GPUs of each of its nodes, by which nodes are counted where GPUs are asked for.
+    """
     if before is not None:
-        given = {**_fields(before), **given}
+        given = {**fields_of(before), **given}
         if "length_s" in given:
             del given["end"]
+        if given.get("gpus"):
+            given["nodes"] = 0
     try:
         asked = _Asked.model_validate(given)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "terms"
         raise UsageError(f"{place}: {first['msg'].lower()}") from None
-    _check_names(asked)
+    _check_names(asked, site)
     unknown = sorted(set(asked.zones) - site.topology.zones.keys())
     if unknown:
         known = ", ".join(sorted(site.topology.zones)[:8])
@@ -76,15 +91,19 @@ def read_terms(given: Mapping[str, Any], site: Site, now: int, before: Terms | N
         grace_s=asked.grace_s if asked.grace_s is not None else site.reservations.grace,
         burst_w=asked.burst_w,
         burst_s=_burst_s(asked),
+        nodes=_nodes(asked, max((node_gpus.get(zone, 0) for zone in asked.zones), default=0)),
     )
 
 
-def _check_names(asked: _Asked) -> None:
+def _check_names(asked: _Asked, site: Site) -> None:
     if _NAME.fullmatch(asked.name) is None or asked.name.startswith("pw_"):
         raise UsageError(
             f"'{asked.name}' cannot be a reservation's name: letters, digits, '_', '.' and '-', at most 48, not pw_…; "
             "write for example spring-training"
         )
+    zone = next((zone for zone in site.topology.zones if asked.name.startswith(f"{zone}_")), None)
+    if zone is not None:
+        raise UsageError(f"'{asked.name}' begins like the name that Slurm has for what is reserved in zone {zone}")
     for what, names in (("accounts", asked.accounts), ("users", asked.users)):
         wrong = next((name for name in names if _WORD.fullmatch(name) is None), None)
         if wrong is not None:
@@ -120,7 +139,7 @@ def _window(asked: _Asked, now: int, before: Terms | None) -> Window:
     return Window(start, end)
 
 
-def _fields(terms: Terms) -> dict[str, Any]:
+def fields_of(terms: Terms) -> dict[str, Any]:
     """Terms as they were asked for."""
     return {
         "name": terms.name,
@@ -137,6 +156,7 @@ def _fields(terms: Terms) -> dict[str, Any]:
         "grace_s": terms.grace_s,
         "burst_w": terms.burst_w,
         "burst_s": terms.burst_s,
+        "nodes": terms.nodes,
     }
 
 
@@ -144,6 +164,19 @@ def _burst_s(asked: _Asked) -> int:
     if bool(asked.burst_w) != bool(asked.burst_s):
         raise UsageError("a burst has watts and a length; write --burst=5kW:2m")
     return asked.burst_s
+
+
+def _nodes(asked: _Asked, node_gpus: int) -> int:
+    """Whole nodes, all in one zone: what binds a job to its nodes and to its watts has to be one place."""
+    if not asked.nodes and not asked.gpus:
+        return 0
+    if asked.nodes and asked.gpus:
+        raise UsageError("nodes and GPUs are two ways to say one thing; give --nodes or --gpus")
+    if len(asked.zones) > 1 and not asked.any_zone:
+        raise UsageError("nodes come with watts of one zone; make a reservation for each zone, or write any:HOSTLIST")
+    if asked.gpus and not node_gpus:
+        raise UsageError("gpus: Slurm shows no GPUs on the nodes of these zones; write --nodes")
+    return asked.nodes or -(-asked.gpus // node_gpus)
 
 
 def _tier(asked: _Asked, site: Site) -> Tier:

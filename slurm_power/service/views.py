@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from slurm_power.core.admission import Admit, Hold, Reject, Verdict, decide, power_class
+from slurm_power.core.admission import Admit, Hold, PowerClass, Reject, Verdict, decide, power_class
 from slurm_power.core.lifecycle import CLAIMING, State
 from slurm_power.core.meter import Meter
 from slurm_power.core.reasons import Help, Reason
@@ -396,5 +396,7 @@ def _power_class(desk: Desk, entry: Entry) -> str | None:
     claim = desk.ledger.claims.get(entry.key)
     if claim is None or entry.ask is None:
         return None
+    if claim.within:
+        return str(PowerClass.RESERVED)
     lanes = {desk.site.topology.zones[charge.zone].lane for charge in claim.charges}
     return str(power_class(entry.ask.request.tier, lanes))

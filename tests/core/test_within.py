@@ -40,6 +40,12 @@ def admitted(one: Ledger, full: Claim, wanted: Request) -> Claim:
     return verdict.claim
 
 
+def admitted_claim(one: Ledger, claim_id: str, wanted: Request) -> Claim:
+    verdict = Within(wanted, claim_id, {"a": 20_000}, one, one.empty()).decide()
+    assert isinstance(verdict, Admit), verdict
+    return verdict.claim
+
+
 def committed(one: Ledger) -> dict[str, int]:
     return {name: meter.committed_w for name, meter in one.meters.items()}
 
@@ -144,6 +150,27 @@ class TestKept:
         one.add(replace(array.with_copies(1), id="j1.0"))
         assert committed(one) == {"a": 40_000}
         assert one.drawn_w(full.id) == {"a": 30_000}
+
+
+class TestNodes:
+    def test_nodes_are_kept_less_those_that_its_jobs_have(self) -> None:
+        one = ledger([zone("a", 90_000, nodes=4)])
+        one.keep(replace(kept({"a": 20_000}), charges=(Charge("a", 3, 20_000, 20_000),), share_milli=1_000))
+        outsider = request(1_000, nodes=2, exclusive=True)
+        assert isinstance(decide(outsider, one, one.empty()), Hold)
+        assert isinstance(decide(request(1_000, nodes=1, exclusive=True), one, one.empty()), Admit)
+        one.add(admitted_claim(one, "res:spring", request(10_000, id="j1", nodes=2, exclusive=True)))
+        assert one.promised_milli("a") == 3_000
+        assert isinstance(decide(outsider, one, one.empty()), Hold)
+
+    def test_a_job_within_may_have_them(self) -> None:
+        one = ledger([zone("a", 90_000, nodes=4)])
+        full = replace(kept({"a": 20_000}), charges=(Charge("a", 4, 20_000, 20_000),), share_milli=1_000)
+        one.keep(full)
+        job = admitted(one, full, request(20_000, id="j1", nodes=4, exclusive=True))
+        assert one.promised_milli("a") == 4_000
+        one.remove(job.id)
+        assert one.promised_milli("a") == 4_000
 
 
 class TestDecision:
@@ -251,6 +278,9 @@ def test_nothing_that_is_planned_passes_a_budget_at_any_instant(
             one.remove(gone)
             del jobs[gone]
         elif what == "later":
+            for gone in [name for name, (_, end) in jobs.items() if end <= one.now + start_h * 600]:
+                one.remove(gone)
+                del jobs[gone]
             one.advance(one.now + start_h * 600)
         elif what == "book":
             booking = claim(name, "a", est_w, est_w + more_w, start_h=1 + start_h, hours=hours, placed=False)
@@ -271,11 +301,7 @@ def _check(one: Ledger, full: Claim, jobs: dict[str, tuple[Claim, int]], rule: B
     """At every instant to come: the jobs that may still run then, and what the reservation keeps beside them."""
     ends = {end for _, end in jobs.values()} | {job.window.start for job, _ in jobs.values()}
     for instant in sorted({one.now, *(i for i in ends if i >= one.now), full.window.end}):
-        running = [
-            job
-            for job, end in jobs.values()
-            if job.window.start <= instant and (instant < end or instant == one.now)
-        ]
+        running = [job for job, end in jobs.values() if job.window.start <= instant < end]
         within = [job for job in running if job.within]
         bursts = Counter({full.group: sum(job.max_w - job.est_w for job in within)})
         for job in running:
