@@ -22,7 +22,8 @@ def told(desk: Desk, key: str) -> str:
 
 def _victim(one: Preemption, victim: Victim) -> str:
     how = "requeued" if victim.means is Means.REQUEUE else "cancelled"
-    return f"it gives way by sacctmgr's Preempt of the QOS, for {for_whom(one)}; it is {how} {_when(one)}"
+    rule = "" if one.trigger is Trigger.OVER else " by sacctmgr's Preempt of the QOS"
+    return f"it gives way{rule}: {for_whom(one)}; it is {how} {_when(one)}"
 
 
 def _beneficiary(one: Preemption) -> str:
