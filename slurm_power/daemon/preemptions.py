@@ -20,7 +20,7 @@ from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
 from slurm_power.service.law import law_of
 from slurm_power.service.striking import Write, all_left, blows, proved, struck, warnings
-from slurm_power.service.victims import chosen, keep, needed, on_nodes
+from slurm_power.service.victims import chosen, keep, needed, on_nodes, spared
 
 _log = logging.getLogger("slurm_power.preemptions")
 
@@ -158,8 +158,10 @@ class Preemptions:
             await self._give_notice(warning)
         elif one.stage is Stage.WARNING:
             await self._give_notice(one)  # cut off while they were being told: that is not done twice
-        elif one.strike_at is None or self._clock.now() >= one.strike_at:
+        elif one.strike_at is None:
             await self._strike(one)
+        elif self._clock.now() >= one.strike_at:
+            await self._strike_after_notice(one)
 
     async def _give_notice(self, one: Preemption) -> None:
         """Their notice begins now that they have been told; the clock's whole seconds cut none of it short."""
@@ -167,6 +169,18 @@ class Preemptions:
         if one.trigger is Trigger.JOB:
             keep(self._desk, noticed)
         lines.of_victims(self._desk, noticed, "preempt-notice", "the warn signal was sent, and the notice begins")
+
+    async def _strike_after_notice(self, one: Preemption) -> None:
+        """Whoever need not go any more stays."""
+        stay = spared(self._desk, one)
+        left = replace(one, victims=tuple(victim for victim in one.victims if victim.key not in stay))
+        if all_left(self._desk, left):
+            await self._end(one, Step.CALL_OFF, "enough is free")
+            return
+        await self._strike(left)
+        for victim in one.victims:
+            if victim.key in stay:
+                lines.of_victim(self._desk, one, victim, "preempt-off", "it need not give way")
 
     async def _strike(self, one: Preemption) -> None:
         for victim in one.victims:

@@ -61,14 +61,37 @@ def needed(desk: Desk, one: Preemption) -> str | None:
         if entry is None:
             return "the job is gone"
         return None if _waits(desk, entry) else f"the job is {entry.state}"
-    if one.trigger is Trigger.RESERVATION:
-        reservation = desk.reserved.get(one.beneficiary)
-        if reservation is None or reservation.state is not ReservationState.ACTIVE:
-            return "the reservation is not open"
-        elements = elements_of(desk, reservation)
-    else:
-        elements = [name for name in one.beneficiary.split(",") if name in desk.ledger.meters]
+    elements = _elements(desk, one)
+    if not elements:
+        return "the reservation is over" if one.trigger is Trigger.RESERVATION else "the site has no such zone or feed"
     return None if over(desk.ledger, elements) else "enough is free"
+
+
+def _elements(desk: Desk, one: Preemption) -> list[str]:
+    """The zones and feeds that hold too much; none where what it is for is no more."""
+    if one.trigger is Trigger.OVER:
+        return [name for name in one.beneficiary.split(",") if name in desk.ledger.meters]
+    reservation = desk.reserved.get(one.beneficiary)
+    if reservation is None or reservation.state is not ReservationState.ACTIVE:
+        return []
+    return elements_of(desk, reservation)
+
+
+def spared(desk: Desk, one: Preemption) -> frozenset[str]:
+    """The keys of victims who could stay after all: during their notice others may have made room."""
+    entries = [entry for victim in one.victims if (entry := on_nodes(desk, victim)) is not None]
+    found = [candidate(desk, entry) for entry in entries if entry.key in desk.ledger.claims]
+    with _as_if_gone(desk, but=one):
+        if one.trigger is Trigger.JOB:
+            entry = desk.book.get(one.beneficiary)
+            if entry is None or entry.ask is None:
+                return frozenset()
+            request = entry.ask.request.with_copies(1)
+            made = plan(request, desk.ledger, found, ignore=desk.ignored_by(request))
+            left = found if made is None else made.victims
+        else:
+            left = shed(desk.ledger, found, _elements(desk, one)).victims
+    return frozenset(each.id for each in found) - {each.id for each in left}
 
 
 def on_nodes(desk: Desk, victim: Victim) -> Entry | None:
@@ -218,9 +241,9 @@ def _victim(desk: Desk, one: Candidate) -> Victim | None:
 
 
 @contextmanager
-def _as_if_gone(desk: Desk) -> Iterator[None]:
+def _as_if_gone(desk: Desk, but: Preemption | None = None) -> Iterator[None]:
     """For a choice: as if all who give way already had left, so that nobody has to make up for them."""
-    going = [victim for one in desk.preempting for victim in one.victims]
+    going = [victim for one in desk.preempting if one is not but for victim in one.victims]
     entries = [entry for victim in going if (entry := on_nodes(desk, victim)) is not None]
     with Trial(desk.ledger) as trial:
         trial.without(candidate(desk, entry) for entry in entries if entry.key in desk.ledger.claims)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from slurm_power import __version__
+from slurm_power.core.giving_way import Step
 from slurm_power.core.lifecycle import Event
+from tests.docs import preemptions
 from tests.docs.made import ROOT, made
 from tests.docs.states import WHEN
 
@@ -24,6 +26,7 @@ def test_what_is_made_from_code_is_up_to_date(path: Path, text: str) -> None:
 
 def test_every_event_is_explained() -> None:
     assert set(WHEN) == set(Event)
+    assert set(preemptions.WHEN) == set(Step)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from slurm_power.core.giving_way import Stage
 from slurm_power.core.policy import Mode
 from slurm_power.ports import Cancel, JobState, QosRecord
+from slurm_power.service import views
 from tests.service.preempt_rig import LATER, QOS, SITE, Rig
 
 
@@ -16,6 +18,12 @@ def rig() -> Iterator[Rig]:
     made = Rig()
     yield made
     made.end()
+
+
+def explained(rig: Rig, job_id: int) -> dict[str, Any]:
+    found = views.explain(rig.desk, str(job_id))
+    assert found is not None
+    return found
 
 
 def full(rig: Rig, *tiers: str, est_w: int = 20_000) -> list[int]:
@@ -107,9 +115,11 @@ def test_slurms_own_count_has_to_agree(rig: Rig) -> None:
     full(rig, "bronze", "gold")
     used = rig.slurm.used
     rig.slurm.used = lambda: {**used(), "pw_a": 20_000}  # type: ignore[method-assign]
-    gold = rig.submit("gold", est_w=20_000)
+    gold, waits = rig.submit("gold", est_w=20_000), rig.submit("bronze", est_w=1_000, more=",zones=a")
     rig.later(2, 6)
     assert (rig.stages, rig.state(gold)) == ([Stage.STRIKING], JobState.PENDING)
+    (reason,) = explained(rig, waits)["reasons"]
+    assert reason["text"] == f"zone a is kept for a job that waits longer: {gold}"
     rig.slurm.used = used  # type: ignore[method-assign]
     rig.later(2, 3)
     assert rig.state(gold) is JobState.RUNNING
@@ -150,6 +160,23 @@ def test_a_victim_that_ends_by_itself_is_enough(rig: Rig) -> None:
     rig.slurm.finish(silver)
     rig.later(2, 3)
     assert (rig.live, rig.state(gold)) == ([], JobState.RUNNING)
+
+
+def test_who_is_no_longer_needed_at_the_end_of_the_notice_stays(rig: Rig) -> None:
+    """Two silver jobs have notice; meanwhile one that nobody had reckoned with ends, and one of them is enough."""
+    small, large = (rig.running("silver", est_w=watts, more=",zones=a") for watts in (4_000, 10_000))
+    gold_too = rig.running("gold", est_w=6_000, more=",zones=a")
+    rig.running("gold", est_w=20_000, more=",zones=b")
+    gold = rig.submit("gold", est_w=12_000)
+    rig.later(2)
+    assert [victim.job for victim in rig.live[0].victims] == [str(small), str(large)]
+    rig.slurm.finish(gold_too)
+    rig.later(599)
+    rig.later(2)
+    assert rig.written() == [str(large)]
+    rig.later(1, 3)
+    assert (rig.state(gold), rig.state(small)) == (JobState.RUNNING, JobState.RUNNING)
+    assert [line.job for line in rig.lines("preempt-off")] == [str(small)]
 
 
 @pytest.mark.parametrize(

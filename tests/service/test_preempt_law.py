@@ -9,8 +9,8 @@ from slurm_power.service.law import NO_LAW, Law, law_of
 OFF = PreemptionRecord("none", "OFF")
 
 
-def law(cluster: PreemptionRecord = OFF, **preempts: str) -> Law:
-    return law_of([QosRecord(name, preempts=tuple(below.split())) for name, below in preempts.items()], cluster)
+def law(preempts: dict[str, str]) -> Law:
+    return law_of([QosRecord(name, preempts=tuple(below.split())) for name, below in preempts.items()], OFF)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def law(cluster: PreemptionRecord = OFF, **preempts: str) -> Law:
 )
 def test_pairs(preempts: dict[str, str], qos: str, victims: set[str]) -> None:
     """Whoever could preempt back, by way of others too, is left out."""
-    assert law(**preempts).victims_of(qos) == victims
+    assert law(preempts).victims_of(qos) == victims
 
 
 def test_nobody_preempts_before_slurm_has_been_asked() -> None:

@@ -51,6 +51,32 @@ def test_a_reservation_that_is_short_has_others_give_way(rig: Rig) -> None:
     assert (line.reservation, line.account, line.job) == ("spring", "ops", "")
 
 
+def test_those_with_notice_have_it_for_a_reservation_too(rig: Rig) -> None:
+    silver = rig.running("silver", est_w=11_000, more=",zones=a")
+    reserve(rig, Policy.PREEMPT)
+    rig.later(2)
+    assert (rig.stages, rig.signalled()) == ([Stage.NOTICE], [str(silver)])
+    rig.later(600)
+    assert rig.written() == []
+    rig.later(1)
+    assert rig.written() == [str(silver)]
+    rig.later(1)
+    assert rig.live == []
+
+
+def test_a_reservation_that_is_cancelled_meanwhile(rig: Rig) -> None:
+    silver = rig.running("silver", est_w=11_000, more=",zones=a")
+    reserve(rig, Policy.PREEMPT)
+    rig.later(2)
+    one = rig.desk.reserved.get("spring")
+    assert one is not None
+    rig.desk.reserved.put(replace(one, state=ReservationState.CANCELLED))
+    rig.later(700, 2)
+    assert (rig.live, rig.state(silver)) == ([], JobState.RUNNING)
+    (line,) = rig.lines("preemption-called_off")
+    assert line.cause == "the reservation is over"
+
+
 @pytest.mark.parametrize(("policy", "tier"), [(Policy.WAIT, "gold"), (Policy.PREEMPT, "bronze")])
 def test_one_that_waits_or_may_not_preempt_anybody(rig: Rig, policy: Policy, tier: str) -> None:
     rig.running("bronze", est_w=15_000, more=",zones=a")
