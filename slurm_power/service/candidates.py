@@ -1,6 +1,8 @@
 """Jobs that may be preempted now: by sacctmgr's QOS, the site's notices, and what Slurm shows of each."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from datetime import UTC
+from functools import lru_cache
 
 from slurm_power.core.envelope import parse_comment
 from slurm_power.core.errors import EnvelopeError
@@ -17,17 +19,26 @@ _AT_ONCE = 200
 
 
 def candidates(
-    desk: Desk, lawful: frozenset[str] | None, found: list[Candidate], *, over: bool = False
+    desk: Desk,
+    lawful: frozenset[str] | None,
+    found: list[Candidate],
+    zones: Collection[str] | None = None,
+    *,
+    over: bool = False,
 ) -> Iterator[None]:
-    """Fill `found` with the candidates of these QOS (None: of all), in order of key, yielding now and then.
+    """Fill `found` with the candidates of these QOS in these zones (None: of all), in no order, yielding now and then.
 
     `over`: a limit is passed, and nobody is spared because he has only just started.
     """
-    for number, key in enumerate(sorted(desk.book.keys_in(State.RUNNING))):
+    for number, key in enumerate(desk.book.keys_in(State.RUNNING)):
         if number % _AT_ONCE == 0:
             yield
-        entry = desk.book.get(key)
-        if entry is None or (lawful is not None and (entry.record is None or entry.record.qos not in lawful)):
+        entry, claim = desk.book.get(key), desk.ledger.claims.get(key)
+        if entry is None or entry.record is None or claim is None:
+            continue
+        if lawful is not None and entry.record.qos not in lawful:
+            continue
+        if zones is not None and all(charge.zone not in zones for charge in claim.charges):
             continue
         if obstacle(desk, entry, over=over) is None:
             found.append(candidate(desk, entry))
@@ -84,15 +95,14 @@ def candidate(desk: Desk, entry: Entry) -> Candidate:
 
 def tier_of(desk: Desk, record: JobRecord) -> Tier:
     """The tier that a job's QOS stands for."""
-    policy = desk.site.policy
-    by_qos = {tier.qos: tier for tier in policy.tiers.values()}
-    return by_qos.get(record.qos, policy.tiers[policy.default_tier])
+    tier = next((tier for tier in desk.tiers if tier.qos == record.qos), None)
+    return tier if tier is not None else desk.site.policy.tiers[desk.site.policy.default_tier]
 
 
 def lost_s(desk: Desk, entry: Entry, record: JobRecord) -> int:
     """Work that would be lost now: node-seconds since the last checkpoint, told or due by `ckpt=`, or the start."""
     now, since = desk.ledger.now, _start(desk, record)
-    every_s = _interval_s(desk, record)
+    every_s = _interval_s(record.comment) if "ckpt=" in record.comment else 0
     if every_s:
         since += (now - since) // every_s * every_s
     told = desk.preempting.checkpoints.get(entry.name)
@@ -103,12 +113,14 @@ def _start(desk: Desk, record: JobRecord) -> int:
     return min(record.start_time if record.start_time is not None else desk.ledger.now, desk.ledger.now)
 
 
-def _interval_s(desk: Desk, record: JobRecord) -> int:
-    """How often the job says that it writes a checkpoint by itself; 0 where it does not."""
-    if "ckpt=" not in record.comment:
-        return 0
+@lru_cache(maxsize=16_384)
+def _interval_s(comment: str) -> int:
+    """How often a job says that it writes a checkpoint by itself; 0 where it does not. Cached, for comments are alike.
+
+    Its deadline does not matter here, and so neither does when it was submitted.
+    """
     try:
-        envelope = parse_comment(record.comment, record.submit_time, desk.site.timezone)
+        envelope = parse_comment(comment, 0, UTC)
     except EnvelopeError:
         return 0
     return (envelope.ckpt_s or 0) if envelope is not None else 0

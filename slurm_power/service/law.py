@@ -1,6 +1,7 @@
 """Who may preempt whom, and how: what sacctmgr says of the QOS, and nothing of our own."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import field
 
 from slurm_power.core.giving_way import Means
 from slurm_power.core.immutable import immutable
@@ -16,6 +17,8 @@ class Law:
 
     qos: Mapping[str, QosRecord]
     cluster: PreemptionRecord
+    modes: dict[str, frozenset[str]] = field(default_factory=dict, compare=False)
+    """The words of each QOS's mode that were asked for before: a site may have 100,000 jobs of few QOS."""
 
     def victims_of(self, qos: str) -> frozenset[str]:
         """The QOS whose jobs those of this one may preempt.
@@ -49,11 +52,13 @@ class Law:
         own = record.exempt_s if record is not None else None
         return (self.cluster.exempt_s if own is None else own) or 0
 
-    def _mode(self, qos: str) -> set[str]:
+    def _mode(self, qos: str) -> frozenset[str]:
         """Without a word of the QOS or the cluster (PreemptMode=OFF, no plugin) a victim is requeued."""
-        record = self.qos.get(qos)
-        mode = (record.preempt_mode if record is not None else "") or self.cluster.mode
-        return {word.strip() for word in mode.lower().split(",")} - _NOT_OURS
+        if qos not in self.modes:
+            record = self.qos.get(qos)
+            mode = (record.preempt_mode if record is not None else "") or self.cluster.mode
+            self.modes[qos] = frozenset(word.strip() for word in mode.lower().split(",")) - _NOT_OURS
+        return self.modes[qos]
 
     def _below(self, qos: str) -> set[str]:
         """This QOS, and all that it may preempt, by way of others too."""

@@ -19,6 +19,7 @@ from slurm_power.ports import HoldKind
 from slurm_power.service.book import Entry
 from slurm_power.service.candidates import candidate, candidates, tier_of
 from slurm_power.service.desk import Desk
+from slurm_power.service.nearest import nearest
 
 _AGAIN_S = 10
 """How long no victims are looked for again where there were none."""
@@ -124,6 +125,7 @@ def _for_job(desk: Desk, entry: Entry) -> Steps[list[Preemption]]:
         return _none(desk, entry.key, "others give way neither to components nor to jobs that name a reservation")
     found: list[Candidate] = []
     yield from candidates(desk, lawful, found)
+    found = yield from nearest(desk, entry.ask.request.with_copies(1), found)
     if not _waits(desk, entry):
         return []
     desk.now()
@@ -196,10 +198,11 @@ def _shed(
 ) -> Steps[list[Preemption]]:
     """Victims after whom these elements hold no more than they may. Physics knows no budget of jobs an hour."""
     found: list[Candidate] = []
-    yield from candidates(desk, lawful, found, over=trigger is Trigger.OVER)
+    zones = {zone for name in elements for zone in desk.site.topology.zones_under.get(name, (name,))}
+    yield from candidates(desk, lawful, found, zones, over=trigger is Trigger.OVER)
     desk.now()
     with _as_if_gone(desk):
-        victims = shed(desk.ledger, found, elements).victims
+        victims = shed(desk.ledger, sorted(found, key=lambda one: one.id), elements).victims
     excess = _past_budget(desk, victims) if trigger is Trigger.RESERVATION else None
     if not victims or excess is not None:
         return _none(desk, beneficiary, "no jobs that may be preempted would make room for it")
