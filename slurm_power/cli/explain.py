@@ -17,6 +17,7 @@ COLUMNS = answer_columns(
     count("job_id"),
     text("state"),
     words("note"),
+    words("preemption"),
     energy("held"),
     text("cost"),
     energy("at_limit", "limit_wh"),
@@ -24,7 +25,7 @@ COLUMNS = answer_columns(
 )
 _FACTS = (
     "state", "verdict", "tier", "power", "zones", "est", "max", "held", "cost", "at_limit", "cost_at_limit", "earliest",
-    "note",
+    "note", "preemption",
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ _COMMANDS = {
     "report": "slurm_power.cli.report:report",
     "audit": "slurm_power.cli.audit:audit",
     "health": "slurm_power.cli.health:health",
+    "checkpointed": "slurm_power.cli.checkpointed:checkpointed",
     "mode": "slurm_power.cli.mode:mode",
     "config": "slurm_power.cli.config:config",
     "render": "slurm_power.cli.render:render",

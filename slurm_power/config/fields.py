@@ -30,6 +30,7 @@ _HOSTLIST = re.compile(r"[A-Za-z0-9_.,\[\]-]+")
 _RANGE = re.compile(r"(\d+)-(\d+)(?=[\],])")
 _DECIMAL = re.compile(r"\d+(?:\.\d+)?")
 _CLOCK = re.compile(r"(\d\d):(\d\d)\s*-\s*(\d\d):(\d\d)")
+_SIGNAL = re.compile(r"[A-Z][A-Z0-9]*(?:[+-][0-9]+)?")
 _URL = re.compile(r"https?://[^\s/]+\S*")
 _DATABASE = re.compile(r"(sqlite|postgresql|mysql|mariadb)(\+[a-z0-9]+)?:///?\S*")
 
@@ -225,6 +226,7 @@ NOTICE = Kind("duration, or `never`", "a duration such as 10m, or never")
 NAME = Kind("name", "1 to 64 letters, digits and _.-")
 HOSTLIST = Kind("hostlist", "a hostlist such as gpu[001-004] or a,b")
 PATH = Kind("path", "an absolute path such as /run/slurm_power/hook.sock")
+SIGNAL = Kind("signal", "the name of a signal such as USR1")
 HOURS = Kind("hours of the day", "a span of the day such as 20:00-06:00")
 DAY = Kind("day", "a day such as 2026-01-01")
 URL = Kind("URL", "a URL such as http://127.0.0.1:9090")
@@ -260,4 +262,5 @@ DayHours = Annotated[Hours, _field(HOURS, _hours), HOURS]
 Day = Annotated[date, _field(DAY, _day), DAY]
 Url = Annotated[str, _field(URL, _matching(_URL, "a URL")), URL]
 DatabaseUrl = Annotated[str, _field(DATABASE, _matching(_DATABASE, "a database URL")), DATABASE]
+SignalName = Annotated[str, _field(SIGNAL, _matching(_SIGNAL, "a signal")), SIGNAL]
 Text = Annotated[str, _field(TEXT, _text), TEXT]

@@ -30,6 +30,7 @@ from slurm_power.config.fields import (
     Text,
 )
 from slurm_power.config.later import TelemetrySource
+from slurm_power.config.preemption import Preemption
 from slurm_power.config.reservations import Reservations
 from slurm_power.config.section import Section, key
 from slurm_power.config.tariff import Sla, Tariff, listed
@@ -190,6 +191,7 @@ class SiteFile(BaseModel):
     hook: Hook = key({}, "sockets and waits")
     state: State = key({}, "the database")
     reservations: Reservations = key({}, "rules for reservations of power")
+    preemption: Preemption = key({}, "bounds on preemption")
     sla: dict[Name, Sla] | None = key(None, "service levels, by tier")
     telemetry: tuple[TelemetrySource, ...] | None = key(None, "sources of measured power")
     tariff: tuple[Tariff, ...] | None = key(None, "prices for showback: one tariff, or several with `from`")

@@ -13,6 +13,7 @@ from slurm_power.config import check
 from slurm_power.config.document import read_document
 from slurm_power.config.floor import build_topology
 from slurm_power.config.later import TelemetrySource
+from slurm_power.config.preemption import Preemption
 from slurm_power.config.problems import Problems
 from slurm_power.config.reservations import Reservations
 from slurm_power.config.schema import Hook, SiteFile
@@ -49,6 +50,7 @@ class Site:
     """How long decisions are kept, in seconds."""
     timezone: tzinfo
     reservations: Reservations
+    preemption: Preemption
     warnings: tuple[str, ...] = ()
     sla: Mapping[str, Sla] | None = None
     telemetry: tuple[TelemetrySource, ...] | None = None
@@ -83,6 +85,7 @@ def load_site(path: Path | None = None, *, text: str | None = None) -> Site:
         timezone=zone,
         warnings=tuple(problems.warnings),
         reservations=file.reservations,
+        preemption=file.preemption,
         sla=file.sla,
         telemetry=file.telemetry,
         tariffs=tuple(sorted((one.prices(zone) for one in file.tariff or ()), key=lambda one: one.start)),

@@ -229,7 +229,7 @@ def _kept(placer: Placer, zone: str, obstacle: Shortfall | str | None) -> Reason
     booked = {key for meter, *_ in ledger.spread(placer.charges_in(zone)[0]) for key in meter.bookings}
     ahead = min(booked - {placer.ignore}, default=None)
     if ahead is not None:
-        return Reason(Code.QUEUE, zone, detail=ahead.removeprefix("shadow:"))
+        return Reason(Code.QUEUE, zone, detail=ahead.removeprefix("shadow:").removeprefix("preempt:"))
     name = ledger.meters[zone].nodes_reserved_in(placer.window, placer.ignore)
     return _reserved(ledger, zone, name or "")
 

@@ -41,6 +41,7 @@ class Code(StrEnum):
     UNREACHABLE = "unreachable"
     GATE = "gate"
     STARTING = "starting"
+    PREEMPTED = "preempted"
     LARGE = "large"
     OVER = "over"
     HELD = "hold"
@@ -80,6 +81,7 @@ _TEXT: Mapping[Code, str] = {
     Code.ARRAY: "the array's tasks do not fit one zone together; they are placed range by range",
     Code.UNREACHABLE: "slurm_power did not answer at submission; the job is placed as soon as it does",
     Code.GATE: "the nodes that Slurm chose could not carry the job: {detail}",
+    Code.PREEMPTED: "a job of tier {subject} gives way: {detail}",
     Code.LARGE: "a job of {detail} nodes is placed by the next admission pass, not while Slurm waits",
     Code.OVER: "{subject} lacks {short} for it",
     Code.HELD: "{detail}",

@@ -11,6 +11,7 @@ from slurm_power.core.errors import PowerError, UsageError
 from slurm_power.core.policy import Mode
 from slurm_power.core.window import FOREVER, format_instant
 from slurm_power.daemon.asked import wanted_lines, whole
+from slurm_power.daemon.checkpoints import Checkpoints
 from slurm_power.daemon.overriding import OverrideVerbs
 from slurm_power.daemon.reservations import user_name
 from slurm_power.daemon.reserving import ReservationVerbs
@@ -50,6 +51,7 @@ class ControlHandler:
         self._writer = writer
         self._masters = masters
         self._reporting = asyncio.Lock()
+        self._checkpointed = Checkpoints(desk, writer, masters).note
         reserving = ReservationVerbs(desk, rounds.reservations, masters, rounds.soon)
         overriding = OverrideVerbs(desk, rounds, masters)
         metered = UsageVerbs(desk, rounds.usage, rounds.reservations, writer, masters)
@@ -61,6 +63,7 @@ class ControlHandler:
             "mode": self._mode,
             "report": self._report,
             "audit": self._audit,
+            "checkpointed": self._checkpointed,
             "health": self._health,
             "place": overriding.place,
             "reservation": reserving.change,

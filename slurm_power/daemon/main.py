@@ -48,7 +48,6 @@ class Daemon:
         self._store = store
         self._writer = StoreWriter(store)
         self.desk = Desk(site, clock, StoreJournal(self._writer))
-        self._left_open = [intent.id for intent in store.pending_intents() if intent.id is not None]
         observer = Observer(self.desk, remembered(store))
         slurm = SlurmCommands(runner, pyslurm=PYSLURM_WORKER)
         self._rounds = Rounds(self.desk, slurm, self._writer, observer, clock)
@@ -56,6 +55,8 @@ class Daemon:
         self._rounds.start_mode(store.setting("mode"))
         self._rounds.usage.resume(store)
         self._rounds.reservations.load(store.reservations(live_only=True))
+        goes_on = self._rounds.preemptions.load(store)
+        self._left_open = [i.id for i in store.pending_intents() if i.id is not None and i.id not in goes_on]
         self._key: HookKey | None = None
         masters = frozenset({0, os.geteuid(), slurm_user[0]})
         handler = HookHandler(self.desk, self._rounds, self._secret)

@@ -16,6 +16,7 @@ from slurm_power.core.errors import PowerError, SlurmError, StoreError
 from slurm_power.core.policy import Mode, Native
 from slurm_power.daemon.metering import UsageKeeper
 from slurm_power.daemon.mode import Choice, Settled, settle, settle_stored
+from slurm_power.daemon.preemptions import Preemptions
 from slurm_power.daemon.pruning import Pruning
 from slurm_power.daemon.reservations import Reservations
 from slurm_power.ports import (
@@ -93,6 +94,7 @@ class Rounds:
     ) -> None:
         self.reservations = Reservations(desk, slurm, writer, clock)
         self.usage = UsageKeeper(desk, writer)
+        self.preemptions = Preemptions(desk, slurm, writer, clock, self.soon)
         self.health = Health()
         self.choice: Choice | None = None
         """The mode that `spower mode` has set and that holds still."""
@@ -164,7 +166,9 @@ class Rounds:
             self._unsure = []
             self.reservations.tick()
             self.usage.step(begun)
+            await self.preemptions.before_pass()
             await self._carry_out(run_pass(self._desk))
+            await self.preemptions.after_pass(self._breathe)
             await self.reservations.mirror()
             self.health.rounds += 1
             self.health.jobs = len(jobs)

@@ -21,6 +21,12 @@ class Rule(StrEnum):
     """What was placed has to start in time."""
     TIMEOUT = "hook_timeout"
     """An answer that came too late does not count."""
+    PREEMPT = "preempt"
+    """The QOS may preempt (sacctmgr); the lowest tier first, the least watts that suffice, the least work lost."""
+    OVER_LIMIT = "over_limit"
+    """A zone or feed may not hold more than its limit lets it."""
+    CHECKPOINT = "checkpoint"
+    """Work since the last checkpoint is what a job would lose."""
     OVERRIDE = "override"
     """An operator has ordered it, within physics."""
     MODE = "mode"
@@ -35,7 +41,8 @@ class Rule(StrEnum):
 class Decision:
     """One line of the audit log: what was decided about a job or a reservation, why, and by which numbers.
 
-    `cause` and `rule` name no other job and no user: who reads the line may not be allowed to know of them.
+    `cause` and `rule` name no other job and no user: who reads the line may not be allowed to know of them. Only a line
+    of no job, no account and uid 0 may: root and SlurmUser alone can read it.
     """
 
     at: int

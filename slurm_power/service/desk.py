@@ -16,7 +16,7 @@ from slurm_power.core.request import Request
 from slurm_power.core.reservation import Reservation
 from slurm_power.core.steps import Steps, finish
 from slurm_power.core.window import Window
-from slurm_power.ports import Clock, NodeRecord, PartitionRecord
+from slurm_power.ports import Clock, JobRecord, NodeRecord, PartitionRecord
 from slurm_power.service.asking import Ask
 from slurm_power.service.binding import Binder
 from slurm_power.service.book import Book, Journal
@@ -24,6 +24,7 @@ from slurm_power.service.descriptions import Descriptions
 from slurm_power.service.facts import JobFacts
 from slurm_power.service.faults import Faults
 from slurm_power.service.metering import Metering
+from slurm_power.service.preempting import Preempting
 from slurm_power.service.reserved import Reserved
 from slurm_power.service.world import World
 
@@ -78,6 +79,7 @@ class Desk:
         ledger = Ledger(site.topology, rule=site.policy.burst, now=clock.now())
         self.metering = Metering(site, journal, ledger.now)
         self.reserved = Reserved(ledger, self.metering)
+        self.preempting = Preempting(ledger)
         self.missed: list[Reservation] = []
         """Reservations that a change of the site file has ended, for whoever writes it down."""
         self._install(site, World(site), ledger)
@@ -130,6 +132,7 @@ class Desk:
             self.ledger.remove(booked.id)
             self._shadow = booked.at(Window(now + 1, now + 1 + booked.window.end - booked.window.start))
             self.ledger.add(self._shadow)
+        self.preempting.renew(now)
         self.ledger.advance(now)
         return self.ledger.now
 
@@ -176,7 +179,9 @@ class Desk:
 
     def shortfall_instead(self, key: str, claim: Claim) -> Shortfall | None:
         """Why a claim cannot take the place of the one of that key. A shadow, being a plan only, stands in no way."""
-        return self.ledger.shortfall_instead(key, claim, ignore=self._shadow.id if self._shadow is not None else None)
+        ignore = self._shadow.id if self._shadow is not None else None
+        with self.preempting.set_aside():
+            return self.ledger.shortfall_instead(key, claim, ignore=ignore)
 
     def new_token(self) -> str:
         """A token for a new claim."""
@@ -186,16 +191,17 @@ class Desk:
         """Whether the mode lets us hold, bind or refuse this job."""
         return self.in_scope(ask.facts) or (self.mode is Mode.ENFORCE and bool(ask.request.reservation))
 
-    def in_scope(self, facts: JobFacts) -> bool:
+    def in_scope(self, facts: JobFacts | JobRecord) -> bool:
         """The same of a job of which it is not known what it asks for."""
         if self.mode is not Mode.ENFORCE:
             return False
         return self.site.policy.scope is Scope.ALL or bool(facts.reservation)
 
     def ignored_by(self, request: Request) -> str | None:
-        """The shadow that does not stand in this request's way: one of a lower tier without first call, or its own."""
-        if self.shadow is None:
-            return None
+        """What does not stand in its way: what is kept for it, its own shadow, or that of a lower tier."""
+        kept = self.preempting.kept(request.id)
+        if kept is not None or self.shadow is None:
+            return kept
         own = self.shadow.id == request.id
         # Who keeps first call, by a reservation that has given its watts back, keeps it before higher tiers too.
         outranked = request.tier.rank < self.shadow.tier.rank and not self.shadow.reservation
@@ -241,6 +247,7 @@ class Desk:
         self.shadow = self._shadow = None
         self._install(world.site, world, ledger)
         self.missed += self.reserved.move_to(ledger, now)
+        self.preempting.move_to(ledger)
         self.book.take_over(before)
         self.book.look_again()
         if self.seen:

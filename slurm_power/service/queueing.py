@@ -50,6 +50,7 @@ class Queue:
             if entry is not None and self._in_hours(entry):
                 places.append(rank(_waiting(desk, entry), now))
         desk.drop_shadow()
+        desk.preempting.heads.clear()
         heapify(places)  # not sorted: the hook is answered between two jobs, not while a hundred thousand are sorted
         while places:
             entry = desk.book.get(heappop(places)[-1])
@@ -76,8 +77,11 @@ class Queue:
         plan = yield from self._place(entry)
         held = isinstance(entry.verdict, Hold) and entry.verdict.reasons[0] is not _THROTTLED
         waits = held and desk.book.get(entry.key) is entry and _ready(desk, entry)
-        if plan is None and desk.shadow is None and entry.ask is not None and waits:
-            request = _to_shade(desk, entry.ask.request.with_copies(1))
+        if plan is not None:
+            desk.preempting.let_go(entry.key)
+        elif entry.ask is not None and waits and desk.preempting.kept(entry.key) is None:
+            desk.preempting.heads.setdefault(entry.ask.request.tier.name, entry.key)
+            request = _to_shade(desk, entry.ask.request.with_copies(1)) if desk.shadow is None else None
             if request is not None:
                 yield from desk.cast_shadow(request)
         return plan
@@ -286,9 +290,13 @@ def _watched(steps: Steps[Verdict]) -> Steps[tuple[Verdict, bool]]:
 
 
 def _ready(desk: Desk, entry: Entry) -> bool:
-    """Held by us alone, held in Slurm too, in our scope, and shown by Slurm since we last wrote to it."""
+    """Held by us alone, held in Slurm too, in our scope, and shown by Slurm since we last wrote to it.
+
+    Not while victims leave for it: it has what they leave as soon as that is proved to be free.
+    """
     return (
         desk.settled
+        and not desk.preempting.blocks(entry.key)
         and entry.state is State.WAITING
         and entry.hold is HoldKind.POWER
         and entry.record is not None

@@ -76,6 +76,7 @@ ANSWERS = [
     ("audit", ["audit"]),
     ("audit", ["audit", "{waits}"]),
     ("audit", ["audit", "4711"]),
+    ("checkpointed", ["checkpointed", "{runs}"]),
     ("mode", ["mode"]),
     ("health", ["health"]),
 ]

@@ -7,6 +7,7 @@ from shlex import join
 
 from slurm_power.config import load_site
 from slurm_power.render import sacctmgr_commands, slurm_fragment
+from tests.docs import preemptions
 from tests.docs.states import page
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +28,7 @@ def made() -> Mapping[Path, str]:
     """Path → text."""
     return {
         ROOT / "docs" / "states.md": page(),
+        ROOT / "docs" / "preemption.md": preemptions.page(),
         ROOT / "etc" / "slurm.conf.fragment": _fragment(),
         ROOT / "etc" / "qos": QOS_HEAD + "".join(f"{join(argv)}\n" for argv in sacctmgr_commands(load_site(EXAMPLE))),
     }

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from slurm_power import __version__
+from slurm_power.core.giving_way import Step
 from slurm_power.core.lifecycle import Event
 from slurm_power.core.reservation import ReservationEvent
+from tests.docs import preemptions
 from tests.docs.made import ROOT, made
 from tests.docs.states import WHEN
 
@@ -25,6 +27,7 @@ def test_what_is_made_from_code_is_up_to_date(path: Path, text: str) -> None:
 
 def test_every_event_is_explained() -> None:
     assert set(WHEN) == {*Event, *ReservationEvent}
+    assert set(preemptions.WHEN) == set(Step)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

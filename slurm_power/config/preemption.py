@@ -1,0 +1,14 @@
+"""The section `preemption` of the site file."""
+
+from slurm_power.config.fields import Count, Seconds, SignalName
+from slurm_power.config.section import Section, key
+
+
+class Preemption(Section):
+    """Bounds on preemption; who may preempt whom is what sacctmgr says of the QOS (`Preempt`)."""
+
+    per_hour: Count = key(
+        "60", "the most jobs of one tier that give way within an hour; a cut of a limit knows no such bound"
+    )
+    min_run: Seconds = key("10m", "how long a job that was requeued runs before it may have to give way again")
+    warn_signal: SignalName = key("USR1", "the signal that a job's batch shell gets when its notice begins")

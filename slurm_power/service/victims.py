@@ -1,0 +1,274 @@
+"""For whom others have to give way, and who they are: one preemption at a time for each job, reservation or cut."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from slurm_power.core.giving_way import UNTOUCHED, Preemption, Stage, Trigger, Victim
+from slurm_power.core.lifecycle import State
+from slurm_power.core.offer import Candidate
+from slurm_power.core.policy import Mode
+from slurm_power.core.preemption import plan, shed
+from slurm_power.core.reservation import Policy, Reservation, ReservationState
+from slurm_power.core.steps import Steps
+from slurm_power.core.trial import Trial
+from slurm_power.core.want import over
+from slurm_power.core.window import Window
+from slurm_power.ports import HoldKind
+from slurm_power.service.book import Entry
+from slurm_power.service.candidates import candidate, candidates, tier_of
+from slurm_power.service.desk import Desk
+from slurm_power.service.nearest import nearest
+
+_AGAIN_S = 10
+"""How long no victims are looked for again where there were none."""
+_FEW = 1_000
+"""Instants of checkpoints that may be remembered beside twice as many as there are jobs."""
+
+
+def chosen(desk: Desk) -> Steps[list[Preemption]]:
+    """New preemptions: at most one for the first held job of each tier, and one for each reservation that is short.
+
+    They are kept from here on; what is done about them is for the caller, and nothing has been done yet.
+    """
+    found: list[Preemption] = []
+    if desk.mode is not Mode.ENFORCE or not desk.settled:
+        return found
+    _forget_the_gone(desk)
+    for tier in desk.tiers:
+        entry = desk.book.get(desk.preempting.heads.get(tier.name, ""))
+        if entry is not None:
+            found += yield from _for_job(desk, entry)
+    for reservation in list(desk.reserved):
+        found += yield from _for_reservation(desk, reservation)
+    return found
+
+
+def for_over(desk: Desk, elements: Sequence[str]) -> Steps[list[Preemption]]:
+    """Victims of a cut on these zones and feeds, of any tier that may be preempted at all."""
+    beneficiary = ",".join(sorted(elements))
+    if desk.preempting.serving(Trigger.OVER, beneficiary) is not None:
+        return []
+    return (yield from _shed(desk, Trigger.OVER, beneficiary, "", elements, None))
+
+
+def needed(desk: Desk, one: Preemption) -> str | None:
+    """Why a preemption is no longer needed or allowed; None while it is."""
+    if desk.mode is not Mode.ENFORCE:
+        return f"the mode is {desk.mode}"
+    if one.trigger is Trigger.JOB:
+        entry = desk.book.get(one.beneficiary)
+        if entry is None:
+            return "the job is gone"
+        return None if _waits(desk, entry) else f"the job is {entry.state}"
+    elements = _elements(desk, one)
+    if not elements:
+        return "the reservation is over" if one.trigger is Trigger.RESERVATION else "the site has no such zone or feed"
+    return None if over(desk.ledger, elements) else "enough is free"
+
+
+def _elements(desk: Desk, one: Preemption) -> list[str]:
+    """The zones and feeds that hold too much; none where what it is for is no more."""
+    if one.trigger is Trigger.OVER:
+        return [name for name in one.beneficiary.split(",") if name in desk.ledger.meters]
+    reservation = desk.reserved.get(one.beneficiary)
+    if reservation is None or reservation.state is not ReservationState.ACTIVE:
+        return []
+    return elements_of(desk, reservation)
+
+
+def spared(desk: Desk, one: Preemption) -> frozenset[str]:
+    """The keys of victims who could stay after all: during their notice others may have made room."""
+    entries = [entry for victim in one.victims if (entry := on_nodes(desk, victim)) is not None]
+    found = [candidate(desk, entry) for entry in entries if entry.key in desk.ledger.claims]
+    with _as_if_gone(desk, but=one):
+        if one.trigger is Trigger.JOB:
+            entry = desk.book.get(one.beneficiary)
+            if entry is None or entry.ask is None:
+                return frozenset()
+            request = entry.ask.request.with_copies(1)
+            made = plan(request, desk.ledger, found, ignore=desk.ignored_by(request))
+            left = found if made is None else made.victims
+        else:
+            left = shed(desk.ledger, found, _elements(desk, one)).victims
+    return frozenset(each.id for each in found) - {each.id for each in left}
+
+
+def on_nodes(desk: Desk, victim: Victim) -> Entry | None:
+    """The entry of a victim whose run has not left its nodes; None once it has."""
+    entry = desk.book.get(victim.key) or desk.book.of_job(victim.job_id)
+    if entry is None or entry.state is not State.RUNNING or entry.record is None:
+        return None
+    return entry if entry.record.restarts == victim.restarts else None
+
+
+def elements_of(desk: Desk, reservation: Reservation) -> list[str]:
+    """The zones of a reservation, and the feeds above them."""
+    zones = [grant.zone for grant in reservation.grants]
+    feeds = {tap.feed for zone in zones for tap in desk.site.topology.taps[zone]}
+    return [*zones, *sorted(feeds)]
+
+
+# -- for a job --------------------------------------------------------------------------------------------------------
+
+
+def _for_job(desk: Desk, entry: Entry) -> Steps[list[Preemption]]:
+    state, now = desk.preempting, desk.now()
+    if state.serving(Trigger.JOB, entry.key) is not None or state.not_before.get(entry.key, 0) > now:
+        return []
+    qos = _qos_of(entry)
+    lawful = state.law.victims_of(qos)
+    if not lawful:
+        return _none(desk, entry.key, f"QOS {qos} may preempt no other")
+    if entry.ask is None or entry.ask.facts.het or entry.ask.request.reservation:
+        return _none(desk, entry.key, "others give way neither to components nor to jobs that name a reservation")
+    found: list[Candidate] = []
+    yield from candidates(desk, lawful, found)
+    found = yield from nearest(desk, entry.ask.request.with_copies(1), found)
+    if not _waits(desk, entry):
+        return []
+    desk.now()
+    request = entry.ask.request.with_copies(1)
+    with _as_if_gone(desk):
+        made = plan(request, desk.ledger, found, ignore=desk.ignored_by(request))
+    if made is None:
+        return _none(desk, entry.key, "no jobs that it may preempt would make room for it")
+    if not made.victims:
+        return []
+    excess = _past_budget(desk, made.victims)
+    if excess is not None:
+        return _none(desk, entry.key, f"as many jobs of tier {excess} as may give way in an hour have done so")
+    claim = made.verdict.claim
+    one = _begun(desk, Trigger.JOB, entry.key, request.tier.name, made.victims)
+    one = replace(one, charges=claim.charges, share_milli=claim.share_milli)
+    desk.preempting.put(one)
+    keep(desk, one)
+    return [one]
+
+
+def keep(desk: Desk, one: Preemption) -> None:
+    """Have others plan around the place for which victims leave, from when they have left.
+
+    Nothing is kept where the job or a zone of its place is not known any more.
+    """
+    entry = desk.book.get(one.beneficiary)
+    if entry is None or entry.ask is None or any(charge.zone not in desk.ledger.nodes for charge in one.charges):
+        return
+    start = max(desk.ledger.now + 1, one.strike_at or desk.ledger.now + one.notice_s)
+    claim = entry.ask.request.with_copies(1).claim(one.charges, start, one.share_milli)
+    desk.preempting.keep(one.beneficiary, claim.at(Window(start, max(claim.window.end, start + 1))))
+
+
+def _waits(desk: Desk, entry: Entry) -> bool:
+    """Whether it waits for power, and for nothing else."""
+    return desk.book.get(entry.key) is entry and entry.state is State.WAITING and entry.hold is HoldKind.POWER
+
+
+def _qos_of(entry: Entry) -> str:
+    """The QOS that it will run as: that which its tier asks for, else the one that Slurm shows."""
+    asked = entry.ask.qos if entry.ask is not None else ""
+    return asked or (entry.record.qos if entry.record is not None else "")
+
+
+def _none(desk: Desk, key: str, why: str) -> list[Preemption]:
+    desk.preempting.why_not[key] = why
+    desk.preempting.not_before[key] = desk.ledger.now + _AGAIN_S
+    return []
+
+
+# -- for a reservation, or after a cut --------------------------------------------------------------------------------
+
+
+def _for_reservation(desk: Desk, reservation: Reservation) -> Steps[list[Preemption]]:
+    terms, state, now = reservation.terms, desk.preempting, desk.now()
+    if terms.policy is not Policy.PREEMPT or reservation.state is not ReservationState.ACTIVE:
+        return []
+    busy = state.serving(Trigger.RESERVATION, reservation.name) is not None
+    elements = elements_of(desk, reservation)
+    tier = desk.site.policy.tiers.get(terms.tier)
+    if busy or tier is None or state.not_before.get(reservation.name, 0) > now or not over(desk.ledger, elements):
+        return []
+    lawful = state.law.victims_of(tier.qos)
+    return (yield from _shed(desk, Trigger.RESERVATION, reservation.name, tier.name, elements, lawful))
+
+
+def _shed(
+    desk: Desk, trigger: Trigger, beneficiary: str, tier: str, elements: Sequence[str], lawful: frozenset[str] | None
+) -> Steps[list[Preemption]]:
+    """Victims after whom these elements hold no more than they may. Physics knows no budget of jobs an hour."""
+    found: list[Candidate] = []
+    zones = {zone for name in elements for zone in desk.site.topology.zones_under.get(name, (name,))}
+    yield from candidates(desk, lawful, found, zones, over=trigger is Trigger.OVER)
+    desk.now()
+    with _as_if_gone(desk):
+        victims = shed(desk.ledger, sorted(found, key=lambda one: one.id), elements).victims
+    excess = _past_budget(desk, victims) if trigger is Trigger.RESERVATION else None
+    if not victims or excess is not None:
+        return _none(desk, beneficiary, "no jobs that may be preempted would make room for it")
+    return [_begun(desk, trigger, beneficiary, tier, victims)]
+
+
+# -- each of them -----------------------------------------------------------------------------------------------------
+
+
+def _begun(desk: Desk, trigger: Trigger, beneficiary: str, tier: str, victims: Sequence[Candidate]) -> Preemption:
+    """A preemption of these, kept from here on."""
+    made = tuple(victim for one in victims if (victim := _victim(desk, one)) is not None)
+    one = Preemption(desk.new_token(), trigger, beneficiary, tier, Stage.PLANNED, desk.ledger.now, made)
+    desk.preempting.put(one)
+    desk.preempting.why_not.pop(beneficiary, None)
+    return one
+
+
+def _victim(desk: Desk, one: Candidate) -> Victim | None:
+    entry = desk.book.get(one.id)
+    if entry is None or entry.record is None:
+        return None
+    record = entry.record
+    return Victim(
+        key=entry.key,
+        job=entry.name,
+        target=record.target,
+        job_id=record.job_id,
+        token=entry.token,
+        uid=entry.uid,
+        account=record.account,
+        restarts=record.restarts,
+        tier=tier_of(desk, record).name,
+        est_w=one.claim.est_w,
+        notice_s=one.notice_s,
+        lost_s=one.lost_s,
+        means=desk.preempting.law.means(record),
+    )
+
+
+@contextmanager
+def _as_if_gone(desk: Desk, but: Preemption | None = None) -> Iterator[None]:
+    """For a choice: as if all who give way already had left, so that nobody has to make up for them."""
+    going = [victim for one in desk.preempting if one is not but for victim in one.victims]
+    entries = [entry for victim in going if (entry := on_nodes(desk, victim)) is not None]
+    with Trial(desk.ledger) as trial:
+        trial.without(candidate(desk, entry) for entry in entries if entry.key in desk.ledger.claims)
+        yield
+
+
+def _past_budget(desk: Desk, victims: Sequence[Candidate]) -> str | None:
+    """A tier of which more jobs would give way within an hour than may."""
+    records = [entry.record for one in victims if (entry := desk.book.get(one.id)) is not None]
+    tiers = Counter(tier_of(desk, record).name for record in records if record is not None)
+    given = Counter(desk.preempting.given(desk.ledger.now))
+    given.update(victim.tier for one in desk.preempting if one.stage in UNTOUCHED for victim in one.victims)
+    most = desk.site.preemption.per_hour
+    return next((tier for tier in sorted(tiers) if given[tier] + tiers[tier] > most), None)
+
+
+def _forget_the_gone(desk: Desk) -> None:
+    """What is remembered of jobs and reservations that are no more."""
+    state = desk.preempting
+    for memory in (state.why_not, state.not_before):
+        for key in [key for key in memory if desk.book.get(key) is None and desk.reserved.get(key) is None]:
+            del memory[key]
+    if len(state.checkpoints) > 2 * len(desk.book.entries) + _FEW:
+        names = {entry.name for entry in desk.book.entries.values()}
+        state.checkpoints = {job: at for job, at in state.checkpoints.items() if job in names}
