@@ -12,6 +12,8 @@ from slurm_power.core import lifecycle, reservation
 from slurm_power.core.lifecycle import CLAIMING, TRANSITIONS, Event, State
 from slurm_power.core.reservation import KEEPING, STEPS, ReservationEvent, ReservationState
 
+Steps = Mapping[tuple[StrEnum, StrEnum], StrEnum]
+
 WHEN: Mapping[StrEnum, str] = {
     Event.ADMIT: "Slurm shows it pending although it was let pass, and its admission still stands for that start",
     Event.WAIT: "it may claim watts, and goes into the queue; or it is pending in Slurm without an admission",
@@ -70,7 +72,7 @@ class Chart:
     module: ModuleType
     states: type[StrEnum]
     events: type[StrEnum]
-    steps: Mapping[tuple[StrEnum, StrEnum], StrEnum]
+    steps: Steps
     counted: Set[StrEnum]
 
     def lines(self) -> Iterator[str]:
@@ -113,8 +115,10 @@ class Chart:
                 yield f"| `{state}` | {' | '.join(self.steps.get((state, event), '') for event in self.events)} |"
 
 
-JOBS = Chart(lifecycle, State, Event, dict(TRANSITIONS), CLAIMING)
-RESERVATIONS = Chart(reservation, ReservationState, ReservationEvent, dict(STEPS), KEEPING)
+_OF_JOB: Steps = {(state, event): target for (state, event), target in TRANSITIONS.items()}
+_OF_RESERVATION: Steps = {(state, event): target for (state, event), target in STEPS.items()}
+JOBS = Chart(lifecycle, State, Event, _OF_JOB, CLAIMING)
+RESERVATIONS = Chart(reservation, ReservationState, ReservationEvent, _OF_RESERVATION, KEEPING)
 
 
 def page() -> str:
