@@ -24,6 +24,10 @@ class Kind(StrEnum):
     """Seconds."""
     NUMBERS = "numbers"
     """Several numbers by name; a name ends in its unit."""
+    ENERGY = "energy"
+    """Watt-hours."""
+    SHARE = "share"
+    """A part of 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,16 @@ def duration(name: str, key: str = "") -> Column:
 def numbers(name: str, key: str = "") -> Column:
     """A column of numbers by name."""
     return Column(name, key or name, Kind.NUMBERS)
+
+
+def energy(name: str, key: str = "") -> Column:
+    """A column of watt-hours; its field ends in `_wh` unless given."""
+    return Column(name, key or f"{name}_wh", Kind.ENERGY)
+
+
+def share(name: str, key: str = "") -> Column:
+    """A column of parts of 1, which people see as per cent."""
+    return Column(name, key or name, Kind.SHARE)
 
 
 class Columns:
@@ -134,6 +148,10 @@ def shown(value: object, kind: Kind) -> str:
         return format_watts(value)
     if kind is Kind.DURATION and isinstance(value, int):
         return format_duration(value)
+    if kind is Kind.ENERGY and isinstance(value, int):
+        return f"{value / 1_000:.3f}kWh"
+    if kind is Kind.SHARE and isinstance(value, (int, float)):
+        return f"{value:.1%}"
     return plain(_words(value))
 
 

@@ -14,6 +14,7 @@ from slurm_power.adapters.store import StoreWriter
 from slurm_power.config import Site
 from slurm_power.core.errors import PowerError, SlurmError, StoreError
 from slurm_power.core.policy import Mode, Native
+from slurm_power.daemon.metering import UsageKeeper
 from slurm_power.daemon.mode import Choice, Settled, settle, settle_stored
 from slurm_power.daemon.pruning import Pruning
 from slurm_power.daemon.reservations import Reservations
@@ -91,6 +92,7 @@ class Rounds:
         self, desk: Desk, slurm: Slurm, writer: StoreWriter, observer: Observer, clock: Clock, pace: Pace | None = None
     ) -> None:
         self.reservations = Reservations(desk, slurm, writer, clock)
+        self.usage = UsageKeeper(desk, writer)
         self.health = Health()
         self.choice: Choice | None = None
         """The mode that `spower mode` has set and that holds still."""
@@ -161,6 +163,7 @@ class Rounds:
             self._close(self._unsure, "unsure; Slurm was read anew")
             self._unsure = []
             self.reservations.tick()
+            self.usage.step(begun)
             await self._carry_out(run_pass(self._desk))
             await self.reservations.mirror()
             self.health.rounds += 1

@@ -23,6 +23,7 @@ from slurm_power.service.book import Book, Journal
 from slurm_power.service.descriptions import Descriptions
 from slurm_power.service.facts import JobFacts
 from slurm_power.service.faults import Faults
+from slurm_power.service.metering import Metering
 from slurm_power.service.reserved import Reserved
 from slurm_power.service.world import World
 
@@ -75,7 +76,8 @@ class Desk:
         self._shadow_zones: tuple[str, ...] = ()
         """Where the last shadow lay: the next one looks there too, so that the head's start does not recede."""
         ledger = Ledger(site.topology, rule=site.policy.burst, now=clock.now())
-        self.reserved = Reserved(ledger)
+        self.metering = Metering(site, journal, ledger.now)
+        self.reserved = Reserved(ledger, self.metering)
         self.missed: list[Reservation] = []
         """Reservations that a change of the site file has ended, for whoever writes it down."""
         self._install(site, World(site), ledger)
@@ -86,7 +88,8 @@ class Desk:
         """The site's tiers, the highest promise first."""
         self._use(world)
         self.floor = ledger.empty()
-        self.book = Book(ledger, self.journal, private=self._private_jobs)
+        self.metering.change_site(site)
+        self.book = Book(ledger, self.journal, self.metering, private=self._private_jobs)
 
     def _use(self, world: World) -> None:
         self.world = world

@@ -312,6 +312,7 @@ def _waiting(desk: Desk, entry: Entry) -> Waiting:
         max_delay_s=ask.max_delay_s,
         first_call=_first_call(desk, ask),
         fair_share=desk.fair_shares.get((record.account, record.user), 0.5),
+        accuracy=desk.metering.accuracy(record.account, desk.ledger.now),
     )
 
 

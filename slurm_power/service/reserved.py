@@ -8,13 +8,15 @@ from slurm_power.core.binding import reservation_of_nodes
 from slurm_power.core.claim import RESERVATION
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.reservation import Reservation, ReservationEvent, follow
+from slurm_power.service.metering import Metering
 
 
 class Reserved:
     """Reservations by name, in step with the ledger: a claim is kept there exactly in the states that keep one."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, metering: Metering) -> None:
         self._ledger = ledger
+        self._metering = metering
         self._by_name: dict[str, Reservation] = {}
         self._by_key: dict[str, Reservation] = {}
 
@@ -45,6 +47,7 @@ class Reserved:
                 self._ledger.unkeep(before.claim_id)
         if reservation.live:
             self._by_name[reservation.name] = self._by_key[reservation.key] = reservation
+        self._metering.reserved(reservation, self._ledger.now)
 
     def note(self, reservation: Reservation) -> None:
         """Keep what changes nothing in the ledger: when it was last used."""
@@ -91,6 +94,7 @@ class Reserved:
             if gone:
                 cause = f"zone {gone[0]} is no longer in the site file"
                 missed.append(after(one, ReservationEvent.MISS, now, cause))
+                self._metering.reserved(missed[-1], now)
             else:
                 used = one.last_used if one.last_used is None else min(one.last_used, now)
                 self.put(replace(one, since=min(one.since, now), last_used=used))

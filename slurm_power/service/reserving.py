@@ -94,7 +94,7 @@ def _no_more(before: Reservation, terms: Terms) -> tuple[Grant, ...] | None:
 def _offer(desk: Desk, ledger: Ledger, terms: Terms, instead: Reservation | None) -> Offer:
     ask, window = ask_of(terms), terms.window
     others = (one for one in desk.reserved if instead is None or one.id != instead.id)
-    cap_w = caps(desk.site, terms, list(others))
+    cap_w = caps(desk.site, terms, list(others), desk.metering.score(terms.owner, desk.ledger.now))
     calendar = Calendar(ledger, RESERVATION + terms.name, cap_w=cap_w)
     roomy = with_nodes(ask, terms, ledger)
     if roomy is None:
