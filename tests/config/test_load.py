@@ -107,7 +107,7 @@ def test_later_sections_are_typed_and_warned_of() -> None:
     assert [source.type for source in loaded.telemetry] == ["prometheus", "redfish", "snmp", "slurm", "file"]
     [tariff] = loaded.tariffs
     assert (tariff.start, tariff.currency, tariff.kwh) == (0, "EUR", Fraction(21, 100))
-    assert (tariff.tiers["bronze"], tariff.yielding) == (Fraction(6, 10), 1)
+    assert (tariff.tiers["bronze"], tariff.yielding) == (Fraction(6, 10), Fraction(1))
 
 
 def test_tariffs_that_hold_from_a_day_on() -> None:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from types import ModuleType
+from typing import Any
 
 from slurm_power.core import lifecycle, reservation
 from slurm_power.core.lifecycle import CLAIMING, TRANSITIONS, Event, State
 from slurm_power.core.reservation import KEEPING, STEPS, ReservationEvent, ReservationState
-
-Steps = Mapping[tuple[StrEnum, StrEnum], StrEnum]
 
 WHEN: Mapping[StrEnum, str] = {
     Event.ADMIT: "Slurm shows it pending although it was let pass, and its admission still stands for that start",
@@ -72,7 +71,7 @@ class Chart:
     module: ModuleType
     states: type[StrEnum]
     events: type[StrEnum]
-    steps: Steps
+    steps: Mapping[Any, StrEnum]
     counted: Set[StrEnum]
 
     def lines(self) -> Iterator[str]:
@@ -115,10 +114,8 @@ class Chart:
                 yield f"| `{state}` | {' | '.join(self.steps.get((state, event), '') for event in self.events)} |"
 
 
-_OF_JOB: Steps = {(state, event): target for (state, event), target in TRANSITIONS.items()}
-_OF_RESERVATION: Steps = {(state, event): target for (state, event), target in STEPS.items()}
-JOBS = Chart(lifecycle, State, Event, _OF_JOB, CLAIMING)
-RESERVATIONS = Chart(reservation, ReservationState, ReservationEvent, _OF_RESERVATION, KEEPING)
+JOBS = Chart(lifecycle, State, Event, TRANSITIONS, CLAIMING)
+RESERVATIONS = Chart(reservation, ReservationState, ReservationEvent, STEPS, KEEPING)
 
 
 def page() -> str:

@@ -111,11 +111,12 @@ class Metered:
         assert entry is not None
         self.desk.book.drop(entry)
 
-    def ask(self, verb: str, uid: int = 0, **request: object) -> Mapping[str, Any]:
+    def ask(self, verb: str, uid: int = 0, **request: Any) -> Mapping[str, Any]:
         """The answer to a question; uid 0 is root."""
         verbs = UsageVerbs(self.desk, self.keeper, self.reservations, self.writer, frozenset({0}))
-        return asyncio.run(getattr(verbs, verb)(Peer(uid, 0, 0), request))  # type: ignore[no-any-return]
+        found: Mapping[str, Any] = asyncio.run(getattr(verbs, verb)(Peer(uid, 0, 0), request))
+        return found
 
-    def rows(self, by: str = "account", **request: object) -> dict[str, Mapping[str, Any]]:
+    def rows(self, by: str = "account", **request: Any) -> dict[str, Mapping[str, Any]]:
         """The rows of `sreservation usage`, by name."""
         return {row["name"]: row for row in self.ask("usage", by=by, **request)["rows"]}

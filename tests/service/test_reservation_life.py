@@ -125,13 +125,13 @@ class TestFirstCall:
     def test_one_of_higher_tier_that_comes_meanwhile_does_not_overtake(self, bureau: Bureau) -> None:
         bureau.open()
         bureau.wait(900)
-        bureau.sbatch("power:est=20kW,max=20kW,zones=rack01", BOB, account="ops", minutes=30)
+        bureau.sbatch("power:est=12kW,max=12kW,zones=rack01", BOB, account="ops", minutes=30)
         bureau.wait(1)
-        bureau.sbatch("power:est=12kW,max=12kW,reservation=spring")
+        bureau.sbatch("power:est=15kW,max=15kW,reservation=spring")
         bureau.wait(1)
-        gold = "power:est=6kW,max=6kW,zones=rack01"
-        assert bureau.submit(gold, BOB, account="ops", qos="gold", time_limit=20).verdict == "admit"
+        gold = "power:est=12kW,max=12kW,zones=rack01"
         assert bureau.submit(gold, BOB, account="ops", qos="gold", time_limit=600).verdict == "hold"
+        assert bureau.submit(gold, BOB, account="ops", qos="gold", time_limit=20).verdict == "admit"
 
 
 class TestARestart:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
@@ -152,8 +153,8 @@ def usage(at: int, **sums: int) -> Usage:
 
 def test_a_closed_month_does_not_change(metered: Metered) -> None:
     """Neither with the tariff, nor when its hours are pruned; nor does a part of it while those are kept."""
-    day = {"since": START, "until": START + DAY}
-    month = {"since": START - 14 * DAY - 8 * HOUR_S, "until": START + 17 * DAY - 8 * HOUR_S}
+    day: dict[str, Any] = {"since": START, "until": START + DAY}
+    month: dict[str, Any] = {"since": START - 14 * DAY - 8 * HOUR_S, "until": START + 17 * DAY - 8 * HOUR_S}
     metered.store.add_usage([usage(START, jobs_ws=3_600_000_000)], START)
     metered.clock.instant = START + 20 * DAY
     metered.desk.now()
@@ -275,7 +276,7 @@ def test_who_sees_whose(shared: Metered, uid: int, private: bool, names: set[str
 @pytest.mark.parametrize(
     "wrong", [{"by": "colour"}, {"since": START + 99 * DAY}, {"since": 5, "until": 5}, {"since": "x"}]
 )
-def test_questions_that_make_no_sense(metered: Metered, wrong: dict[str, object]) -> None:
+def test_questions_that_make_no_sense(metered: Metered, wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         metered.ask("usage", **wrong)
 
