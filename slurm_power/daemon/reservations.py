@@ -49,7 +49,8 @@ class Reservations:
     def load(self, rows: Sequence[StoredReservation]) -> None:
         """Take in what the database promises, before anything is admitted. Raises StoreError."""
         for row in rows:
-            self._desk.reserved.put(from_row(row))
+            lost = self._desk.reserved.take(from_row(row), self._clock.now())
+            self._desk.missed += [lost] if lost is not None else []
 
     # -- time ---------------------------------------------------------------------------------------------------
 
@@ -110,6 +111,20 @@ class Reservations:
             counted = ()  # of another instant than what was reserved then
         found = steps(wanted, self._shown, counted, self._clock.now(), self._desk.version)
         if found:
+            await self._write(found)
+
+    async def look(self) -> tuple[Sequence[ReservationRecord], Sequence[LicenseRecord]]:
+        """Slurm's reservations and licences, read now. Raises SlurmError."""
+        self._shown_at = self._clock.monotonic()
+        self._shown = await asyncio.to_thread(self._slurm.reservations)
+        self._counted = await asyncio.to_thread(self._slurm.licenses)
+        return self.shown()
+
+    async def set_right(self) -> None:
+        """Have Slurm hold what it should, by what `look` has just read. Raises SlurmError, StoreError."""
+        now, version = self._clock.now(), self._desk.version
+        found = steps(holdings(self._desk), self._shown or (), self._counted, now, version)
+        if found and self._desk.mode is Mode.ENFORCE:
             await self._write(found)
 
     def shown(self) -> tuple[Sequence[ReservationRecord], Sequence[LicenseRecord]]:

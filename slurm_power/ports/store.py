@@ -21,6 +21,8 @@ class Rule(StrEnum):
     """An answer that came too late does not count."""
     MODE = "mode"
     """The mode says how far the daemon goes."""
+    RECONCILE = "reconcile"
+    """What Slurm has is brought back to what was promised."""
 
 
 @immutable

@@ -62,13 +62,17 @@ class Reserved:
         before, missed = list(self), []
         self._ledger, self._by_name, self._by_key = ledger, {}, {}
         for reservation in before:
-            gone = sorted({grant.zone for grant in reservation.grants} - ledger.nodes.keys())
-            if gone:
-                cause = f"zone {gone[0]} is no longer in the site file"
-                missed.append(after(reservation, ReservationEvent.MISS, now, cause))
-            else:
-                self.put(reservation)
+            lost = self.take(reservation, now)
+            missed += [lost] if lost is not None else []
         return missed
+
+    def take(self, reservation: Reservation, now: int) -> Reservation | None:
+        """Keep one that was promised before; what becomes of it where a zone of it is gone, else None."""
+        gone = sorted({grant.zone for grant in reservation.grants} - self._ledger.nodes.keys())
+        if gone:
+            return after(reservation, ReservationEvent.MISS, now, f"zone {gone[0]} is no longer in the site file")
+        self.put(reservation)
+        return None
 
 
 def after(reservation: Reservation, event: ReservationEvent, now: int, cause: str = "") -> Reservation:
