@@ -19,7 +19,7 @@ from slurm_power.adapters.slurm import Runner, SlurmCommands
 from slurm_power.adapters.slurm.inventory import read_slurm_user
 from slurm_power.adapters.slurm.pyslurm_reader import WORKER as PYSLURM_WORKER
 from slurm_power.adapters.store import SqlStore, StoreWriter, open_store
-from slurm_power.adapters.turn import Turn
+from slurm_power.adapters.turn import Turn, TurnTaken
 from slurm_power.config import Site, load_site
 from slurm_power.core.errors import PowerError, SlurmError
 from slurm_power.daemon.alone import DAEMON
@@ -177,12 +177,17 @@ def command(conf: Path | None, log_level: str) -> None:
     runner = Runner()
     user = slurm_user(runner)
     owner = user if os.geteuid() == 0 else None
-    with Turn(site.hook.socket, DAEMON, wait_s=_TURN_WAIT_S, never=(DAEMON,), owner=owner):
-        daemon = Daemon(site, open_store(site.state_url), runner, user)
-        try:
-            asyncio.run(daemon.run())
-        finally:
-            daemon.close()
+    try:
+        with Turn(site.hook.socket, DAEMON, wait_s=_TURN_WAIT_S, never=(DAEMON,), owner=owner):
+            daemon = Daemon(site, open_store(site.state_url), runner, user)
+            try:
+                asyncio.run(daemon.run())
+            finally:
+                daemon.close()
+    except TurnTaken as error:
+        if error.holder != DAEMON:
+            raise
+        raise PowerError(f"{site.hook.socket}: another daemon answers there; stop it first") from error
 
 
 def spare_survivors() -> None:
