@@ -89,7 +89,9 @@ class Reconciler:
             if one.order not in self._told:
                 _log.warning("%s %s: %s", one.kind, one.subject, one.found, extra={"remedy": one.remedy})
         self._told = {one.order for one in found}
-        await self._mend([one for one in found if self._mends(one)])
+        mending = [one for one in found if self._mends(one)]
+        await self._mend(mending)
+        self._forget(mending)
 
     async def run(self, *, dry_run: bool) -> dict[str, object]:
         """All of it, now: the answer to `reconcile`. Raises SlurmError, StoreError."""
@@ -97,9 +99,11 @@ class Reconciler:
         found = await self._find(qos=True)
         left = {one.order for one in found if not self._mends(one)}
         if not dry_run and len(left) < len(found):
-            await self._mend([one for one in found if one.order not in left])
+            mending = [one for one in found if one.order not in left]
+            await self._mend(mending)
             await self._hands.carry_out(run_holds(self._desk))
             await self._reservations.set_right()
+            self._forget(mending)
             await self._hands.look()
             left |= still(found, await self._find(qos=False))
         mended = "would" if dry_run else "mended"
@@ -144,7 +148,7 @@ class Reconciler:
     # -- mending ------------------------------------------------------------------------------------------------
 
     async def _mend(self, found: Sequence[Finding]) -> None:
-        """All but holds and Slurm's reservations, which follow from what jobs and reservations are after it."""
+        """All in the ledger and all about single jobs; holds and Slurm's reservations follow from what is then."""
         desk = self._desk
         for one in found:
             if one.kind is Kind.CLAIM_ORPHAN:
@@ -153,14 +157,17 @@ class Reconciler:
                 entry.stale = True
         for _ in range(_WINDOWS):
             self._reservations.tick()
+        plans = [Plan("mend", one.subject, one.chain, one.keys) for one in found if one.kind in _OF_JOBS]
+        await self._hands.carry_out(iter(plans))
+
+    def _forget(self, found: Sequence[Finding]) -> None:
+        """What the database remembers for nobody; after all else, for an intent tells whose hold a job is held by."""
         tokens = [one.subject for one in found if one.kind is Kind.HOLD_STALE]
         intents = [int(one.subject) for one in found if one.kind is Kind.INTENT_OPEN]
         if tokens:
             self._writer.drop_jobs(tokens)
         if intents:
             self._writer.put(lambda store: store.close_intents(intents, "cut off; Slurm was read anew"))
-        plans = [Plan("mend", one.subject, one.chain, one.keys) for one in found if one.kind in _OF_JOBS]
-        await self._hands.carry_out(iter(plans))
 
 
 def _stored(store: Store) -> tuple[Sequence[StoredJob], Sequence[Intent]]:
