@@ -73,7 +73,8 @@ class World:
         """A daemon, as it comes up."""
         self.writer = StoreWriter(self.store)
         self.desk = Desk(self.site, self.clock, StoreJournal(self.writer))
-        self.rounds = Rounds(self.desk, self.slurm, self.writer, Observer(self.desk, remembered(self.store)), self.clock)
+        observer = Observer(self.desk, remembered(self.store))
+        self.rounds = Rounds(self.desk, self.slurm, self.writer, observer, self.clock)
         self.rounds.reservations.load(self.store.reservations(live_only=True))
 
     def round(self) -> None:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ class DeadlySlurm:
 
     def _one(self, chain: Chain) -> Outcome:
         for done, command in enumerate(chain):
-            outcome = self._deadly.step(lambda: self._deadly.world.slurm.write([(command,)])[0])
+            outcome = self._deadly.step(partial(self._deadly.world.slurm.write, [(command,)]))[0]
             if outcome.error:
                 return Outcome(done, outcome.error)
         return Outcome(len(chain))
