@@ -99,6 +99,8 @@ class JobDrift:
 
     def _running(self, entry: Entry, record: JobRecord) -> Finding | None:
         """Its licences against its claim; those of the admission will do where it got the nodes that it asked for."""
+        if record.het_job_id is None and record.licenses == self._text(self._desk.ledger.claims[entry.key].charges):
+            return None  # as nearly all are, told without reading any of it
         admitted = _admission(record)
         if record.het_offset or not self._licensed or not self._ours(entry, admitted):
             return None
@@ -111,6 +113,10 @@ class JobDrift:
         kind = Kind.RUNNING_LICENCES if admitted is not None else Kind.RUNNING_UNADMITTED
         chain = _licensing(record, wanted)
         return _licence_finding(kind, entry, held, wanted, chain)
+
+    def _text(self, charges: tuple[Charge, ...]) -> str:
+        """The licences of a job with these charges and none of its own, as it is bound with them."""
+        return ",".join(f"{name}:{count}" for name, count in self._wanted(charges).items())
 
     def _ours(self, entry: Entry, admitted: AdmissionRecord | None) -> bool:
         """Whether it is to have licences: it was admitted, or would be if it came now, and Slurm lets us change it."""
