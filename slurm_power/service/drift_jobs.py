@@ -37,6 +37,7 @@ class JobDrift:
         self._totals = {record.name: record.total for record in licenses}
         self._counts: dict[tuple[Charge, ...], Mapping[str, int]] = {}
         """What charges come to in licences; many jobs share theirs."""
+        self._texts: dict[tuple[Charge, ...], str] = {}
         self._licensed = desk.site.policy.native is Native.LICENSES
 
     def look(self) -> Iterator[Finding | None]:
@@ -116,7 +117,10 @@ class JobDrift:
 
     def _text(self, charges: tuple[Charge, ...]) -> str:
         """The licences of a job with these charges and none of its own, as it is bound with them."""
-        return ",".join(f"{name}:{count}" for name, count in self._wanted(charges).items())
+        text = self._texts.get(charges)
+        if text is None:
+            text = self._texts[charges] = ",".join(f"{name}:{count}" for name, count in self._wanted(charges).items())
+        return text
 
     def _ours(self, entry: Entry, admitted: AdmissionRecord | None) -> bool:
         """Whether it is to have licences: it was admitted, or would be if it came now, and Slurm lets us change it."""
