@@ -13,6 +13,7 @@ _COMMANDS = {
     "cancel": "slurm_power.cli.reservation:cancel",
     "check": "slurm_power.cli.reservation:check",
     "usage": "slurm_power.cli.usage:usage",
+    "reconcile": "slurm_power.cli.reconcile:reconcile",
 }
 EXIT_CODES = """\
 \b
@@ -23,6 +24,7 @@ Exit codes:
     3  it does not fit as asked; what would is shown
     4  it could never fit
     5  the daemon cannot be reached
+    6  reconcile: something is left for somebody to mend
   130  interrupted
 """
 

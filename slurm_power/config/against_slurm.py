@@ -19,12 +19,25 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
+class Aspect(StrEnum):
+    """What of Slurm a difference is in."""
+
+    NODES = "nodes"
+    FEATURE = "feature"
+    PARTITION = "partition"
+    LICENCE = "licence"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One difference between the site file and Slurm."""
 
     severity: Severity
     text: str
+    aspect: Aspect | None = None
+    """None: in the site file alone."""
+    subject: str = ""
+    """The zone, feature, partition or licence."""
 
 
 def check_against_slurm(
@@ -48,11 +61,13 @@ def _zone(zone: Zone, nodes: Mapping[str, NodeRecord]) -> Iterator[Finding]:
     feature = feature_of(zone.name)
     unknown = [name for name in zone.nodes if name not in nodes]
     if unknown:
-        yield _error(f"zone {zone.name}: Slurm does not have {_nodes(unknown)}")
+        yield _error(f"zone {zone.name}: Slurm does not have {_nodes(unknown)}", Aspect.NODES, zone.name)
     bare = [name for name in zone.nodes if name in nodes and feature not in nodes[name].features]
     if bare:
         yield _error(
-            f"zone {zone.name}: {_nodes(bare)} without Feature={feature} on the NodeName line of slurm.conf"
+            f"zone {zone.name}: {_nodes(bare)} without Feature={feature} on the NodeName line of slurm.conf",
+            Aspect.FEATURE,
+            zone.name,
         )
 
 
@@ -65,24 +80,29 @@ def _strays(site: Site, nodes: Iterable[NodeRecord]) -> Iterator[Finding]:
             if feature.startswith(PREFIX) and (zone is None or feature != feature_of(zone)):
                 strays.setdefault(feature, []).append(node.name)
     for feature, names in sorted(strays.items()):
-        yield _error(f"Feature={feature} on {_nodes(names)}, which the site file does not have in that zone")
+        where = "which the site file does not have in that zone"
+        yield _error(f"Feature={feature} on {_nodes(names)}, {where}", Aspect.FEATURE, feature)
 
 
 def _partitions(site: Site, records: Sequence[PartitionRecord]) -> Iterator[Finding]:
     known = {record.name: record for record in records}
     for name in site.policy.partitions:
         if name not in known:
-            yield _error(f"partition {name}: Slurm does not have it")
+            yield _error(f"partition {name}: Slurm does not have it", Aspect.PARTITION, name)
     for record in records:
         names = expand_hostlist_or_nothing(record.nodes)
         outside = [name for name in names if name not in site.topology.zone_of_node]
         if outside and len(outside) == len(names):
             yield _warning(
-                f"partition {record.name}: none of its nodes lies in a zone, so its jobs are not counted"
+                f"partition {record.name}: none of its nodes lies in a zone, so its jobs are not counted",
+                Aspect.PARTITION,
+                record.name,
             )
         elif outside:
             yield _warning(
-                f"partition {record.name}: {_nodes(outside)} in no zone; watts drawn there are not counted"
+                f"partition {record.name}: {_nodes(outside)} in no zone; watts drawn there are not counted",
+                Aspect.PARTITION,
+                record.name,
             )
         yield from _unreachable(site, record.name, names)
 
@@ -95,7 +115,8 @@ def _unreachable(site: Site, partition: str, nodes: Iterable[str]) -> Iterator[F
     held = {site.topology.zone_of_node.get(node) for node in nodes}
     empty = [zone for zone in policy.zones if zone not in held]
     if empty:
-        yield _warning(f"partition {partition}: no node of it lies in {fold_hostlist(empty)}")
+        text = f"partition {partition}: no node of it lies in {fold_hostlist(empty)}"
+        yield _warning(text, Aspect.PARTITION, partition)
 
 
 def _licences(site: Site, records: Sequence[LicenseRecord]) -> Iterator[Finding]:
@@ -104,22 +125,25 @@ def _licences(site: Site, records: Sequence[LicenseRecord]) -> Iterator[Finding]
     for name, count in plan.items():
         if name not in totals:
             yield _error(
-                f"licence {name}: Slurm does not have it; Licenses= in slurm.conf needs {name}:{count}"
+                f"licence {name}: Slurm does not have it; Licenses= in slurm.conf needs {name}:{count}",
+                Aspect.LICENCE,
+                name,
             )
         elif totals[name] != count:
-            yield _warning(f"licence {name}: Slurm counts {totals[name]}, the site file means {count}")
+            text = f"licence {name}: Slurm counts {totals[name]}, the site file means {count}"
+            yield _warning(text, Aspect.LICENCE, name)
     for name in sorted(totals):
         if name.startswith(PREFIX) and name not in plan:
-            yield _warning(f"licence {name}: no zone or feed of the site file needs it")
+            yield _warning(f"licence {name}: no zone or feed of the site file needs it", Aspect.LICENCE, name)
 
 
 def _nodes(names: list[str]) -> str:
     return f"node{'s' if len(names) > 1 else ''} {fold_hostlist(names)}"
 
 
-def _error(text: str) -> Finding:
-    return Finding(Severity.ERROR, text)
+def _error(text: str, aspect: Aspect, subject: str) -> Finding:
+    return Finding(Severity.ERROR, text, aspect, subject)
 
 
-def _warning(text: str) -> Finding:
-    return Finding(Severity.WARNING, text)
+def _warning(text: str, aspect: Aspect, subject: str) -> Finding:
+    return Finding(Severity.WARNING, text, aspect, subject)

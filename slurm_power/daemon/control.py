@@ -71,6 +71,7 @@ class ControlHandler:
             "usage": metered.usage,
             "levels": metered.levels,
             "holders": metered.holders,
+            "reconcile": self._reconcile,
         }
 
     async def __call__(self, peer: Peer, request: Mapping[str, Any]) -> str:
@@ -192,6 +193,14 @@ class ControlHandler:
             await asyncio.wrap_future(self._writer.submit_and_wait(lambda _: None))
             found, tokens, logged = await asyncio.to_thread(self._writer.read, read)
         return found, views.names(self._desk, tokens, logged)
+
+    async def _reconcile(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
+        if peer.uid not in self._masters:
+            raise PowerError("only root and SlurmUser may reconcile")
+        dry_run = request.get("dry_run", False)
+        if not isinstance(dry_run, bool):
+            raise UsageError('"dry_run" is true or false')
+        return await self._rounds.reconcile(dry_run=dry_run)
 
     async def _health(self, peer: Peer, __: Mapping[str, Any]) -> dict[str, object]:
         health, store = self._rounds.health, self._writer.health()

@@ -9,18 +9,20 @@ from slurm_power.ports import Decision, HoldKind, Intent, Store, StoredJob
 _log = logging.getLogger("slurm_power.decision")
 _ROUTINE = frozenset({"admit", "launch", "end"})
 """Decisions that every job sees; they are in the audit log, and in this one only when asked for."""
+_RELEASING = frozenset({"bind", "free"})
+"""Actions that end in a release."""
 
 
 def remembered(store: Store) -> dict[str, HoldKind]:
     """Who held each job when the daemon was last there, by the key of its claim.
 
-    Whose release was under way was held by us: some of the commands may have been carried out, and Slurm's record of
-    the job does not tell its hold from its user's then.
+    Who was being released, bound or let go, was held by us: some of the commands may have been carried out, and Slurm's
+    record of the job does not tell its hold from its user's then.
     """
     holds = {
         str(key): HoldKind.POWER
         for intent in store.pending_intents()
-        if intent.action == "bind"
+        if intent.action in _RELEASING
         for key in _keys(intent)
     }
     return {**holds, **{job.token: job.hold for job in store.jobs() if job.hold is not None}}

@@ -19,8 +19,10 @@ from slurm_power.adapters.slurm import Runner, SlurmCommands
 from slurm_power.adapters.slurm.inventory import read_slurm_user
 from slurm_power.adapters.slurm.pyslurm_reader import WORKER as PYSLURM_WORKER
 from slurm_power.adapters.store import SqlStore, StoreWriter, open_store
+from slurm_power.adapters.turn import Turn, TurnTaken
 from slurm_power.config import Site, load_site
 from slurm_power.core.errors import PowerError, SlurmError
+from slurm_power.daemon.alone import DAEMON
 from slurm_power.daemon.control import ControlHandler
 from slurm_power.daemon.hook import HookHandler
 from slurm_power.daemon.journal import StoreJournal, remembered
@@ -33,6 +35,8 @@ _log = logging.getLogger("slurm_power.daemon")
 _RETRY_S = 2.0
 _FLUSH_S = 10.0
 _CONTROL_PER_UID = 32
+_TURN_WAIT_S = 120.0
+"""How long a start waits for `sreservation reconcile` to end."""
 _TURN_S = 0.0001
 """How long another thread (reading Slurm's answers, writing to the database) may keep the hook from being answered. It
 does so anew after every system call of an answer.
@@ -177,11 +181,19 @@ def command(conf: Path | None, log_level: str) -> None:
     for warning in site.warnings:
         _log.warning("%s", warning)
     runner = Runner()
-    daemon = Daemon(site, open_store(site.state_url), runner, slurm_user(runner))
+    user = slurm_user(runner)
+    owner = user if os.geteuid() == 0 else None
     try:
-        asyncio.run(daemon.run())
-    finally:
-        daemon.close()
+        with Turn(site.hook.socket, DAEMON, wait_s=_TURN_WAIT_S, never=(DAEMON,), owner=owner):
+            daemon = Daemon(site, open_store(site.state_url), runner, user)
+            try:
+                asyncio.run(daemon.run())
+            finally:
+                daemon.close()
+    except TurnTaken as error:
+        if error.holder != DAEMON:
+            raise
+        raise PowerError(f"{site.hook.socket}: another daemon answers there; stop it first") from error
 
 
 def spare_survivors() -> None:

@@ -24,7 +24,7 @@ from slurm_power.ports import (
     StoredReservation,
 )
 from slurm_power.service.desk import Desk
-from slurm_power.service.mirror import Step, holdings, in_use, node_holdings, node_steps, steps
+from slurm_power.service.mirror import Holding, Step, holdings, in_use, node_holdings, node_steps, steps
 from slurm_power.service.reservation_rows import from_row, to_row
 from slurm_power.service.reserving import changes
 from slurm_power.service.rights import Rights, rights_of
@@ -47,6 +47,8 @@ class Reservations:
         self._shown: Sequence[ReservationRecord] | None = None
         self._shown_at = float("-inf")
         self._counted: Sequence[LicenseRecord] = ()
+        self._fresh = False
+        """Whether licences were counted when reservations were last shown, and nothing was concluded from that yet."""
         self._tried: dict[str, tuple[str, Command, float]] = {}
         """Name in Slurm → what was found and done last, and when: where it did not help it is not done each round."""
         self._privileges: Sequence[PrivilegeRecord] = ()
@@ -111,25 +113,42 @@ class Reservations:
         """Have Slurm hold what it should; nothing unless we enforce. Raises SlurmError, StoreError."""
         moment = self._clock.monotonic()
         wanted = holdings(self._desk) if self._desk.mode is Mode.ENFORCE else []
-        fresh = self._shown is None or moment - self._shown_at >= _LOOK_S
-        if self._shown is None or fresh:
-            self._shown = await asyncio.to_thread(self._slurm.reservations)
-            self._shown_at = moment
-            self._counted = await asyncio.to_thread(self._slurm.licenses) if self._shown or wanted else ()
-        now, version = self._clock.now(), self._desk.version
-        users = self._users()
-        found = steps(wanted, self._shown, self._counted, now, version, fresh=fresh, users=users)
-        nodes = node_holdings(self._desk) if self._desk.mode is Mode.ENFORCE else []
-        found += node_steps(nodes, self._shown, now, users)
+        if self._shown is None or moment - self._shown_at >= _LOOK_S:
+            await self.look()
+        found = self._steps(wanted)
         self._tried = {name: tried for name, tried in self._tried.items() if moment - tried[2] < _LOOK_S}
         new = [step for step in found if self._tried.get(step.name, ())[:2] != (step.finding, step.chain[-1])]
         if new:
             await self._write(new, moment)
 
+    def _steps(self, wanted: Sequence[Holding]) -> list[Step]:
+        """What brings Slurm to what it should hold of watts, and of nodes."""
+        now, version, users, shown = self._clock.now(), self._desk.version, self._users(), self._shown or ()
+        nodes = node_holdings(self._desk) if self._desk.mode is Mode.ENFORCE else []
+        found = steps(wanted, shown, self._counted, now, version, fresh=self._fresh, users=users)
+        self._fresh = False
+        return found + node_steps(nodes, shown, now, users)
+
     def _users(self) -> Mapping[str, Sequence[str]]:
         """The jobs that name reservations of ours; looked up only where Slurm has any, for there are many jobs."""
         ours = any(one.name.startswith(PREFIX) for one in self._shown or ())
         return in_use(self._desk) if ours else {}
+
+    async def look(self) -> tuple[Sequence[ReservationRecord], Sequence[LicenseRecord]]:
+        """Slurm's reservations and licences, read now. Raises SlurmError."""
+        self._shown_at = self._clock.monotonic()
+        self._shown = await asyncio.to_thread(self._slurm.reservations)
+        self._counted = await asyncio.to_thread(self._slurm.licenses)
+        self._fresh = True
+        return self.shown()
+
+    async def set_right(self) -> None:
+        """Have Slurm hold what it should, by what `look` has just read. Raises SlurmError, StoreError."""
+        if self._desk.mode is not Mode.ENFORCE:
+            return
+        found = self._steps(holdings(self._desk))
+        if found:
+            await self._write(found, self._clock.monotonic())
 
     def shown(self) -> tuple[Sequence[ReservationRecord], Sequence[LicenseRecord]]:
         """Slurm's reservations and licences as they were last read; none before that."""

@@ -18,6 +18,7 @@ from slurm_power.daemon.metering import UsageKeeper
 from slurm_power.daemon.mode import Choice, Settled, settle, settle_stored
 from slurm_power.daemon.preemptions import Preemptions
 from slurm_power.daemon.pruning import Pruning
+from slurm_power.daemon.reconciling import CUT_OFF_S, Hands, Reconciler
 from slurm_power.daemon.reservations import Reservations
 from slurm_power.ports import (
     Clock,
@@ -36,7 +37,7 @@ from slurm_power.service.desk import Desk
 from slurm_power.service.observe import Observer
 from slurm_power.service.placing import place
 from slurm_power.service.plan import Plan
-from slurm_power.service.recount import Recount
+from slurm_power.service.recount import READINGS, Recount
 from slurm_power.service.release import applied, run_freeing, run_pass
 
 _log = logging.getLogger("slurm_power.rounds")
@@ -51,6 +52,8 @@ _BREATH_S = 0.0005
 """After so long, at the end of the step that a round is in, the hook gets a chance to be answered."""
 _LULL_S = 0.005
 """So long after a submission rooms are measured."""
+_DOUBT_S = 0.5
+"""Between two readings of a count of licences that looks off."""
 _COUNT_S = 3.0
 """How long who asks for our figures waits for Slurm's beside them, for instance while slurmctld is away."""
 
@@ -90,8 +93,17 @@ class Rounds:
     """Reads Slurm, brings the desk in step, runs the admission pass, writes to Slurm. One round at a time."""
 
     def __init__(
-        self, desk: Desk, slurm: Slurm, writer: StoreWriter, observer: Observer, clock: Clock, pace: Pace | None = None
+        self,
+        desk: Desk,
+        slurm: Slurm,
+        writer: StoreWriter,
+        observer: Observer,
+        clock: Clock,
+        pace: Pace | None = None,
+        *,
+        left_open: bool = False,
     ) -> None:
+        """`left_open`: whether intents that are open are nobody's, whatever their age."""
         self.reservations = Reservations(desk, slurm, writer, clock)
         self.usage = UsageKeeper(desk, writer)
         self.preemptions = Preemptions(desk, slurm, writer, clock, self.soon)
@@ -121,6 +133,9 @@ class Rounds:
         self._took_s = 0.0
         self._unsure: list[int] = []
         """Intents of which it is not known what became of them: open until a whole snapshot shows it."""
+        hands = Hands(self._look_anew, self._carry_out, lambda: self._recount.found, lambda: self._unsure)
+        cut_off_s = 0 if left_open else CUT_OFF_S
+        self._reconciler = Reconciler(desk, slurm, writer, self.reservations, hands, cut_off_s)
 
     def soon(self) -> None:
         """Something happened: do not wait for the tick."""
@@ -159,13 +174,10 @@ class Rounds:
         """One round. Raises SlurmError or StoreError."""
         async with self._turn:
             begun = self._clock.monotonic()
-            jobs = await self._read(begun)
-            await self._observe(jobs, begun)
-            self._took_s = self._clock.monotonic() - begun
-            self._close(self._unsure, "unsure; Slurm was read anew")
-            self._unsure = []
+            jobs = await self._learn_all(begun)
             self.reservations.tick()
             self.usage.step(begun)
+            await self._reconciler.turn(begun)
             await self.preemptions.before_pass()
             await self._carry_out(run_pass(self._desk))
             await self.preemptions.after_pass(self._breathe)
@@ -174,6 +186,29 @@ class Rounds:
             self.health.jobs = len(jobs)
             self.health.last_good = self._clock.now()
             self._pruning.step(self.health.last_good, begun, self._desk.site.keep_s)
+
+    async def reconcile(self, *, dry_run: bool) -> dict[str, object]:
+        """What has drifted, mended unless `dry_run`; between two rounds. Raises SlurmError, StoreError."""
+        async with self._turn:
+            return await self._reconciler.run(dry_run=dry_run)
+
+    async def _look_anew(self) -> None:
+        """Read everything, also what is read at longer intervals; again where Slurm's count of licences looks off."""
+        for _ in range(READINGS):
+            self._partitions_at = float("-inf")
+            await self._learn_all(self._clock.monotonic())
+            if not self._recount.doubtful:
+                return
+            await asyncio.sleep(_DOUBT_S)
+
+    async def _learn_all(self, begun: float) -> Sequence[JobRecord]:
+        """Read Slurm and bring the desk in step. Returns all jobs."""
+        jobs = await self._read(begun)
+        await self._observe(jobs, begun)
+        self._took_s = self._clock.monotonic() - begun
+        self._close(self._unsure, "unsure; Slurm was read anew")
+        self._unsure = []
+        return jobs
 
     async def look(self) -> None:
         """Read all jobs, and no more than that. Raises SlurmError."""

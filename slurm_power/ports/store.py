@@ -35,6 +35,8 @@ class Rule(StrEnum):
     """What a tier promises of its runs; the tier follows behind a dot."""
     METERING = "metering"
     """Usage is added up without gap or overlap, and what cannot be known is said."""
+    RECONCILE = "reconcile"
+    """What Slurm has is brought back to what was promised."""
 
 
 @immutable

@@ -376,6 +376,8 @@ class Book:
         self._tokens[entry.token] += 1
         if entry.job_id is not None:
             self.by_job[entry.job_id] = entry.key
+        if entry.record is not None and entry.record.het_job_id is not None:
+            self.components.setdefault(entry.record.het_job_id, set()).add(entry.key)
         self._know_task(entry)
 
     def _no_rumour(self, entry: Entry) -> None:

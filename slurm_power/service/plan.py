@@ -13,7 +13,7 @@ class Plan:
     """Commands for one job, or for all components of one, and the entries that they are about."""
 
     action: str
-    """bind, hold or free"""
+    """bind, hold, free or mend"""
     target: str
     chain: Chain
     keys: tuple[str, ...]

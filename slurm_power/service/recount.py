@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from slurm_power.core.binding import PREFIX, our_licences
 from slurm_power.ports import JobRecord, JobState, LicenseRecord
 
-_READINGS = 3
+READINGS = 3
 """So often in a row a difference has to be seen: jobs start and end between the readings of jobs and of licences."""
 _WITHOUT = frozenset({JobState.PENDING, JobState.ENDED})
 
@@ -24,6 +24,11 @@ class Recount:
         self._seen: dict[str, tuple[int, int]] = {}
         """Licence → the last difference, and in how many readings in a row it was that."""
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether the last reading showed a difference that has not stood for long enough to be believed."""
+        return any(times < READINGS for _, times in self._seen.values())
+
     def take(self, jobs: Iterable[JobRecord], counted: Iterable[LicenseRecord]) -> bool:
         """Take in one reading; whether `found` has changed."""
         held = _held(jobs)
@@ -34,7 +39,7 @@ class Recount:
                 last_w, times = self._seen.get(licence.name, (0, 0))
                 seen[licence.name] = differs_w, times + 1 if differs_w == last_w else 1
         self._seen = seen
-        before, self.found = self.found, {name: w for name, (w, times) in seen.items() if times >= _READINGS}
+        before, self.found = self.found, {name: w for name, (w, times) in seen.items() if times >= READINGS}
         return self.found != before
 
 

@@ -30,12 +30,18 @@ _STARTING_REASONS = frozenset({"Dependency", "Prolog", "None"})
 
 def run_pass(desk: Desk) -> Iterator[Plan | None]:
     """One pass: hold what should be held, then the queue from its head. Yields None where nothing is to be written."""
-    yield from _apart(desk, "free", run_freeing(desk))
+    yield from run_holds(desk)
     if desk.mode is not Mode.ENFORCE:
         return
-    yield from _apart(desk, "hold", _hold_strays(desk))
     yield from _apart(desk, "overdue", _overdue(desk))
     yield from Queue(desk).run()
+
+
+def run_holds(desk: Desk) -> Iterator[Plan | None]:
+    """Take off holds that nothing wants, and hold what should be held."""
+    yield from _apart(desk, "free", run_freeing(desk))
+    if desk.mode is Mode.ENFORCE:
+        yield from _apart(desk, "hold", _hold_strays(desk))
 
 
 def _apart(desk: Desk, stage: str, plans: Iterator[Plan | None]) -> Iterator[Plan | None]:
@@ -130,6 +136,8 @@ def applied(desk: Desk, plan: Plan, outcome: Outcome) -> None:
         elif plan.action == "hold" and outcome.done:
             why = Reason(Code.HELD, detail=entry.note or outcome.error)
             desk.book.decided(entry, "hold", now, desk.mode, [why], cause="free to start in Slurm")
+        elif plan.action == "mend" and outcome.done:
+            desk.book.decided(entry, "mend", now, desk.mode, cause="its binding was changed", rule=Rule.RECONCILE)
 
 
 def _bound(desk: Desk, entry: Entry, plan: Plan, outcome: Outcome, now: int) -> None:

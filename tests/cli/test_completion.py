@@ -77,7 +77,7 @@ def test_reservations(stage: Stage, tmp_path: Path) -> None:
     for name in ("spring", "summer", "autumn"):
         assert CliRunner().invoke(sreservation, ["create", name, *terms]).exit_code == 0
     assert completed(scene, tmp_path, "", of="sreservation") == [
-        "create", "show", "update", "renew", "cancel", "check", "usage",
+        "create", "show", "update", "renew", "cancel", "check", "usage", "reconcile",
     ]  # fmt: skip
     for command in ("show", "update", "renew", "cancel"):
         assert completed(scene, tmp_path, command, "s", of="sreservation") == ["spring", "summer"]

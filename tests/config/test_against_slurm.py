@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from slurm_power.config import Finding, Severity, Site, check_against_slurm, load_site
+from slurm_power.config.against_slurm import Aspect
 from slurm_power.ports import LicenseRecord, NodeRecord, PartitionRecord
 
 SITE = load_site(
@@ -46,7 +47,7 @@ def test_nothing_to_say() -> None:
 
 def test_a_finding_is_data() -> None:
     (finding,) = check_against_slurm(SITE, NODES[1:], PARTITIONS, LICENSES)
-    assert finding == Finding(Severity.ERROR, "zone rack1: Slurm does not have node n1")
+    assert finding == Finding(Severity.ERROR, "zone rack1: Slurm does not have node n1", Aspect.NODES, "rack1")
 
 
 def test_nodes_that_slurm_does_not_have() -> None:

@@ -70,14 +70,14 @@ def test_what_is_older_than_the_site_keeps_goes(keeper: Keeper) -> None:
     assert keeper.left() == [-30 * DAY, -29 * DAY, 0]
 
 
-def test_closed_intents_are_kept_a_week_and_open_ones_for_ever(keeper: Keeper) -> None:
+def test_intents_are_kept_a_week_once_they_are_closed_as_reconciliation_closes_those_cut_off(keeper: Keeper) -> None:
     ages = (8, 8, 6)
     opened = keeper.store.open_intents([Intent(str(n), "bind", NOW - age * DAY) for n, age in enumerate(ages)])
     ids = [intent.id or 0 for intent in opened]
     keeper.store.close_intents([ids[0], ids[2]], "done")
     keeper.round()
     assert [keeper.store.result_of(each) for each in ids] == [None, None, "done"]
-    assert [intent.target for intent in keeper.store.pending_intents()] == ["1"]
+    assert keeper.store.pending_intents() == []
 
 
 def test_a_piece_a_round_until_nothing_old_is_left_and_then_once_an_hour(keeper: Keeper) -> None:

@@ -1,0 +1,191 @@
+"""Reconciliation carried out: read, plan (service/reconcile.py), mend, and look again whether it is mended.
+
+A part of each round once a minute, and the whole of it on demand. What a person has to mend is told, and so is, where
+the mode is not enforce, what would have to be written to Slurm.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+
+from slurm_power.adapters.slurm.words import scontrol_words
+from slurm_power.adapters.store import StoreWriter
+from slurm_power.core.errors import SlurmError
+from slurm_power.core.policy import Mode
+from slurm_power.daemon.reservations import Reservations
+from slurm_power.ports import HoldKind, Intent, Slurm, Store, StoredJob
+from slurm_power.service.desk import Desk
+from slurm_power.service.finding import Finding, Kind, Seen
+from slurm_power.service.plan import Plan
+from slurm_power.service.reconcile import findings, in_order, still
+from slurm_power.service.release import run_holds
+
+_log = logging.getLogger("slurm_power.reconcile")
+_EVERY_S = 60.0
+CUT_OFF_S = 300
+"""An intent that has been open for so long was cut off: no write to Slurm takes that long."""
+_WINDOWS = 3
+"""So many steps may time have taken a reservation since it was last looked at: it begins, lies unused, and ends."""
+_OF_JOBS = frozenset({Kind.RUNNING_UNADMITTED, Kind.RUNNING_LICENCES, Kind.PENDING_LICENCES, Kind.PENDING_BINDING})
+"""Kinds that are mended by the commands that the finding has."""
+_OF_TIME = frozenset({Kind.RESERVATION_OVER, Kind.RESERVATION_LATE, Kind.RESERVATION_UNUSED, Kind.RESERVATION_ZONE})
+_OF_HOLDS = frozenset({Kind.HOLD_LOST, Kind.HOLD_GROUNDLESS})
+_MIRRORED = frozenset(kind for kind in Kind if kind.startswith("reservation-")) - _OF_TIME
+_BY_ROUNDS = _OF_TIME | _OF_HOLDS | _MIRRORED
+"""Kinds that every round mends by itself, and that come up in the usual course of things."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """What reconciliation asks of the rounds: to read all of Slurm into the desk, and to carry out plans."""
+
+    look: Callable[[], Awaitable[None]]
+    carry_out: Callable[[Iterator[Plan | None]], Awaitable[None]]
+    miscounts: Callable[[], Mapping[str, int]]
+    """Licence → by how many W Slurm counts more than its jobs hold, or less."""
+    busy: Callable[[], Sequence[int]]
+    """Ids of the intents of which the rounds do not know yet what became of them."""
+
+
+class Reconciler:
+    """Finds what has drifted, and mends it. `cut_off_s`: an intent open for longer belongs to nobody any more."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        slurm: Slurm,
+        writer: StoreWriter,
+        reservations: Reservations,
+        hands: Hands,
+        cut_off_s: int,
+    ) -> None:
+        self._desk = desk
+        self._slurm = slurm
+        self._writer = writer
+        self._reservations = reservations
+        self._hands = hands
+        self._cut_off_s = cut_off_s
+        self._looked_at: float | None = None
+        self._told: set[tuple[str, str]] = set()
+
+    async def turn(self, moment: float) -> None:
+        """A part of a round, after its look: once a minute mend what the rest of the round does not, and tell of what
+        is new. Raises StoreError.
+        """
+        if self._looked_at is None:
+            self._looked_at = moment  # nothing is to be waited for at a start
+        if moment - self._looked_at < _EVERY_S:
+            return
+        self._looked_at = moment
+        try:
+            found = await self._find(qos=False)
+        except SlurmError as error:
+            _log.warning("cannot reconcile: %s", error)
+            return
+        found = [one for one in found if one.kind not in _BY_ROUNDS]
+        for one in found:
+            if one.order not in self._told:
+                _log.warning("%s %s: %s", one.kind, one.subject, one.found, extra={"remedy": one.remedy})
+        self._told = {one.order for one in found}
+        mending = [one for one in found if self._mends(one)]
+        await self._mend(mending)
+        self._forget(mending)
+
+    async def run(self, *, dry_run: bool) -> dict[str, object]:
+        """All of it, now: the answer to `reconcile`. Raises SlurmError, StoreError."""
+        await self._hands.look()
+        found = await self._find(qos=True)
+        left = {one.order for one in found if not self._mends(one)}
+        if not dry_run and len(left) < len(found):
+            mending = [one for one in found if one.order not in left]
+            await self._mend(mending)
+            await self._hands.carry_out(run_holds(self._desk))
+            await self._reservations.set_right()
+            self._forget(mending)
+            await self._hands.look()
+            left |= still(found, await self._find(qos=False))
+        mended = "would" if dry_run else "mended"
+        return _answer(self._desk.mode, found, {one.order: mended for one in found if one.order not in left})
+
+    def _mends(self, one: Finding) -> bool:
+        return one.mends and (one.kind not in _OF_JOBS | _MIRRORED or self._desk.mode is Mode.ENFORCE)
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    async def _find(self, *, qos: bool) -> list[Finding]:
+        holds = {key: entry.hold for key, entry in self._desk.book.entries.items()}
+        stored = self._writer.submit_and_wait(_stored)  # behind all that the book has put before
+        shown, counted = await self._reservations.look()
+        seen = Seen(shown, counted, miscounts=self._hands.miscounts())
+        if qos:
+            names = frozenset(record.name for record in await asyncio.to_thread(self._slurm.qos))
+            seen = replace(seen, qos=names or None)
+        return await self._sorted(await self._with_stored(seen, holds, stored))
+
+    async def _with_stored(
+        self,
+        seen: Seen,
+        holds: dict[str, HoldKind | None],
+        stored: "Future[tuple[Sequence[StoredJob], Sequence[Intent]]]",
+    ) -> Seen:
+        rows, intents = await asyncio.wrap_future(stored)
+        before, busy = self._desk.clock.now() - self._cut_off_s, set(self._hands.busy())
+        cut_off = [intent for intent in intents if intent.at <= before and intent.id not in busy]
+        return replace(seen, rows=rows, holds=holds, intents=cut_off)
+
+    async def _sorted(self, seen: Seen) -> list[Finding]:
+        found: list[Finding | None] = []
+        self._desk.now()
+        for one in findings(self._desk, seen):
+            if one is None:
+                await asyncio.sleep(0)
+            else:
+                found.append(one)
+        return in_order(iter(found))
+
+    # -- mending ------------------------------------------------------------------------------------------------
+
+    async def _mend(self, found: Sequence[Finding]) -> None:
+        """All in the ledger and all about single jobs; holds and Slurm's reservations follow from what is then."""
+        desk = self._desk
+        for one in found:
+            if one.kind is Kind.CLAIM_ORPHAN:
+                desk.ledger.remove(one.subject)
+            elif one.kind is Kind.JOB_UNCLAIMED and (entry := desk.book.get(one.keys[0])) is not None:
+                entry.stale = True
+        for _ in range(_WINDOWS):
+            self._reservations.tick()
+        plans = [Plan("mend", one.subject, one.chain, one.keys) for one in found if one.kind in _OF_JOBS]
+        await self._hands.carry_out(iter(plans))
+
+    def _forget(self, found: Sequence[Finding]) -> None:
+        """What the database remembers for nobody; after all else, for an intent tells whose hold a job is held by."""
+        tokens = [one.subject for one in found if one.kind is Kind.HOLD_STALE]
+        intents = [int(one.subject) for one in found if one.kind is Kind.INTENT_OPEN]
+        if tokens:
+            self._writer.drop_jobs(tokens)
+        if intents:
+            self._writer.put(lambda store: store.close_intents(intents, "cut off; Slurm was read anew"))
+
+
+def _stored(store: Store) -> tuple[Sequence[StoredJob], Sequence[Intent]]:
+    return [row for row in store.jobs() if row.hold is not None], store.pending_intents()
+
+
+def _answer(mode: Mode, found: Sequence[Finding], status: dict[tuple[str, str], str]) -> dict[str, object]:
+    rows = [_row(one, status.get(one.order, "left")) for one in found]
+    counts = {name: sum(row["status"] == name for row in rows) for name in ("mended", "would", "left")}
+    return {"schema": 1, "mode": str(mode), "by": "daemon", "counts": counts, "findings": rows}
+
+
+def _row(one: Finding, status: str) -> dict[str, object]:
+    return {
+        "status": status,
+        "kind": str(one.kind),
+        "subject": one.subject,
+        "found": one.found,
+        "remedy": one.remedy,
+        "commands": [" ".join(("scontrol", *scontrol_words(command))) for command in one.chain],
+    }
