@@ -381,3 +381,7 @@ def test_usage_through_is_written_with_the_rows(metered: Metered) -> None:
     asyncio.run(steps())
     assert metered.writer.flush(10)
     assert metered.store.setting(USAGE_THROUGH) == str(START + 60)
+    metered.clock.instant += 5
+    metered.keeper.end()
+    assert metered.writer.flush(10)
+    assert metered.store.setting(USAGE_THROUGH) == str(START + 95)
