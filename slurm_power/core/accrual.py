@@ -4,7 +4,7 @@ Watts of jobs on nodes and of open reservations are held as rates, and a rate is
 been taken out is final: a job or a window of which it is learnt later counts from there on.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from slurm_power.core.claim import Charge
@@ -36,9 +36,11 @@ class Held:
 
 @dataclass(slots=True)
 class _Rate:
-    """Σ est of the jobs of one share, in W, added up until `at`."""
+    """Σ est of the jobs of one share, in W, added up until `at`; and what the share has come to."""
 
     at: int
+    sums: dict[int, dict[str, int]] = field(default_factory=dict)
+    """Hour → name → number."""
     jobs: int = 0
     jobs_w: int = 0
     yielding_w: int = 0
@@ -69,7 +71,6 @@ class Accrual:
     _open: dict[str, _Open] = field(default_factory=dict)
     _drawn_w: dict[str, dict[str, int]] = field(default_factory=dict)
     """Id of a reservation's claim → zone → Σ est of the jobs on nodes that draw on it, in W."""
-    _sums: dict[tuple[Share, int], dict[str, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._now = self.through
@@ -86,8 +87,7 @@ class Accrual:
             self.stop(job, now)
             since = now
         since = min(max(since, self.through), now)
-        self._add(held.share, since, now, jobs_ws=held.est_w, yielding_ws=held.yielding_w)
-        self._change_rate(held, now, 1)
+        self._change_rate(held, since, now, 1)
         self._change_draw(held, since, now, 1)
         self._jobs[job] = held
 
@@ -96,7 +96,7 @@ class Accrual:
         held = self._jobs.pop(job, None)
         if held is not None:
             now = self._tell(now)
-            self._change_rate(held, now, -1)
+            self._change_rate(held, now, now, -1)
             self._change_draw(held, now, now, -1)
 
     def held(self, job: str) -> Held | None:
@@ -105,7 +105,8 @@ class Accrual:
 
     def note(self, share: Share, now: int, **sums: int) -> None:
         """Add numbers that belong to an instant."""
-        self._put(share, hour_of(self._tell(now)), sums)
+        now = self._tell(now)
+        _put(self._rate(share, now), hour_of(now), sums)
 
     # -- reservations -------------------------------------------------------------------------------------------
 
@@ -118,7 +119,7 @@ class Accrual:
         self._settle(claim_id, now)
         if claim_id not in self._open:
             since, end = max(window.start, self.through), min(now, window.end)
-            self._add(share, since, end, reserved_ws=sum(granted_w.values()))
+            _add(self._rate(share, now), since, end, reserved_ws=sum(granted_w.values()))
         self._open[claim_id] = _Open(share, dict(granted_w), window, now)
 
     def close(self, claim_id: str, now: int) -> None:
@@ -131,16 +132,16 @@ class Accrual:
     def take(self, now: int) -> list[Usage]:
         """What has been added up since the last time, by hour and share; it is taken out, and final."""
         now = self._tell(now)
-        for share, rate in self._rates.items():
-            self._run(share, rate, now)
         for claim_id in self._open:
             self._settle(claim_id, now)
         self.through = now
-        sums, self._sums = self._sums, {}
-        rows = [
-            Usage(share.reservation, share.account, share.uid, share.tier, hour, **found)
-            for (share, hour), found in sums.items()
-        ]
+        rows = []
+        for share, rate in self._rates.items():
+            _run(rate, now)
+            for hour, found in rate.sums.items():
+                rows.append(Usage(share.reservation, share.account, share.uid, share.tier, hour, **found))
+            rate.sums = {}
+        self._rates = {share: rate for share, rate in self._rates.items() if rate.jobs}
         return sorted(rows, key=lambda row: (row.hour, row.reservation, row.account, row.uid, row.tier))
 
     # -- inside -------------------------------------------------------------------------------------------------
@@ -149,14 +150,20 @@ class Accrual:
         self._now = max(self._now, now)
         return self._now
 
-    def _change_rate(self, held: Held, now: int, sign: int) -> None:
-        rate = self._rates.setdefault(held.share, _Rate(now))
-        self._run(held.share, rate, now)
+    def _rate(self, share: Share, now: int) -> _Rate:
+        rate = self._rates.get(share)
+        if rate is None:
+            rate = self._rates[share] = _Rate(now)
+        return rate
+
+    def _change_rate(self, held: Held, since: int, now: int, sign: int) -> None:
+        """A job holds watts since then, or no more."""
+        rate, est_w, yielding_w = self._rate(held.share, now), held.est_w, held.yielding_w
+        _run(rate, now)
+        _add(rate, since, now, jobs_ws=est_w, yielding_ws=yielding_w)
         rate.jobs += sign
-        rate.jobs_w += sign * held.est_w
-        rate.yielding_w += sign * held.yielding_w
-        if not rate.jobs:
-            del self._rates[held.share]
+        rate.jobs_w += sign * est_w
+        rate.yielding_w += sign * yielding_w
 
     def _change_draw(self, held: Held, since: int, now: int, sign: int) -> None:
         """A job draws on its reservation, or no more; since then, if the reservation was open."""
@@ -171,13 +178,9 @@ class Accrual:
         if opened is not None:
             more_w = opened.used_w(drawn) - before_w
             start, end = max(since, opened.window.start), min(now, opened.window.end)
-            self._add(opened.share, start, end, used_ws=more_w)
+            _add(self._rate(opened.share, now), start, end, used_ws=more_w)
         if not any(drawn.values()):
             del self._drawn_w[held.within]
-
-    def _run(self, share: Share, rate: _Rate, now: int) -> None:
-        self._add(share, rate.at, now, jobs_ws=rate.jobs_w, yielding_ws=rate.yielding_w)
-        rate.at = now
 
     def _settle(self, claim_id: str, now: int) -> None:
         """Add up a reservation until now, or until its end."""
@@ -186,26 +189,29 @@ class Accrual:
             return
         end = min(now, opened.window.end)
         used_w = opened.used_w(self._drawn_w.get(claim_id, {}))
-        self._add(opened.share, opened.at, end, reserved_ws=sum(opened.granted_w.values()), used_ws=used_w)
+        granted_w, rate = sum(opened.granted_w.values()), self._rate(opened.share, now)
+        _add(rate, opened.at, end, reserved_ws=granted_w, used_ws=used_w)
         opened.at = now
 
-    def _add(self, share: Share, start: int, end: int, **watts: int) -> None:
-        """So many W from start to end, hour by hour."""
-        found = {name: each for name, each in watts.items() if each}
-        if found:
-            for hour, seconds in _hours(start, end):
-                self._put(share, hour, {name: each * seconds for name, each in found.items()})
 
-    def _put(self, share: Share, hour: int, sums: Mapping[str, int]) -> None:
-        found = self._sums.setdefault((share, hour), {})
-        for name, number in sums.items():
-            found[name] = found.get(name, 0) + number
+def _run(rate: _Rate, now: int) -> None:
+    """Add up the rate until now."""
+    if rate.at < now:
+        _add(rate, rate.at, now, jobs_ws=rate.jobs_w, yielding_ws=rate.yielding_w)
+        rate.at = now
 
 
-def _hours(start: int, end: int) -> Iterator[tuple[int, int]]:
-    """(hour, its seconds) from start to end."""
+def _add(rate: _Rate, start: int, end: int, **watts: int) -> None:
+    """So many W from start to end, hour by hour."""
     while start < end:
         hour = hour_of(start)
         stop = min(hour + HOUR_S, end)
-        yield hour, stop - start
+        _put(rate, hour, {name: each * (stop - start) for name, each in watts.items() if each})
         start = stop
+
+
+def _put(rate: _Rate, hour: int, sums: Mapping[str, int]) -> None:
+    if sums:
+        found = rate.sums.setdefault(hour, {})
+        for name, number in sums.items():
+            found[name] = found.get(name, 0) + number

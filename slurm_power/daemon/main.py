@@ -109,8 +109,7 @@ class Daemon:
         await asyncio.wait([rounds], timeout=_FLUSH_S)  # a write may take as long as Slurm lets it
         await self._hook.stop()
         await self._control.stop()
-        self.desk.now()
-        self._rounds.usage.flush()
+        self._rounds.usage.end()
         _log.info("ended")
 
     def close(self) -> None:

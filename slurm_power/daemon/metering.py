@@ -102,6 +102,13 @@ class UsageKeeper:
             rows = self._desk.metering.take(now)
             self._writer.put(lambda store: store.add_usage(rows, now))
 
+    def end(self) -> None:
+        """The daemon ends: write down the rest; what is being tidied up goes on at the next start."""
+        self._desk.now()
+        self.flush()
+        if self._tidying is not None:
+            self._tidying.cancel()
+
     # -- once an hour -------------------------------------------------------------------------------------------
 
     async def tidy(self) -> None:

@@ -133,6 +133,8 @@ def test_a_reservation_that_is_learnt_of_late_counts_from_its_start_and_to_its_e
     accrual.open(CLAIM, NIGHT, {"a": 10}, Window(120, 140), 200)
     accrual.close(CLAIM, 200)
     assert [row.reserved_ws for row in accrual.take(200)] == [200]
+    accrual.open("res:later:r2", NIGHT, {"a": 10}, Window(120, 1_000), 205)
+    assert [row.reserved_ws for row in accrual.take(205)] == [50]
 
 
 def test_a_window_ends_although_nobody_has_said_so_yet() -> None:
@@ -178,6 +180,7 @@ def test_time_that_goes_back_stands_still() -> None:
     accrual.start("j", held(a=1), 100, 100)
     assert sum(row.jobs_ws for row in accrual.take(200)) == 100
     assert accrual.take(150) == []
+    assert sum(row.jobs_ws for row in accrual.take(210)) == 10
     accrual.stop("j", 150)
     assert (accrual.take(300), accrual.through) == ([], 300)
 

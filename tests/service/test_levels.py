@@ -4,9 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from slurm_power.core.lifecycle import Event
+from slurm_power.core.usage import Usage
 from slurm_power.ports import Decision, HoldKind, JobRecord, JobState
 from slurm_power.service.launch import launch
 from slurm_power.service.observe import Observer
+from slurm_power.service.release import run_pass
 from slurm_power.service.submit import submit
 from tests.service.metered import PRICED
 from tests.service.support import START, Lab, job, site_of
@@ -41,8 +44,9 @@ class Job:
         )
         self.entry = lab.desk.book.entries[token]
 
-    def start(self) -> None:
+    def start(self, restarts: int = 0) -> None:
         env = {"SLURM_JOB_ID": str(self.job_id), "SLURM_JOB_NODELIST": "n01", "SLURM_JOB_UID": "1001"}
+        env["SLURM_JOB_RESTART_COUNT"] = str(restarts)
         self.lab.desk.book.know(self.entry, self.record)
         assert launch(self.lab.desk, env).verdict == "allow"
 
@@ -76,6 +80,38 @@ def test_a_placed_job_that_slurm_starts_late(lab: Lab) -> None:
     assert (line.cause, line.rule) == ("scheduler", "sla.gold")
     assert line.numbers == {"delay_s": 700, "max_delay_s": 600, "scheduler_s": 700}
     assert line.zones == ("rack01",)
+
+
+def test_each_run_is_judged_by_its_own_wait(lab: Lab) -> None:
+    one = Job(lab, 1)
+    lab.wait(700)
+    one.start()
+    lab.desk.book.move(one.entry, Event.REQUEUE)
+    lab.wait(10)
+    one.start(restarts=1)
+    one.end()
+    assert [line.numbers["delay_s"] for line in misses(lab)] == [700]
+    assert sum(row.runs for row in lab.desk.metering.take(lab.desk.now())) == 2
+
+
+def test_of_equals_those_of_the_better_forecaster_go_first(lab: Lab) -> None:
+    records = [
+        JobRecord(
+            number, JobState.PENDING, 1_001, "alice", account, "gold", "main", "train", submit_time=START - 10,
+            comment="power:est=20kW,max=20kW,zones=rack01", time_limit_s=3_600, priority=0, batch=True,
+            admin_comment=f"power:id=t{number},v=hold",
+        )
+        for number, account in ((1, "careless"), (2, "careful"))
+    ]  # fmt: skip
+    runs = [
+        Usage("", account, 1_001, "gold", START - 3_600, runs=1, ended_ws=100, off_ws=off_ws)
+        for account, off_ws in (("careless", 900), ("careful", 0))
+    ]
+    lab.desk.metering.recall(runs)
+    lab.observer = Observer(lab.desk, {"t1": HoldKind.POWER, "t2": HoldKind.POWER})
+    lab.observe(*records)
+    lab.observe(*records)
+    assert [plan.target for plan in run_pass(lab.desk) if plan is not None] == ["2"]
 
 
 def test_a_job_that_was_short_of_watts(lab: Lab) -> None:

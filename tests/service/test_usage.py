@@ -293,9 +293,11 @@ def test_a_reservation_that_was_missed_was_not_honoured(metered: Metered) -> Non
 def test_service_levels(metered: Metered) -> None:
     for number in range(3):
         metered.run(str(number + 1), 1_000)
+    metered.run("4", 1_000, tier="bronze")
     metered.pass_(60)
-    metered.desk.metering.preempted("2")
-    for number in range(3):
+    for key in ("2", "4"):
+        metered.desk.metering.preempted(key)
+    for number in range(4):
         metered.end(str(number + 1))
     assert submit(metered.desk, job("power:est=2kW")).verdict == "admit"
     assert metered.writer.flush(10)
@@ -306,6 +308,7 @@ def test_service_levels(metered: Metered) -> None:
         "tier": "gold", "max_delay_s": 1_800, "error_budget": 0.5, "runs": 3, "missed": 1, "missed_part": 0.3333,
         "kept": True, "causes": {"preempted": 1},
     }  # fmt: skip
+    assert (tiers["bronze"]["runs"], tiers["bronze"]["missed"]) == (1, 0)
     assert (tiers["silver"]["max_delay_s"], tiers["silver"]["kept"], tiers["bronze"]["kept"]) == (None, None, True)
 
 
@@ -378,3 +381,7 @@ def test_usage_through_is_written_with_the_rows(metered: Metered) -> None:
     asyncio.run(steps())
     assert metered.writer.flush(10)
     assert metered.store.setting(USAGE_THROUGH) == str(START + 60)
+    metered.clock.instant += 5
+    metered.keeper.end()
+    assert metered.writer.flush(10)
+    assert metered.store.setting(USAGE_THROUGH) == str(START + 95)
