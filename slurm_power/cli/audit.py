@@ -45,7 +45,12 @@ _PATIENCE_S = 60.0
 @click.option("-z", "--zone", help="Decisions about watts in this zone.", shell_complete=names_from("zones", "name"))
 @click.option("-A", "--account", help="Decisions about this account.")
 @click.option("-u", "--user", help="Decisions about this user, a name or a uid.")
-@click.option("-R", "--reservation", help="Decisions about this reservation.")
+@click.option(
+    "-R",
+    "--reservation",
+    help="Decisions about this reservation, and about jobs in it.",
+    shell_complete=names_from("reservations", "name"),
+)
 @click.option("-a", "--action", "actions", metavar="ACTION,…", help="These actions: admit, hold, deny, mode, …")
 @click.option("-S", "--since", metavar="TIME", help="From this time on: 2026-04-20T18:00:00Z, now-2hours, today, 24h.")
 @click.option("-E", "--until", metavar="TIME", help="Before this time.")

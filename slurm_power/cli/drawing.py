@@ -36,7 +36,7 @@ def draw(table: Table, header: bool) -> str:
 
 
 def _add(drawing: Drawing, column: Column, title: str, width: int) -> None:
-    number = column.kind in (Kind.WATTS, Kind.COUNT)
+    number = column.kind in (Kind.WATTS, Kind.COUNT, Kind.DURATION, Kind.ENERGY, Kind.SHARE)
     words = column.kind is Kind.WORDS
     drawing.add_column(
         title, justify="right" if number else "left", no_wrap=not words, overflow="fold", min_width=width

@@ -1,15 +1,32 @@
 """`spower explain JOB`: why a job waits, runs or cannot run, by which numbers, and what would help."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from slurm_power.cli.link import Link, link_options, names_from
 from slurm_power.cli.options import output_options
 from slurm_power.cli.output import Output
-from slurm_power.cli.table import count, text, words
+from slurm_power.cli.table import Row, count, energy, text, words
+from slurm_power.cli.usage import costs
 from slurm_power.cli.verdicts import answer_columns, present
 
-COLUMNS = answer_columns(text("job"), count("job_id"), text("state"), words("note"), words("preemption"))
-_FACTS = ("state", "verdict", "tier", "power", "zones", "est", "max", "earliest", "note", "preemption")
+COLUMNS = answer_columns(
+    text("job"),
+    count("job_id"),
+    text("state"),
+    words("note"),
+    words("preemption"),
+    energy("held"),
+    text("cost"),
+    energy("at_limit", "limit_wh"),
+    text("cost_at_limit", "limit_cost"),
+)
+_FACTS = (
+    "state", "verdict", "tier", "power", "zones", "est", "max", "held", "cost", "at_limit", "cost_at_limit", "earliest",
+    "note", "preemption",
+)  # fmt: skip
 
 
 @click.command("explain", short_help="Why a job waits, and what would help.")
@@ -21,4 +38,17 @@ def explain(job: str, output: Output, link: Link) -> None:
 
     JOB is an id as squeue shows it: 812, 812_3 (task of an array), 812+1 (component).
     """
-    output.show(lambda: present(link.ask("explain", job=job), COLUMNS, _FACTS))
+    output.show(lambda: present(link.ask("explain", job=job), COLUMNS, _FACTS, _share))
+
+
+def _share(found: Mapping[str, Any]) -> Row:
+    """What the job has held and what that costs, so far and at its time limit, as columns."""
+    share = found["share"]
+    if share is None:
+        return {}
+    return {
+        "held_wh": share["held_wh"] or None,
+        "cost": costs(share["costs"]),
+        "limit_wh": share["limit_wh"],
+        "limit_cost": costs(share["limit_costs"]),
+    }

@@ -18,8 +18,12 @@ json_option = click.option("--json", "as_json", is_flag=True, help="As JSON; doc
 site_file_argument = click.argument("file", required=False, type=click.Path(path_type=Path))
 
 
-def output_options(columns: Columns, *, iterate: bool = False, json_lines: bool = False) -> Decorator:
-    """Gives a command `-h`, `-o`, `--json`, `-P`, perhaps `-i` and `--json-lines`; it is called with one `output`."""
+def output_options(
+    columns: Columns, *, iterate: bool = False, json_lines: bool = False, comma_separated: bool = False
+) -> Decorator:
+    """Gives a command `-h`, `-o`, `--json`, `-P`, perhaps `-i`, `--json-lines` and `--csv`; it is called with one
+    `output`.
+    """
 
     def chosen(
         _context: click.Context, _option: click.Parameter, value: str | None
@@ -51,6 +55,7 @@ def output_options(columns: Columns, *, iterate: bool = False, json_lines: bool 
             as_json: bool,
             parsable2: bool,
             as_lines: bool = False,
+            as_csv: bool = False,
             iterate: float | None = None,
             **kwargs: Any,
         ) -> Any:
@@ -58,10 +63,14 @@ def output_options(columns: Columns, *, iterate: bool = False, json_lines: bool 
                 raise click.UsageError("--json has every field; leave -P and -o out")
             if as_lines and (as_json or parsable2 or chosen is not None):
                 raise click.UsageError("--json-lines has every field; leave --json, -P and -o out")
+            if as_csv and (as_json or parsable2):
+                raise click.UsageError("--csv, --json and -P are three forms of one answer; give one of them")
+            if as_csv:
+                return command(*args, output=Output(Form.CSV, not noheader, chosen, iterate), **kwargs)
             form = Form.JSON_LINES if as_lines else Form.JSON if as_json else Form.PARSABLE if parsable2 else Form.TABLE
             return command(*args, output=Output(form, not noheader, chosen, iterate), **kwargs)
 
-        more = _json_lines(formed) if json_lines else formed
+        more = _json_lines(formed) if json_lines else _csv(formed) if comma_separated else formed
         return _iterated(more) if iterate else more
 
     return decorate
@@ -71,6 +80,10 @@ def _json_lines(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--json-lines", "as_lines", is_flag=True, help="As JSON, one object a line, for a log system."
     )(command)
+
+
+def _csv(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--csv", "as_csv", is_flag=True, help="Comma-separated, watt-hours as integers.")(command)
 
 
 def _iterated(command: Callable[..., Any]) -> Callable[..., Any]:

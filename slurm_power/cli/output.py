@@ -1,5 +1,6 @@
 """The one renderer: an Answer becomes tables, JSON or parsable text; and `-i` draws it again and again."""
 
+import csv
 import json
 import sys
 import time
@@ -7,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from io import StringIO
 from typing import Any
 
 import click
@@ -24,6 +26,7 @@ class Form(StrEnum):
     JSON = "json"
     JSON_LINES = "json lines"
     PARSABLE = "parsable"
+    CSV = "csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ class Output:
         if self.form is Form.JSON_LINES:
             return "".join(f"{json.dumps(line)}\n" for line in answer.lines)
         columns = self.chosen or answer.record.columns
+        if self.form is Form.CSV:
+            return _comma_separated(Table(columns, answer.record.rows), header)
         if self.form is Form.PARSABLE:
             return _parsable(Table(columns, answer.record.rows), header)
         if self.chosen is not None:
@@ -92,6 +97,15 @@ def _parsable(table: Table, header: bool) -> str:
     lines = ["|".join(column.field for column in table.columns)] if header else []
     lines += ["|".join(parsable(row.get(column.key)) for column in table.columns) for row in table.rows]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _comma_separated(table: Table, header: bool) -> str:
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if header:
+        writer.writerow([column.field.lower() for column in table.columns])
+    writer.writerows([parsable(row.get(column.key)) for column in table.columns] for row in table.rows)
+    return text.getvalue()
 
 
 def _drawn(table: Table, header: bool) -> str:

@@ -25,18 +25,24 @@ NAME = click.argument("name", shell_complete=names_from("reservations", "name"))
 def _terms_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say what is reserved; the command is called with `given`, those of them that were given."""
 
-    @click.option("-z", "--zones", metavar="HOSTLIST|any:HOSTLIST", help="Each of these zones, or any of them.")
+    @click.option(
+        "-z",
+        "--zones",
+        metavar="HOSTLIST|any:HOSTLIST",
+        help="An even part in each, or any of them.",
+        shell_complete=names_from("zones", "name"),
+    )
     @click.option("-w", "--watts", metavar="W", help="For all of them together: 40kW, 40000.")
-    @click.option("--min-watts", metavar="W", help="Partial fulfilment: the least that is useful.")
-    @click.option("-s", "--start", metavar="TIME", help="now+2hours, 18:00, tomorrow, 2026-04-20T18:00, …Z for UTC.")
-    @click.option("-d", "--duration", metavar="D", help="2:00:00, 90 (minutes), 1-12, 8h.")
+    @click.option("--min-watts", metavar="W", help="Take less where all does not fit, but so much at least.")
+    @click.option("-s", "--start", metavar="TIME", help="18:00, now+2hours, tomorrow, 2026-04-20T18:00[Z]; else now.")
+    @click.option("-d", "--duration", metavar="D", help="8h, 2:00:00, 1-12 (days-hours), 90 (minutes).")
     @click.option("-e", "--end", metavar="TIME", help="Instead of a duration.")
     @click.option("-A", "--accounts", metavar="A,…", help="Jobs of these accounts may use it.")
     @click.option("-u", "--users", metavar="U,…", help="Jobs of these users may use it; with accounts, both must hold.")
     @click.option("-N", "--nodes", metavar="N", help="Whole nodes that come with the watts, in one zone.")
     @click.option("-G", "--gpus", metavar="N", help="Or as many nodes as have so many GPUs.")
-    @click.option("--tier", help="The promise; else the site's default.")
-    @click.option("--policy", type=click.Choice([str(policy) for policy in Policy]), help="Where it begins short.")
+    @click.option("--tier", metavar="TIER", help="The promise, gold for example; else the site's default.")
+    @click.option("--policy", type=click.Choice([*map(str, Policy)]), help="What others do where it begins short.")
     @click.option("--grace", metavar="D", help="How long it may lie unused before its watts return to everybody.")
     @click.option("--burst", metavar="W:D", help="What may come on top, and for how long: 5kW:2m.")
     @wraps(command)
@@ -66,7 +72,11 @@ def create(
     sreservation create spring --zones=rack07 --watts=40kW --start=18:00 --duration=8h --accounts=research
     sreservation create night --zones=any:rack[07-12] --watts=60kW --min-watts=40kW --start=20:00 --end=06:00 -u alice
 
-    Where it does not fit, what would is shown: earlier, later, fewer watts, other zones.
+    Where it does not fit, what would is shown: earlier, later, fewer watts, other zones. Jobs use it by
+    sbatch --comment=power:est=10kW,reservation=spring. Administrators may reserve for everybody, coordinators for
+    their accounts; where the site wants approval, others may ask.
+
+    Exit codes: 0 it is kept, 3 not as asked, 4 never.
     """
     terms = {"name": name, **terms_from(given)}
     _missing(terms)
@@ -136,9 +146,12 @@ def cancel(context: click.Context, /, name: str, dry_run: bool, output: Output, 
 def check(context: click.Context, /, given: Mapping[str, str], output: Output, link: Link) -> None:
     """Tell whether a reservation would fit, and what would instead; anybody may ask, nothing is reserved.
 
+    What an account has reserved already counts to its share of a zone: give --accounts to have it looked at.
+
     Exit codes: 0 it fits, 3 not as asked, 4 never.
     """
-    terms = {"name": "check", **terms_from({"accounts": "check", **given})}
+    owner = {} if "accounts" in given or "users" in given else {"accounts": "check"}
+    terms = {"name": "check", **terms_from({**owner, **given})}
     _missing(terms)
     _done(context, output, link, {"do": "check", "terms": terms})
 
@@ -149,12 +162,15 @@ def _done(context: click.Context, output: Output, link: Link, question: Mapping[
 
 
 def _missing(terms: Mapping[str, object]) -> None:
-    wanted = (("zones", "--zones=rack07"), ("watts_w", "--watts=40kW"), ("end", "--duration=8h"))
-    for field, example in wanted:
-        if field not in terms and not (field == "end" and "length_s" in terms):
-            raise click.UsageError(f"what is missing: {example}")
-    if "accounts" not in terms and "users" not in terms:
-        raise click.UsageError("whose is it? --accounts=research or --users=alice")
+    wanted = (
+        (("zones",), "where? give --zones, for example --zones=rack07 or --zones=any:rack[07-12]"),
+        (("watts_w",), "how much? give --watts, for example --watts=40kW"),
+        (("end", "length_s"), "for how long? give --duration or --end, for example --duration=8h"),
+        (("accounts", "users"), "whose is it? give --accounts or --users, for example --accounts=research"),
+    )
+    for fields, question in wanted:
+        if terms.keys().isdisjoint(fields):
+            raise click.UsageError(question)
 
 
 def terms_from(given: Mapping[str, str]) -> dict[str, object]:
@@ -163,7 +179,10 @@ def terms_from(given: Mapping[str, str]) -> dict[str, object]:
         raise UsageError("--duration and --end are two ways to say one thing; give one of them")
     terms: dict[str, object] = {}
     for option, word in given.items():
-        terms |= _READ[option](word)
+        try:
+            terms |= _READ[option](word)
+        except UsageError as error:
+            raise UsageError(f"--{option.replace('_', '-')}: {error}") from None
     return terms
 
 
@@ -188,7 +207,7 @@ def _number(text: str) -> int:
 def _burst(text: str) -> dict[str, object]:
     watts, colon, length = text.partition(":")
     if not colon:
-        raise UsageError(f"--burst={text} has no length; write --burst=5kW:2m")
+        raise UsageError(f"'{text}' has no length; write --burst=5kW:2m")
     return {"burst_w": parse_demand_w(watts), "burst_s": parse_slurm_duration_s(length)}
 
 

@@ -8,7 +8,8 @@ import click
 from slurm_power.cli.link import Link, link_options, names_from
 from slurm_power.cli.options import output_options
 from slurm_power.cli.output import Output
-from slurm_power.cli.table import Answer, Columns, Row, Table, count, fact, text, watts, words
+from slurm_power.cli.table import Answer, Columns, Row, Table, count, duration, fact, text, watts, words
+from slurm_power.cli.users import user_of
 from slurm_power.core.errors import UsageError
 
 COLUMNS = Columns(
@@ -27,9 +28,9 @@ COLUMNS = Columns(
     text("end"),
     text("tier"),
     text("policy"),
-    count("grace", "grace_s"),
+    duration("grace"),
     watts("burst"),
-    count("burst_for", "burst_s"),
+    duration("burst_for", "burst_s"),
     count("nodes"),
     text("granted_in"),
     text("jobs"),
@@ -99,4 +100,5 @@ def _facts(row: Row) -> list[str]:
 def _row(reservation: Mapping[str, Any]) -> Row:
     granted = [f"{grant['zone']}:{grant['watts_w']}" for grant in reservation["grants"]]
     zones = ("any:" if reservation["any_zone"] else "") + ",".join(reservation["zones"])
-    return {**reservation, "zones": zones, "granted_in": granted}
+    created_by = user_of(reservation["created_by"])
+    return {**reservation, "zones": zones, "granted_in": granted, "created_by": created_by}

@@ -12,6 +12,7 @@ _COMMANDS = {
     "renew": "slurm_power.cli.reservation:renew",
     "cancel": "slurm_power.cli.reservation:cancel",
     "check": "slurm_power.cli.reservation:check",
+    "usage": "slurm_power.cli.usage:usage",
 }
 EXIT_CODES = """\
 \b

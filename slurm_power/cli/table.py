@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from slurm_power.core.errors import UsageError
-from slurm_power.core.units import format_watts
+from slurm_power.core.units import format_duration, format_watts
 
 Row = Mapping[str, Any]
 _LABEL = 16
@@ -20,8 +20,14 @@ class Kind(StrEnum):
     """Text that may be broken over lines where the terminal is narrow."""
     WATTS = "watts"
     COUNT = "count"
+    DURATION = "duration"
+    """Seconds."""
     NUMBERS = "numbers"
     """Several numbers by name; a name ends in its unit."""
+    ENERGY = "energy"
+    """Watt-hours."""
+    SHARE = "share"
+    """A part of 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +69,24 @@ def count(name: str, key: str = "") -> Column:
     return Column(name, key or name, Kind.COUNT)
 
 
+def duration(name: str, key: str = "") -> Column:
+    """A column of seconds; its field ends in `_s` unless given."""
+    return Column(name, key or f"{name}_s", Kind.DURATION)
+
+
 def numbers(name: str, key: str = "") -> Column:
     """A column of numbers by name."""
     return Column(name, key or name, Kind.NUMBERS)
+
+
+def energy(name: str, key: str = "") -> Column:
+    """A column of watt-hours; its field ends in `_wh` unless given."""
+    return Column(name, key or f"{name}_wh", Kind.ENERGY)
+
+
+def share(name: str, key: str = "") -> Column:
+    """A column of parts of 1, which people see as per cent."""
+    return Column(name, key or name, Kind.SHARE)
 
 
 class Columns:
@@ -125,6 +146,12 @@ def shown(value: object, kind: Kind) -> str:
         return plain(", ".join(_number(name, number) for name, number in value.items()))
     if kind is Kind.WATTS and isinstance(value, int):
         return format_watts(value)
+    if kind is Kind.DURATION and isinstance(value, int):
+        return format_duration(value)
+    if kind is Kind.ENERGY and isinstance(value, int):
+        return f"{value / 1_000:.3f}kWh"
+    if kind is Kind.SHARE and isinstance(value, (int, float)):
+        return f"{value:.1%}"
     return plain(_words(value))
 
 

@@ -1,6 +1,6 @@
 """A verdict with its reasons and what would help, as `explain` and `check` show it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from slurm_power.cli.table import Answer, Column, Columns, Row, Table, fact, text, watts, words
@@ -17,16 +17,22 @@ HELPS = Columns(
 )
 
 
-def present(found: Mapping[str, Any], columns: Columns, facts: Iterable[str]) -> Answer:
-    """One sentence, then the facts that are known, the reasons, and what would help."""
+def present(
+    found: Mapping[str, Any],
+    columns: Columns,
+    facts: Iterable[str],
+    more: Callable[[Mapping[str, Any]], Row] = lambda _: {},
+) -> Answer:
+    """One sentence, then the facts that are known, the reasons, and what would help; `more` makes columns of it."""
     chosen = columns.pick(facts)
     rows: Sequence[Row] = found["reasons"]
     parts = [Table(REASONS.all, rows, "REASON")] if rows else []
     if found["helps"]:
         parts.append(Table(HELPS.pick(("zone", "watts", "at", "tier", "text")), found["helps"], "FITS"))
-    known = [column for column in chosen if found.get(column.key) not in (None, "", [])]
-    lines = [found["sentence"], "", *(fact(column.name, found[column.key], column.kind) for column in known)]
-    return Answer(found, Table(columns.all, [_record(found)]), lines, parts=parts)
+    record = {**_record(found), **more(found)}
+    known = [column for column in chosen if record.get(column.key) not in (None, "", [])]
+    lines = [found["sentence"], "", *(fact(column.name, record[column.key], column.kind) for column in known)]
+    return Answer(found, Table(columns.all, [record]), lines, parts=parts)
 
 
 def _record(found: Mapping[str, Any]) -> Row:

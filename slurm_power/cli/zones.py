@@ -40,7 +40,7 @@ COLUMNS = Columns(
     count("jobs"),
 )
 _NUMBERS = ("limit", "usable", "baseline", "committed", "slurm", "headroom", "burst")
-_ZONE = ("name", "lane", *_NUMBERS, "jobs")
+_ZONE = ("name", "lane", "limit", "usable", "baseline", "committed", "reserved", "slurm", "headroom", "burst", "jobs")
 _FEED = ("name", "side", *_NUMBERS)
 _RECORD = (
     "kind",
@@ -70,6 +70,7 @@ def zones(names: Sequence[str], output: Output, link: Link) -> None:
     USABLE     what of that may be planned: limit × (1 − margin)
     BASELINE   what it draws without jobs
     COMMITTED  baseline, the est of its jobs, and what is reserved and not yet used
+    RESERVED   what of that is reserved now and not yet used
     SLURM      licences in use by slurmctld's own count; without the baseline
     HEADROOM   usable − committed; below zero after a cut
     BURST      what may come on top of committed for a while

@@ -8,7 +8,7 @@ from slurm_power.config.problems import Path, Problems, nearest, one_of
 from slurm_power.config.schema import SiteFile, Zone
 from slurm_power.core.topology import FeedKind, Redundancy, Side
 
-_LATER = ("sla", "telemetry", "tariff")
+_LATER = ("telemetry",)
 
 
 def references(file: SiteFile, problems: Problems) -> None:
@@ -23,6 +23,7 @@ def references(file: SiteFile, problems: Problems) -> None:
             _known(zone_name, file.zones, ("partitions", name, "zones"), "zone", problems)
     _tiers(file, problems)
     _classes(file, problems)
+    _tariffs(file, problems)
     _later(file, problems)
 
 
@@ -38,8 +39,6 @@ def warn_of_later(file: SiteFile, problems: Problems) -> None:
     for section in _LATER:
         if getattr(file, section) is not None:
             problems.warn((section,), "is read and checked, but has no effect in this version")
-    if "score" in file.reservations.model_fields_set:
-        problems.warn(("reservations", "score"), "is read and checked, but has no effect in this version")
     if file.native == "hres":
         problems.warn(
             ("native",), "hres is read and checked, but has no effect in this version: licences count"
@@ -193,11 +192,21 @@ def _classes(file: SiteFile, problems: Problems) -> None:
             problems.add(("classes", name, "max"), "is less than est", "max at least est")
 
 
+def _tariffs(file: SiteFile, problems: Problems) -> None:
+    tariffs = file.tariff or ()
+    first: dict[object, int] = {}
+    for index, tariff in enumerate(tariffs):
+        path: Path = ("tariff", index) if ("tariff", index) in problems.lines else ("tariff",)
+        for tier in tariff.tiers:
+            _known(tier, file.tiers, (*path, "tiers", tier), "tier", problems)
+        if first.setdefault(tariff.begin, index) != index:
+            problem = f"holds from the same day as number {first[tariff.begin] + 1} of the list"
+            problems.add((*path, "from"), problem, "a day of its own for each tariff")
+
+
 def _later(file: SiteFile, problems: Problems) -> None:
     for tier in file.sla or {}:
         _known(tier, file.tiers, ("sla", tier), "tier", problems)
-    for tier in file.tariff.tiers if file.tariff else ():
-        _known(tier, file.tiers, ("tariff", "tiers", tier), "tier", problems)
     for index, source in enumerate(file.telemetry or ()):
         for what, names in (("zone", file.zones), ("feed", file.feeds)):
             element = getattr(source, what, None)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date, datetime
 from fractions import Fraction
 from pathlib import PurePosixPath
 from typing import Annotated, Any
@@ -179,6 +180,13 @@ def fold_hostlist(names: tuple[str, ...] | list[str]) -> str:
     return str(NodeSet.fromlist(list(names), resolver=RESOLVER_NOGROUP))
 
 
+def _day(text: str) -> date:
+    try:
+        return datetime.strptime(text.strip(), "%Y-%m-%d").date()
+    except ValueError:
+        raise _BadValueError(f"'{text}' is not a day") from None
+
+
 def _absolute(text: str) -> str:
     if not PurePosixPath(text).is_absolute() or any(character in text for character in "\n\0"):
         raise _BadValueError(f"'{text}' is not an absolute path")
@@ -220,6 +228,7 @@ HOSTLIST = Kind("hostlist", "a hostlist such as gpu[001-004] or a,b")
 PATH = Kind("path", "an absolute path such as /run/slurm_power/hook.sock")
 SIGNAL = Kind("signal", "the name of a signal such as USR1")
 HOURS = Kind("hours of the day", "a span of the day such as 20:00-06:00")
+DAY = Kind("day", "a day such as 2026-01-01")
 URL = Kind("URL", "a URL such as http://127.0.0.1:9090")
 DATABASE = Kind(
     "database URL", "a URL such as sqlite:////var/lib/slurm_power/state.db or postgresql://host/name"
@@ -250,6 +259,7 @@ Hostlist = Annotated[tuple[str, ...], _field(HOSTLIST, expand_hostlist), HOSTLIS
 SocketPath = Annotated[str, _field(PATH, _socket), PATH]
 FilePath = Annotated[str, _field(PATH, _absolute), PATH]
 DayHours = Annotated[Hours, _field(HOURS, _hours), HOURS]
+Day = Annotated[date, _field(DAY, _day), DAY]
 Url = Annotated[str, _field(URL, _matching(_URL, "a URL")), URL]
 DatabaseUrl = Annotated[str, _field(DATABASE, _matching(_DATABASE, "a database URL")), DATABASE]
 SignalName = Annotated[str, _field(SIGNAL, _matching(_SIGNAL, "a signal")), SIGNAL]

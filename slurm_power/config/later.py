@@ -10,18 +10,10 @@ from slurm_power.config.fields import (
     FilePath,
     Name,
     Seconds,
-    Share,
     Text,
     Url,
 )
 from slurm_power.config.section import Section, key
-
-
-class Sla(Section):
-    """What a tier's runs are judged against."""
-
-    max_delay: Seconds = Field(description="the longest delay of a placement")
-    error_budget: Share = Field(description="part of the runs that may miss it")
 
 
 class _Source(Section):
@@ -92,15 +84,6 @@ TelemetrySource = Annotated[
     Prometheus | Redfish | Snmp | SlurmEnergy | SignalFile,
     Field(discriminator="type"),
 ]
-
-
-class Tariff(Section):
-    """Prices for showback."""
-
-    currency: Text = Field(description="code of the currency, such as EUR")
-    kwh: Decimal = Field(description="price of a kWh used")
-    reserved_kwh: Decimal = key("0", "price of a kWh reserved and not used")
-    tiers: dict[Name, Decimal] = key({}, "factor on the price, by tier")
 
 
 def _wrong(problem: str, expected: str) -> PydanticCustomError:

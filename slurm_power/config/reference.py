@@ -70,7 +70,7 @@ def _tag(kind: Any) -> str:
 def _table(model: type[BaseModel]) -> str:
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
-        cells = (f"`{name}`", _type_of(field), _default(field), field.description or "")
+        cells = (f"`{field.alias or name}`", _type_of(field), _default(field), field.description or "")
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows)
 

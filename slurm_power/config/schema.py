@@ -29,10 +29,11 @@ from slurm_power.config.fields import (
     SocketPath,
     Text,
 )
-from slurm_power.config.later import Sla, Tariff, TelemetrySource
+from slurm_power.config.later import TelemetrySource
 from slurm_power.config.preemption import Preemption
 from slurm_power.config.reservations import Reservations
 from slurm_power.config.section import Section, key
+from slurm_power.config.tariff import Sla, Tariff, listed
 from slurm_power.core.policy import Mode, Scope
 from slurm_power.core.topology import FeedKind, Lane, Redundancy, Side
 
@@ -193,4 +194,9 @@ class SiteFile(BaseModel):
     preemption: Preemption = key({}, "bounds on preemption")
     sla: dict[Name, Sla] | None = key(None, "service levels, by tier")
     telemetry: tuple[TelemetrySource, ...] | None = key(None, "sources of measured power")
-    tariff: Tariff | None = key(None, "prices for showback")
+    tariff: tuple[Tariff, ...] | None = key(None, "prices for showback: one tariff, or several with `from`")
+
+    @field_validator("tariff", mode="before")
+    @classmethod
+    def _one_tariff(cls, value: Any) -> Any:
+        return listed(value)

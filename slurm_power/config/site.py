@@ -12,13 +12,15 @@ from pydantic import ValidationError
 from slurm_power.config import check
 from slurm_power.config.document import read_document
 from slurm_power.config.floor import build_topology
-from slurm_power.config.later import Sla, Tariff, TelemetrySource
+from slurm_power.config.later import TelemetrySource
 from slurm_power.config.preemption import Preemption
 from slurm_power.config.problems import Problems
 from slurm_power.config.reservations import Reservations
 from slurm_power.config.schema import Hook, SiteFile
+from slurm_power.config.tariff import Sla
 from slurm_power.config.validate import read_site_file
 from slurm_power.core.policy import BurstRule, Native, PartitionPolicy, Policy, Tier, WorkClass
+from slurm_power.core.showback import Tariff
 from slurm_power.core.topology import Topology
 
 DEFAULT_PATH = Path("/etc/slurm/slurm_power.yaml")
@@ -52,7 +54,8 @@ class Site:
     warnings: tuple[str, ...] = ()
     sla: Mapping[str, Sla] | None = None
     telemetry: tuple[TelemetrySource, ...] | None = None
-    tariff: Tariff | None = None
+    tariffs: tuple[Tariff, ...] = ()
+    """By their beginning."""
 
 
 def site_path(path: Path | None = None) -> Path:
@@ -85,7 +88,7 @@ def load_site(path: Path | None = None, *, text: str | None = None) -> Site:
         preemption=file.preemption,
         sla=file.sla,
         telemetry=file.telemetry,
-        tariff=file.tariff,
+        tariffs=tuple(sorted((one.prices(zone) for one in file.tariff or ()), key=lambda one: one.start)),
     )
 
 

@@ -72,8 +72,10 @@ def keys_at(path: Path) -> Iterator[str]:
     for step in path:
         kinds = [below for kind in kinds for below in _below(kind, step)]
     for kind in kinds:
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from kind.model_fields
+        # A single section may stand for a list of them.
+        for model in members(get_args(kind)[0]) if get_origin(kind) is tuple else (kind,):
+            if isinstance(model, type) and issubclass(model, BaseModel):
+                yield from (field.alias or name for name, field in model.model_fields.items())
 
 
 def _below(kind: Any, step: str | int) -> Iterator[Any]:

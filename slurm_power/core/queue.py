@@ -1,6 +1,7 @@
 """Held jobs: their order, and the shadow that keeps smaller jobs from delaying the first of them.
 
-Order: tier, then slack to the deadline or to the class's tolerated delay, then fair share, forecast accuracy, age.
+Order: who has first call (whose reservation was given back unused), tier, then slack to the deadline or to the class's
+tolerated delay, then fair share, forecast accuracy, age.
 The first job that does not fit gets a shadow: a claim booked from its earliest start on. Whatever is admitted
 meanwhile has to fit beside it, so a smaller job overtakes only if it delays nobody (EASY backfill, on watts and nodes).
 """
@@ -37,6 +38,8 @@ class Waiting:
     """0 to 1, as Slurm has it; more goes first."""
     accuracy: float = 0.5
     """0 to 1: how well the account forecasts; more goes first."""
+    first_call: bool = False
+    """Whether its reservation has given its watts back for want of use: it is to have them again before others."""
     job_id: int = 0
     """Slurm's number of the job, by which equals are told apart."""
 
@@ -50,12 +53,13 @@ class Waiting:
         return min(latest) - now
 
 
-Rank = tuple[int, int, float, float, int, int, str]
+Rank = tuple[bool, int, int, float, float, int, int, str]
 
 
 def rank(waiting: Waiting, now: int) -> Rank:
     """Its place in the queue: less goes first; the last tie falls by id."""
     return (
+        not waiting.first_call,
         waiting.request.tier.rank,
         waiting.slack_s(now),
         -waiting.fair_share,

@@ -188,14 +188,22 @@ class Reservation:
         """Whether it is not over."""
         return self.state in LIVE
 
+    def left_w(self, used_w: Mapping[str, int]) -> dict[str, int]:
+        """Zone → what is left of its grant where jobs hold so much of it, in W; none below 0."""
+        return {grant.zone: max(grant.watts_w - used_w.get(grant.zone, 0), 0) for grant in self.grants}
+
     def claim(self) -> Claim | None:
         """What it keeps while nobody uses it; None where it keeps nothing."""
         if self.state not in KEEPING or not self.grants:
             return None
+        window = self.terms.window
+        if self.state in OPEN and self.since < window.start:
+            # The clock was ahead when it began, and has been set back: what has begun stays so, its jobs are running.
+            window = Window(self.since, window.end)
         return Claim(
             id=self.claim_id,
             charges=tuple(Charge(g.zone, g.nodes, g.watts_w, g.watts_w + g.burst_w) for g in self.grants),
-            window=self.terms.window,
+            window=window,
             group=self.claim_id,
             tier=self.terms.tier,
             account=",".join(self.terms.owner.accounts),

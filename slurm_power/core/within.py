@@ -9,6 +9,7 @@ from dataclasses import replace
 from slurm_power.core.admission import Admit, Hold, PowerClass, decide
 from slurm_power.core.claim import Charge, Claim
 from slurm_power.core.ledger import Ledger
+from slurm_power.core.nodes import NodeAsk
 from slurm_power.core.policy import Tier
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.request import Request
@@ -67,39 +68,41 @@ class Within:
 
     def _in_one(self, zone: str) -> Admit | Hold:
         request = self._request
-        return self._as_if((Charge(zone, request.ask.total, request.est_w, request.max_w),), (zone,))
+        charge = Charge(zone, request.ask.total, request.est_w, request.max_w)
+        return self._as_if((charge,), (zone,), request.ask)
 
     def _in_several(self) -> Admit | Hold:
         """A place is looked for as if nothing were kept; it has to stand beside what will be, else with a zone less."""
-        zones = dict(self._left_w)
+        ask, known = self._request.ask, dict(self._request.ask.most)
+        # No more nodes in a zone than what is left there is enough for.
+        most = {zone: left * ask.total // self._request.est_w for zone, left in self._left_w.items()}
+        zones = {zone: min(count, known.get(zone, count)) for zone, count in most.items() if count}
         while zones:
-            everything = tuple(Charge(zone, 0, left, left + self._request.max_w) for zone, left in zones.items())
-            verdict = self._as_if(everything, zones)
+            left_w = {zone: self._left_w[zone] for zone in zones}
+            everything = tuple(Charge(zone, 0, left, left + self._request.max_w) for zone, left in left_w.items())
+            verdict = self._as_if(everything, zones, replace(ask, most=tuple(zones.items())))
             if not isinstance(verdict, Admit):
                 return verdict
-            wrong = self._overdrawn(verdict.claim, zones)
+            wrong = self._overdrawn(verdict.claim)
             if wrong is None:
                 return verdict
             del zones[wrong]
         return Hold((self._short(),))
 
-    def _overdrawn(self, claim: Claim, zones: Mapping[str, int]) -> str | None:
+    def _overdrawn(self, claim: Claim) -> str | None:
         """A zone that cannot carry its part of the claim; None where all can."""
-        over = [charge.zone for charge in claim.charges if charge.est_w > zones[charge.zone]]
-        if over:
-            return min(over)
         short = self._ledger.shortfall_instead(None, claim, ignore=self._ignore)
         if short is None:
             return None
         charged = {charge.zone for charge in claim.charges}
         return short.element if short.element in charged else min(charged)
 
-    def _as_if(self, charges: tuple[Charge, ...], zones: Iterable[str]) -> Admit | Hold:
-        """The verdict in these zones if the reservation kept so much less."""
+    def _as_if(self, charges: tuple[Charge, ...], zones: Iterable[str], ask: NodeAsk) -> Admit | Hold:
+        """The verdict in these zones, on these nodes, if the reservation kept so much less."""
         request, ledger = self._request, self._ledger
         probe = ledger.drawing(request.claim(charges, ledger.now, 0), self._claim_id)
         with ledger.lent(probe):
-            narrowed = replace(request, zones=frozenset(zones), group=probe.group)
+            narrowed = replace(request, zones=frozenset(zones), group=probe.group, ask=ask)
             verdict = decide(narrowed, ledger, self._floor, ignore=self._ignore, others=self._others)
         if isinstance(verdict, Admit):
             return Admit(ledger.drawing(verdict.claim, self._claim_id), PowerClass.RESERVED)

@@ -16,6 +16,7 @@ from slurm_power.daemon.overriding import OverrideVerbs
 from slurm_power.daemon.reservations import user_name
 from slurm_power.daemon.reserving import ReservationVerbs
 from slurm_power.daemon.rounds import Rounds
+from slurm_power.daemon.usage_verbs import UsageVerbs
 from slurm_power.ports import LINES, Decision, Store, Viewer, Wanted
 from slurm_power.service import views
 from slurm_power.service.asking import Ask, interpret
@@ -53,6 +54,7 @@ class ControlHandler:
         self._checkpointed = Checkpoints(desk, writer, masters).note
         reserving = ReservationVerbs(desk, rounds.reservations, masters, rounds.soon)
         overriding = OverrideVerbs(desk, rounds, masters)
+        metered = UsageVerbs(desk, rounds.usage, rounds.reservations, writer, masters)
         self._verbs: dict[str, Verb] = {
             "zones": self._zones,
             "jobs": self._jobs,
@@ -66,6 +68,9 @@ class ControlHandler:
             "place": overriding.place,
             "reservation": reserving.change,
             "reservations": reserving.show,
+            "usage": metered.usage,
+            "levels": metered.levels,
+            "holders": metered.holders,
         }
 
     async def __call__(self, peer: Peer, request: Mapping[str, Any]) -> str:

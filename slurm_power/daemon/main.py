@@ -53,6 +53,7 @@ class Daemon:
         self._rounds = Rounds(self.desk, slurm, self._writer, observer, clock)
         self._rounds.health.reader = slurm.reader
         self._rounds.start_mode(store.setting("mode"))
+        self._rounds.usage.resume(store)
         self._rounds.reservations.load(store.reservations(live_only=True))
         goes_on = self._rounds.preemptions.load(store)
         self._left_open = [i.id for i in store.pending_intents() if i.id is not None and i.id not in goes_on]
@@ -97,11 +98,15 @@ class Daemon:
         await self._control.start()
         _log.info("serving", extra={"version": __version__, "mode": str(self.desk.mode)})
         rounds = asyncio.create_task(self._rounds.run())
+        recalling = asyncio.create_task(self._rounds.usage.recall())
         await ended.wait()
         rounds.cancel()
+        recalling.cancel()
         await asyncio.wait([rounds], timeout=_FLUSH_S)  # a write may take as long as Slurm lets it
         await self._hook.stop()
         await self._control.stop()
+        self.desk.now()
+        self._rounds.usage.flush()
         _log.info("ended")
 
     def close(self) -> None:

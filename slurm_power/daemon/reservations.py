@@ -4,17 +4,20 @@ import asyncio
 import logging
 import pwd
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.core.binding import PREFIX
 from slurm_power.core.errors import SlurmError
 from slurm_power.core.policy import Mode
-from slurm_power.core.reservation import Reservation
+from slurm_power.core.reservation import Reservation, ReservationState
 from slurm_power.ports import (
     Clock,
+    Command,
     Decision,
     Intent,
     LicenseRecord,
+    Outcome,
     PrivilegeRecord,
     ReservationRecord,
     Slurm,
@@ -43,16 +46,22 @@ class Reservations:
         self._clock = clock
         self._shown: Sequence[ReservationRecord] | None = None
         self._shown_at = float("-inf")
-        self._retry_at: dict[str, float] = {}
-        """Name of one that Slurm has refused to set right → monotonic time before which it is not tried again."""
         self._counted: Sequence[LicenseRecord] = ()
+        self._tried: dict[str, tuple[str, Command, float]] = {}
+        """Name in Slurm → what was found and done last, and when: where it did not help it is not done each round."""
         self._privileges: Sequence[PrivilegeRecord] = ()
         self._privileges_at = float("-inf")
 
     def load(self, rows: Sequence[StoredReservation]) -> None:
-        """Take in what the database promises, before anything is admitted. Raises StoreError."""
-        for row in rows:
-            self._desk.reserved.put(from_row(row))
+        """Take in what the database promises, before anything is admitted. Raises StoreError.
+
+        What is open begins its grace anew: nobody could come to use it while we were away, and when a job last did so
+        is not written down each time.
+        """
+        now = self._desk.now()
+        found = [from_row(row) for row in rows]
+        woken = (replace(one, last_used=now) if one.state is ReservationState.ACTIVE else one for one in found)
+        self._desk.missed += self._desk.reserved.take_in(woken, now)
 
     # -- time ---------------------------------------------------------------------------------------------------
 
@@ -99,47 +108,49 @@ class Reservations:
     # -- Slurm --------------------------------------------------------------------------------------------------
 
     async def mirror(self) -> None:
-        """Have Slurm hold what it should. Raises SlurmError where it cannot be read, StoreError."""
-        if self._desk.mode is not Mode.ENFORCE:
-            return
+        """Have Slurm hold what it should; nothing unless we enforce. Raises SlurmError, StoreError."""
         moment = self._clock.monotonic()
-        wanted = holdings(self._desk)
-        if self._shown is None or moment - self._shown_at >= _LOOK_S:
+        wanted = holdings(self._desk) if self._desk.mode is Mode.ENFORCE else []
+        fresh = self._shown is None or moment - self._shown_at >= _LOOK_S
+        if self._shown is None or fresh:
             self._shown = await asyncio.to_thread(self._slurm.reservations)
             self._shown_at = moment
             self._counted = await asyncio.to_thread(self._slurm.licenses) if self._shown or wanted else ()
-            counted = self._counted
-        else:
-            counted = ()  # of another instant than what was reserved then
-        now = self._clock.now()
-        found = steps(wanted, self._shown, counted, now, self._desk.version)
-        found += node_steps(node_holdings(self._desk), self._shown, now, self._in_use())
-        found = [step for step in found if moment >= self._retry_at.get(step.name, moment)]
-        if found:
-            await self._write(found)
+        now, version = self._clock.now(), self._desk.version
+        users = self._users()
+        found = steps(wanted, self._shown, self._counted, now, version, fresh=fresh, users=users)
+        nodes = node_holdings(self._desk) if self._desk.mode is Mode.ENFORCE else []
+        found += node_steps(nodes, self._shown, now, users)
+        self._tried = {name: tried for name, tried in self._tried.items() if moment - tried[2] < _LOOK_S}
+        new = [step for step in found if self._tried.get(step.name, ())[:2] != (step.finding, step.chain[-1])]
+        if new:
+            await self._write(new, moment)
 
-    def _in_use(self) -> Mapping[str, Sequence[str]]:
-        """Looked up only where Slurm has reservations of nodes that are ours: there are many jobs."""
-        ours = any(one.name.startswith(PREFIX) and one.node_count for one in self._shown or ())
+    def _users(self) -> Mapping[str, Sequence[str]]:
+        """The jobs that name reservations of ours; looked up only where Slurm has any, for there are many jobs."""
+        ours = any(one.name.startswith(PREFIX) for one in self._shown or ())
         return in_use(self._desk) if ours else {}
 
     def shown(self) -> tuple[Sequence[ReservationRecord], Sequence[LicenseRecord]]:
         """Slurm's reservations and licences as they were last read; none before that."""
         return self._shown or (), self._counted
 
-    async def _write(self, found: Sequence[Step]) -> None:
+    async def _write(self, found: Sequence[Step], moment: float) -> None:
         now = self._clock.now()
         intents = [Intent(step.name, f"reservation-{step.finding}", now) for step in found]
         opened = await asyncio.wrap_future(self._writer.submit_and_wait(lambda store: store.open_intents(intents)))
         self._shown = None  # to be read anew, whatever comes of it
-        outcomes = await asyncio.to_thread(self._slurm.write, [step.chain for step in found])
+        try:
+            outcomes = await asyncio.to_thread(self._slurm.write, [step.chain for step in found])
+        except SlurmError as error:
+            outcomes = [Outcome(0, str(error), unsure=True)] * len(found)
         for step, outcome in zip(found, outcomes, strict=True):
-            self._retry_at.pop(step.name, None)
             if outcome.error:
-                self._retry_at[step.name] = self._clock.monotonic() + _LOOK_S
                 _log.warning("%s reservation %s: %s", step.finding, step.name, outcome.error)
             else:
                 _log.info("%s reservation %s: set right in Slurm", step.finding, step.name)
+            if not (outcome.unsure or outcome.unreached):
+                self._tried[step.name] = (step.finding, step.chain[-1], moment)
         ids = [intent.id for intent in opened if intent.id is not None]
         self._writer.put(lambda store: store.close_intents(ids, "done"))
 

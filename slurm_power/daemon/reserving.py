@@ -1,5 +1,6 @@
 """The questions of `sreservation`: who asks, what may he, what comes of it; durable before it is told."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -8,6 +9,7 @@ from slurm_power.adapters.lines_server import Peer
 from slurm_power.adapters.slurm.words import scontrol_words
 from slurm_power.core.errors import StoreError, UsageError
 from slurm_power.core.reservation import OPEN, Reservation, ReservationEvent, ReservationState, Terms
+from slurm_power.core.units import format_watts
 from slurm_power.core.window import format_instant
 from slurm_power.daemon.reservations import Reservations
 from slurm_power.service import reservation_views as views
@@ -32,6 +34,8 @@ class ReservationVerbs:
         self._keeper = keeper
         self._masters = masters
         self._soon = soon
+        self._turn = asyncio.Lock()
+        """One change at a time: what is written of one reservation stands in the order in which it was done."""
         self._verbs: dict[str, Verb] = {
             "create": self._create,
             "check": self._check,
@@ -45,7 +49,11 @@ class ReservationVerbs:
         verb = self._verbs.get(str(request.get("do")))
         if verb is None:
             raise UsageError(f"unknown \"do\" {request.get('do')!r}; known: {', '.join(self._verbs)}")
-        return await verb(await self._rights(peer), request)
+        rights = await self._rights(peer)
+        if verb == self._check:
+            return await verb(rights, request)
+        async with self._turn:
+            return await verb(rights, request)
 
     async def show(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
         """The reservations that the peer may see: live ones, the newest of each name given, or with `over` all."""
@@ -61,6 +69,7 @@ class ReservationVerbs:
         if names and not request.get("over"):
             newest = {one.name: one for one in sorted(found, key=lambda one: (one.created, one.live, one.id))}
             found = list(newest.values())
+        found.sort(key=lambda one: (one.name, one.terms.window.start, one.created, one.live, one.id))
         return views.table([views.row(self._desk, one) for one in found])
 
     async def _rights(self, peer: Peer) -> Rights:
@@ -144,10 +153,9 @@ class ReservationVerbs:
         try:
             await self._keeper.save(one)
         except StoreError:
-            if before is not None:
-                self._desk.reserved.put(before)
-            elif one.live:
-                self._desk.reserved.put(replace(one, state=ReservationState.CANCELLED))
+            present = self._desk.reserved.of_claim(one.claim_id)
+            if present is not None:  # else its time was over meanwhile
+                self._desk.reserved.put(before or replace(present, state=ReservationState.CANCELLED))
             raise
         self._soon()
 
@@ -158,6 +166,8 @@ class ReservationVerbs:
         before, now = self._live(request, rights), desk.now()
         approves = bool(request.get("approve"))
         terms = self._read(request, now, before.terms)
+        if terms.name != before.name:
+            raise UsageError(f"reservation {before.name} keeps its name, by which jobs know it; make another one")
         self._check_update(rights, before, terms, approves=approves)
         check_owner(terms.owner, privileges)
         found = offer(desk, terms, before)
@@ -169,6 +179,7 @@ class ReservationVerbs:
         if request.get("dry_run"):
             return views.answer(desk, one, found, f"Nothing is done. {sentence}", self._commands(one, before))
         await self._keep(one, before)
+        desk.book.look_again()  # claims within it have been counted to its end at least
         self._keeper.record(one, "approved" if approves else "updated", "sreservation update", rights.uid)
         return views.answer(desk, one, found, sentence)
 
@@ -179,23 +190,33 @@ class ReservationVerbs:
         if approves and before.state is not ReservationState.REQUESTED:
             raise UsageError(f"reservation {before.name} is {before.state}; there is nothing to approve")
         if (approves or before.grants) and not rights.may_approve(terms.owner, approval):
-            raise UsageError(f"reservation {before.name} is for {approval}s to approve and to change")
+            who = "administrators" if approval == "administrator" else "administrators and coordinators"
+            raise UsageError(f"reservation {before.name} is for {who} to approve and to change")
 
     async def _cancel(self, rights: Rights, request: Mapping[str, Any]) -> dict[str, object]:
         before, now = self._live(request, rights), self._desk.now()
         rights.check_change(before, ends=True)
         one = after(before, ReservationEvent.CANCEL, now, f"cancelled by {rights.user}")
         running = len(self._desk.ledger.within(before.claim_id))
-        jobs = f"; jobs in it that go on: {running}" if running else ""
+        jobs = f"; {running} of its jobs {'goes' if running == 1 else 'go'} on" if running else ""
         sentence = f"Reservation {one.name} is cancelled{jobs}."
         if request.get("dry_run"):
             return views.answer(self._desk, one, None, f"Nothing is done. {sentence}", self._commands(one, before))
-        await self._keeper.save(one)
-        self._desk.reserved.put(one)
+        await self._give_up(one)
         self._desk.book.look_again()
         self._soon()
         self._keeper.record(one, "cancelled", "sreservation cancel", rights.uid)
         return views.answer(self._desk, one, None, sentence)
+
+    async def _give_up(self, one: Reservation) -> None:
+        """Durable first, since its watts are then anybody's; again where a round has written it down behind us."""
+        reserved = self._desk.reserved
+        while True:
+            present = reserved.of_claim(one.claim_id)
+            await self._keeper.save(one)
+            if reserved.of_claim(one.claim_id) is present:
+                break
+        reserved.put(one)
 
     def _live(self, request: Mapping[str, Any], rights: Rights) -> Reservation:
         name = str(request.get("name", ""))
@@ -215,8 +236,9 @@ class ReservationVerbs:
         shown, counted = self._keeper.shown()
         try:
             desk.reserved.put(opens)
-            found = steps(holdings(desk), shown, counted, now, desk.version)
-            found += node_steps(node_holdings(desk), shown, now, in_use(desk))
+            users = in_use(desk)
+            found = steps(holdings(desk), shown, counted, now, desk.version, users=users)
+            found += node_steps(node_holdings(desk), shown, now, users)
         finally:
             desk.reserved.put(known)
         when = [] if start <= now or one.state in OPEN else [f"# at {format_instant(start)}:"]
@@ -249,5 +271,5 @@ def _said(one: Reservation, found: Offer) -> str:
         return f"cannot be fulfilled as asked{never}: {found.cause}"
     if one.state is ReservationState.REQUESTED:
         return f"fits {window} and {one.cause}"
-    part = "" if one.granted_w == one.terms.watts_w else f", of {one.terms.watts_w} W asked"
+    part = "" if one.granted_w == one.terms.watts_w else f", of {format_watts(one.terms.watts_w)} asked"
     return f"is {one.state}: {views.granted(one)}{part}, {window}"

@@ -14,6 +14,7 @@ from slurm_power.adapters.store import StoreWriter
 from slurm_power.config import Site
 from slurm_power.core.errors import PowerError, SlurmError, StoreError
 from slurm_power.core.policy import Mode, Native
+from slurm_power.daemon.metering import UsageKeeper
 from slurm_power.daemon.mode import Choice, Settled, settle, settle_stored
 from slurm_power.daemon.preemptions import Preemptions
 from slurm_power.daemon.pruning import Pruning
@@ -92,6 +93,7 @@ class Rounds:
         self, desk: Desk, slurm: Slurm, writer: StoreWriter, observer: Observer, clock: Clock, pace: Pace | None = None
     ) -> None:
         self.reservations = Reservations(desk, slurm, writer, clock)
+        self.usage = UsageKeeper(desk, writer)
         self.preemptions = Preemptions(desk, slurm, writer, clock, self.soon)
         self.health = Health()
         self.choice: Choice | None = None
@@ -163,6 +165,7 @@ class Rounds:
             self._close(self._unsure, "unsure; Slurm was read anew")
             self._unsure = []
             self.reservations.tick()
+            self.usage.step(begun)
             await self.preemptions.before_pass()
             await self._carry_out(run_pass(self._desk))
             await self.preemptions.after_pass(self._breathe)

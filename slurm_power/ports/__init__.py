@@ -1,5 +1,6 @@
 """What the service needs of the world: a clock, Slurm, a store. Adapters and fakes implement these protocols."""
 
+from slurm_power.core.usage import Usage
 from slurm_power.ports.clock import Clock
 from slurm_power.ports.commands import (
     Cancel,
@@ -45,7 +46,6 @@ from slurm_power.ports.store import (
     Store,
     StoredJob,
     StoredReservation,
-    Usage,
     Viewer,
     Wanted,
 )

@@ -6,6 +6,8 @@ from enum import StrEnum
 from typing import Protocol, TypedDict, Unpack
 
 from slurm_power.core.immutable import immutable
+from slurm_power.core.showback import Month
+from slurm_power.core.usage import Usage
 
 
 class Rule(StrEnum):
@@ -29,6 +31,10 @@ class Rule(StrEnum):
     """An operator has ordered it, within physics."""
     MODE = "mode"
     """The mode says how far the daemon goes."""
+    SERVICE_LEVEL = "sla"
+    """What a tier promises of its runs; the tier follows behind a dot."""
+    METERING = "metering"
+    """Usage is added up without gap or overlap, and what cannot be known is said."""
 
 
 @immutable
@@ -169,25 +175,6 @@ class StoredReservation:
     """What was asked for, and whatever else its rules need."""
 
 
-@immutable
-class Usage:
-    """What one user's jobs and reservations of one tier came to within one hour, in watt-seconds."""
-
-    reservation: str
-    """The id of the reservation; empty for jobs without one."""
-    account: str
-    uid: int
-    tier: str
-    hour: int
-    """The instant at which the hour begins."""
-    reserved_ws: int = 0
-    """Held by the reservation, used or not."""
-    used_ws: int = 0
-    """Of that, used by jobs."""
-    jobs_ws: int = 0
-    """Claimed by jobs, within a reservation or not."""
-
-
 USAGE_THROUGH = "usage_through"
 """The setting that names the instant up to which usage is added, in seconds since 1970."""
 
@@ -251,6 +238,18 @@ class Store(Protocol):
         reservation: str | None = None,
     ) -> Sequence[Usage]:
         """The rows whose hours begin in `since` ≤ hour < `until` and that match, by hour, reservation, account, …"""
+
+    def prune_usage(self, before: int, limit: int) -> int:
+        """Delete the usage of the oldest `limit` hours that begin before this instant; the number of those hours.
+
+        Closed months stay.
+        """
+
+    def close_month(self, month: Month) -> bool:
+        """Keep its totals for ever; False, and nothing changes, where the month is closed already."""
+
+    def months(self) -> Sequence[Month]:
+        """The closed months, by their beginning."""
 
     def setting(self, name: str) -> str | None:
         """A small named value, such as the mode that an operator has set; None if never set."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from slurm_power.core.admission import Verdict
-from slurm_power.core.claim import Charge, Claim
+from slurm_power.core.claim import Charge, Claim, reservation_of
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.lifecycle import CLAIMING, Event, State, follow
 from slurm_power.core.reasons import Reason
@@ -27,6 +27,16 @@ class Journal(Protocol):
 
     def record(self, decision: Decision) -> None:
         """Append a line to the audit log."""
+
+
+class Watch(Protocol):
+    """Who is told of every change of a job's state."""
+
+    def moved(self, entry: "Entry", claim: Claim | None, now: int) -> None:
+        """A job is new, or has come to another state or claim."""
+
+    def dropped(self, entry: "Entry", now: int) -> None:
+        """A job is gone."""
 
 
 @dataclass(slots=True)
@@ -96,6 +106,7 @@ class Book:
 
     ledger: Ledger
     journal: Journal
+    watch: Watch
     entries: dict[str, Entry] = field(default_factory=dict)
     by_job: dict[int, str] = field(default_factory=dict)
     arrays: dict[int, dict[int, str]] = field(default_factory=dict)
@@ -163,14 +174,16 @@ class Book:
         self._enter(entry)
         if claim is not None:
             self.ledger.add(claim)
+        self.watch.moved(entry, claim, self.ledger.now)
         self.save(entry)
 
     def restore(self, pairs: Sequence[tuple[Entry, Claim]]) -> None:
         """Running jobs that the book does not have yet, many at once; of one that it has, nothing is changed."""
         new = {entry.key: (entry, claim) for entry, claim in pairs if entry.key not in self.entries}
         self.ledger.load(claim for _, claim in new.values())
-        for entry, _ in new.values():
+        for entry, claim in new.values():
             self._enter(entry)
+            self.watch.moved(entry, claim, self.ledger.now)
 
     def know(self, entry: Entry, record: JobRecord) -> None:
         """Slurm has shown the entry's job."""
@@ -230,11 +243,13 @@ class Book:
             self.ledger.remove(entry.key)
         else:
             self.ledger.replace(entry.key, claim)
+        self.watch.moved(entry, claim, self.ledger.now)
         self.save(entry)
 
     def drop(self, entry: Entry) -> None:
         """The job is gone: out of the book, its claim out of the ledger."""
         self.ledger.remove(entry.key)
+        self.watch.dropped(entry, self.ledger.now)
         del self.entries[entry.key]
         self._states[entry.state].discard(entry.key)
         self._no_rumour(entry)
@@ -334,6 +349,8 @@ class Book:
         reason's code is the rule. `actor` is the uid of who ordered it, None the daemon by its rules.
         """
         request = entry.ask.request if entry.ask else None
+        claim = self.ledger.claims.get(entry.key)
+        named = request.reservation if request else ""
         self.journal.record(
             Decision(
                 at=now,
@@ -344,6 +361,7 @@ class Book:
                 action=action,
                 mode=mode,
                 zones=tuple(charge.zone for charge in entry.charges),
+                reservation=reservation_of(claim.within) if claim is not None and claim.within else named,
                 reasons=tuple(reason.as_json() for reason in reasons),
                 actor=actor,
                 cause=cause,

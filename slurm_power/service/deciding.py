@@ -1,6 +1,11 @@
 """The verdict on an ask: on everybody's watts, or within the reservation that it names."""
 
-from slurm_power.core.admission import Hold, Reject, Verdict, decide, deciding
+from collections.abc import Iterable, Sequence
+
+from slurm_power.core.admission import Admit, Hold, Reject, Verdict, decide, deciding
+from slurm_power.core.binding import PREFIX
+from slurm_power.core.ledger import Ledger
+from slurm_power.core.policy import Tier
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.request import Request
 from slurm_power.core.reservation import Reservation, ReservationState
@@ -26,35 +31,74 @@ def verdict_steps(desk: Desk, ask: Ask, request: Request) -> Steps[Verdict]:
     return (yield from deciding(request, desk.ledger, desk.floor, ignore=desk.ignored_by(request), others=desk.tiers))
 
 
-def _reserved(desk: Desk, ask: Ask, request: Request) -> Verdict:
-    reservation = _named(desk, request.reservation)
-    if reservation is None:
+def means(desk: Desk, name: str) -> list[Reservation]:
+    """The live reservations that a job means by this name; none for no name."""
+    one = desk.reserved.get(name)
+    return [one] if one is not None else named(desk.reserved, name) if name.startswith(PREFIX) else []
+
+
+def named(reservations: Iterable[Reservation], name: str) -> list[Reservation]:
+    """Those that a job means by this name: by Slurm's own, for `sbatch --reservation`, there may be several."""
+    held = name.startswith(PREFIX)
+    return [one for one in reservations if (name in names_of(one) if held else one.name == name)]
+
+
+def verdict_in(
+    found: Sequence[Reservation],
+    ask: Ask,
+    request: Request,
+    ledger: Ledger,
+    floor: Ledger,
+    *,
+    ignore: str | None = None,
+    others: Iterable[Tier] = (),
+) -> Verdict:
+    """The verdict at `ledger.now` in the first of these reservations that admits it, as they stand then."""
+    verdicts: list[Hold | Reject] = []
+    for one in found:
+        verdict = _barred(one, ask, request, ledger)
+        if verdict is None:
+            left_w = one.left_w(ledger.drawn_w(one.claim_id))
+            within = Within(request, one.claim_id, left_w, ledger, floor, ignore=ignore, others=others).decide()
+            if isinstance(within, Admit):
+                return within
+            verdict = within
+        verdicts.append(verdict)
+    if not verdicts:
         return _never(request, "there is none of that name, or none any more; sreservation show lists yours")
-    owner = reservation.terms.owner
+    return next((verdict for verdict in verdicts if isinstance(verdict, Hold)), verdicts[0])
+
+
+def _reserved(desk: Desk, ask: Ask, request: Request) -> Verdict:
+    found = means(desk, request.reservation)
+    ignore = desk.ignored_by(request)
+    return verdict_in(found, ask, request, desk.ledger, desk.floor, ignore=ignore, others=desk.tiers)
+
+
+def _barred(reservation: Reservation, ask: Ask, request: Request, ledger: Ledger) -> Hold | Reject | None:
+    """Why the request may not draw on it now, or never; None where it may, if enough is left."""
+    owner, start = reservation.terms.owner, reservation.terms.window.start
     if not owner.owns(request.account, ask.facts.user):
         who = f"user {ask.facts.user} in account {request.account or '(none)'}"
         return _never(request, f"it is not for {who}; leave reservation= out, or ask its owner")
     if reservation.state is ReservationState.REQUESTED:
         return _later(request, "it has not been approved yet")
-    start = reservation.terms.window.start
+    granted_w = {grant.zone: grant.watts_w for grant in reservation.grants if _may_go(request, grant.zone, ledger)}
+    if not granted_w:
+        where = ", ".join(grant.zone for grant in reservation.grants)
+        return _never(request, f"its watts are in {where}, where this job cannot go by its partition, zones= or nodes")
+    most_w = sum(granted_w.values()) if request.ask.spreads else max(granted_w.values())
+    single_w = request.with_copies(1).est_w
+    if single_w > most_w:
+        return Reject((Reason(Code.RESERVED_POWER, request.reservation, single_w, most_w),))
     if reservation.state is ReservationState.APPROVED:
         return _later(request, f"it opens at {format_instant(start)}", start)
-    most_w = max((grant.watts_w for grant in reservation.grants), default=0)
-    if not request.ask.spreads and request.with_copies(1).est_w > most_w:
-        return Reject((Reason(Code.RESERVED_POWER, request.reservation, request.with_copies(1).est_w, most_w),))
-    return _within(desk, request, reservation)
+    return None
 
 
-def _named(desk: Desk, name: str) -> Reservation | None:
-    """The live reservation of that name; or the one that Slurm holds under it, for `sbatch --reservation`."""
-    held = (one for one in desk.reserved if name in names_of(one))
-    return desk.reserved.get(name) or next(held, None)
-
-
-def _within(desk: Desk, request: Request, reservation: Reservation) -> Verdict:
-    left_w, ignore = desk.reserved.left_w(reservation), desk.ignored_by(request)
-    where = (desk.ledger, desk.floor)
-    return Within(request, reservation.claim_id, left_w, *where, ignore=ignore, others=desk.tiers).decide()
+def _may_go(request: Request, zone: str, ledger: Ledger) -> bool:
+    pool = ledger.plan.pools.get(request.pool, (zone,))
+    return zone in pool and (request.zones is None or zone in request.zones) and zone not in request.excluded
 
 
 def _never(request: Request, why: str) -> Reject:

@@ -23,6 +23,7 @@ from slurm_power.service.book import Book, Journal
 from slurm_power.service.descriptions import Descriptions
 from slurm_power.service.facts import JobFacts
 from slurm_power.service.faults import Faults
+from slurm_power.service.metering import Metering
 from slurm_power.service.preempting import Preempting
 from slurm_power.service.reserved import Reserved
 from slurm_power.service.world import World
@@ -76,7 +77,8 @@ class Desk:
         self._shadow_zones: tuple[str, ...] = ()
         """Where the last shadow lay: the next one looks there too, so that the head's start does not recede."""
         ledger = Ledger(site.topology, rule=site.policy.burst, now=clock.now())
-        self.reserved = Reserved(ledger)
+        self.metering = Metering(site, journal, ledger.now)
+        self.reserved = Reserved(ledger, self.metering)
         self.preempting = Preempting(ledger)
         self.missed: list[Reservation] = []
         """Reservations that a change of the site file has ended, for whoever writes it down."""
@@ -88,7 +90,8 @@ class Desk:
         """The site's tiers, the highest promise first."""
         self._use(world)
         self.floor = ledger.empty()
-        self.book = Book(ledger, self.journal, private=self._private_jobs)
+        self.metering.change_site(site)
+        self.book = Book(ledger, self.journal, self.metering, private=self._private_jobs)
 
     def _use(self, world: World) -> None:
         self.world = world
@@ -195,12 +198,14 @@ class Desk:
         return self.site.policy.scope is Scope.ALL or bool(facts.reservation)
 
     def ignored_by(self, request: Request) -> str | None:
-        """What does not stand in its way: what is kept for it, else the shadow of a lower tier, or its own."""
+        """What does not stand in its way: what is kept for it, its own shadow, or that of a lower tier."""
         kept = self.preempting.kept(request.id)
         if kept is not None or self.shadow is None:
             return kept
         own = self.shadow.id == request.id
-        return SHADOW + self.shadow.id if own or request.tier.rank < self.shadow.tier.rank else None
+        # Who keeps first call, by a reservation that has given its watts back, keeps it before higher tiers too.
+        outranked = request.tier.rank < self.shadow.tier.rank and not self.shadow.reservation
+        return SHADOW + self.shadow.id if own or outranked else None
 
     def survey(
         self, nodes: Sequence[NodeRecord], partitions: Sequence[PartitionRecord], licenses: Collection[str]

@@ -14,8 +14,12 @@ from slurm_power.core.ledger import Ledger
 from slurm_power.core.nodes import all_free
 from slurm_power.core.policy import Tier
 from slurm_power.core.reasons import Code, Reason
+from slurm_power.core.reservation import Reservation, ReservationState, due
+from slurm_power.core.window import Window
 from slurm_power.service.asking import Ask, advice
+from slurm_power.service.deciding import named, verdict_in
 from slurm_power.service.desk import Desk
+from slurm_power.service.reserved import after
 
 COUNTED = (
     "what runs or is admitted, until its time limit ends; bookings; the head of the queue from its foreseen start on; "
@@ -32,6 +36,8 @@ class Foresight:
     empty: Callable[[], Ledger]
     """Makes a ledger at that instant, without claims."""
     claims: Sequence[Claim]
+    reserved: Sequence[Reservation]
+    """The reservations as they will stand then; what they keep is not among the claims."""
     limits: Mapping[str, int]
     closed: Mapping[str, str]
     tiers: Sequence[Tier]
@@ -45,11 +51,19 @@ class Foresight:
         for zone, why in self.closed.items():
             ledger.close(zone, why)
         ledger.load(_by_then(claim, self.at) for claim in self.claims if claim.window.end > self.at)
-        verdict = decide(request, ledger, floor, others=self.tiers)
-        if isinstance(verdict, Reject):
+        for one in self.reserved:
+            kept = one.claim()
+            if kept is not None:
+                ledger.keep(kept)
+        if request.reservation:
+            found = named(self.reserved, request.reservation)
+            verdict = verdict_in(found, self.ask, request, ledger, floor, others=self.tiers)
+        else:
+            verdict = decide(request, ledger, floor, others=self.tiers)
+        if isinstance(verdict, Reject) and not request.reservation:
             single = request.with_copies(1)
             return Hold((Reason(Code.ARRAY),)) if request.ask.copies > 1 and could_ever_fit(single, floor) else verdict
-        if self.ask.waits is not None:
+        if self.ask.waits is not None and not isinstance(verdict, Reject):
             return Hold((self.ask.waits,), request.not_before if request.not_before > self.at else None)
         return verdict
 
@@ -70,8 +84,27 @@ def foresee(desk: Desk, ask: Ask, at: int) -> Foresight:
         for name, meter in ledger.meters.items()
         if meter.limit_w != (topology.zones.get(name) or topology.feeds[name]).limit_w
     }
-    claims = (*ledger.claims.values(), *ledger.bookings())
-    return Foresight(ask, at, empty, claims, lowered, dict(ledger.closed), desk.tiers)
+    everything = (*ledger.claims.values(), *ledger.bookings())
+    claims = [_alone(desk, claim) for claim in everything if not claim.reserves]
+    reserved = [one for known in desk.reserved if (one := _standing(known, at)) is not None]
+    return Foresight(ask, at, empty, claims, reserved, lowered, dict(ledger.closed), desk.tiers)
+
+
+def _standing(reservation: Reservation, at: int) -> Reservation | None:
+    """The reservation as time alone will have changed it by then; None where it will be over."""
+    one = reservation
+    while event := due(one, at, used=one.state is ReservationState.ACTIVE):
+        one = after(one, event, at)
+    return one if one.live else None
+
+
+def _alone(desk: Desk, claim: Claim) -> Claim:
+    """The claim until its job ends; one that draws on a reservation is counted to that one's end otherwise."""
+    entry = desk.book.get(claim.id) if claim.within else None
+    end = entry.record.end_time if entry is not None and entry.record is not None else None
+    if end is None or not claim.window.start < end < claim.window.end:
+        return claim
+    return claim.at(Window(claim.window.start, end))
 
 
 def _by_then(claim: Claim, at: int) -> Claim:

@@ -124,12 +124,17 @@ def claim_on(desk: Desk, entry: Entry, counts: Mapping[str, int], now: int, end_
     claim = replace(single, id=entry.key).claim(charges, now, share)
     if end_at is not None and end_at > now:
         claim = claim.at(type(claim.window)(now, end_at))
+    return as_admitted(desk, entry, claim)
+
+
+def as_admitted(desk: Desk, entry: Entry, claim: Claim) -> Claim:
+    """A claim made anew for an entry: it draws on the reservation that the entry was admitted to draw on, if any."""
     within = _within(desk, entry)
     return desk.ledger.drawing(claim, within) if within else claim
 
 
 def _within(desk: Desk, entry: Entry) -> str:
-    """The id of the reservation's claim that an entry was admitted to draw on, as its claim or its record has it."""
+    """The id of that reservation's claim, as the entry's claim or its record has it."""
     claim = desk.ledger.claims.get(entry.key)
     if claim is not None or entry.record is None:
         return claim.within if claim is not None else ""

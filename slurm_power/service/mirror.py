@@ -6,8 +6,9 @@ in it and then updated: creating one is checked against what others have reserve
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
+from types import MappingProxyType
 
 from slurm_power.core.binding import PREFIX, feature_of, reservation_of_nodes
 from slurm_power.core.claim import Charge
@@ -189,19 +190,49 @@ def steps(
     counted: Sequence[LicenseRecord],
     now: int,
     version: tuple[int, int, int],
+    *,
+    fresh: bool = True,
+    users: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> list[Step]:
-    """What brings Slurm to that, in order of name; nothing where all is right. Others' reservations are left alone."""
+    """What brings Slurm to that, what is to go first, each in order of name; nothing where all is right.
+
+    Others' reservations are left alone. `fresh` says that licences were counted when reservations were shown. `users`
+    are the jobs that name a reservation: while there are any, Slurm does not delete it, and it is just emptied.
+    """
     ours = {one.name: one for one in shown if one.name.startswith(PREFIX) and not one.node_count}
-    totals = {record.name: record.total for record in counted}
-    forgotten = _forgotten(shown, counted)
+    forgotten = _forgotten(shown, counted) if fresh else frozenset()
     least = 0 if version[:2] < _NO_ZEROS else 1
     found = []
-    for holding in wanted:
-        most = {name: min(max(count, least), totals.get(name, count)) for name, count in holding.licenses.items()}
-        step = _step(Holding(holding.name, holding.owner, most), ours.pop(holding.name, None), now, forgotten, least)
+    for holding in _within_totals(wanted, shown, counted, least):
+        step = _step(holding, ours.pop(holding.name, None), now, forgotten, least)
         if step is not None:
             found.append(step)
-    return found + [Step("foreign", name, (DeleteReservation(name),)) for name in sorted(ours)]
+    gone = [_deletion(ours[name], least, used=bool(users.get(name))) for name in sorted(ours)]
+    return [step for step in gone if step is not None] + found
+
+
+def _within_totals(
+    wanted: Sequence[Holding], shown: Sequence[ReservationRecord], counted: Sequence[LicenseRecord], least: int
+) -> Iterator[Holding]:
+    """Counts that stay within what Slurm has of each licence, with those of others: else it takes no more of any."""
+    free = {record.name: record.total for record in counted}
+    for record in shown:
+        for licence, count in record.licenses.items() if not record.name.startswith(PREFIX) else ():
+            free[licence] = free.get(licence, 0) - count
+    for holding in wanted:
+        licenses = {}
+        for licence, count in holding.licenses.items():
+            licenses[licence] = max(min(count, free.get(licence, count)), least)
+            free[licence] = free.get(licence, count) - licenses[licence]
+        yield Holding(holding.name, holding.owner, licenses)
+
+
+def _deletion(record: ReservationRecord, least: int, *, used: bool) -> Step | None:
+    """Slurm deletes none that jobs name, perhaps jobs that we do not see; what it keeps from others goes anyhow."""
+    delete: Chain = () if used else (DeleteReservation(record.name),)
+    if any(count > least for count in record.licenses.values()):
+        delete = (UpdateReservation(record.name, dict.fromkeys(record.licenses, least)), *delete)
+    return Step("foreign", record.name, delete) if delete else None
 
 
 def _step(

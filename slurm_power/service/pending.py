@@ -16,6 +16,7 @@ from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
 from slurm_power.service.facts import from_record, same_request, with_unseen
 from slurm_power.service.holds import take_admins
+from slurm_power.service.launch import as_admitted
 
 _AFTER_END = re.compile(r"after(?:any|ok|notok):(\d+)(?:_(?:\d+|\*))?(?:\(unfulfilled\))?")
 _REFUSED = "BadConstraints"
@@ -206,7 +207,8 @@ class Pending:
         )
         share = max(desk.ledger.nodes[charge.zone].share_milli(ask.request.ask) for charge in charges)
         entry.charges = found.charges
-        return replace(replace(ask.request, id=entry.key).claim(charges, desk.now(), share), copies=copies)
+        claim = replace(replace(ask.request, id=entry.key).claim(charges, desk.now(), share), copies=copies)
+        return as_admitted(desk, entry, claim)
 
     def _stray(self, entry: Entry, record: JobRecord) -> None:
         """Free to start, but not ours to let start: submitted before we were there, let go past us, or not eligible."""

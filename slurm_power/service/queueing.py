@@ -11,12 +11,13 @@ from slurm_power.core.placement import Placer
 from slurm_power.core.queue import Rank, Waiting, rank
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.request import Request
+from slurm_power.core.reservation import ReservationState
 from slurm_power.core.steps import Steps, finish
 from slurm_power.ports import Command, HoldKind, JobRecord, Release, Update
 from slurm_power.service.asking import Ask, opening
 from slurm_power.service.binding import Binding
 from slurm_power.service.book import Entry
-from slurm_power.service.deciding import verdict_steps
+from slurm_power.service.deciding import means, verdict_steps
 from slurm_power.service.desk import Desk
 from slurm_power.service.facts import task_ids
 from slurm_power.service.plan import Plan
@@ -80,8 +81,9 @@ class Queue:
             desk.preempting.let_go(entry.key)
         elif entry.ask is not None and waits and desk.preempting.kept(entry.key) is None:
             desk.preempting.heads.setdefault(entry.ask.request.tier.name, entry.key)
-            if desk.shadow is None:
-                yield from desk.cast_shadow(entry.ask.request.with_copies(1))
+            request = _to_shade(desk, entry.ask.request.with_copies(1)) if desk.shadow is None else None
+            if request is not None:
+                yield from desk.cast_shadow(request)
         return plan
 
     def _place(self, entry: Entry) -> Steps[Plan | None]:
@@ -316,8 +318,33 @@ def _waiting(desk: Desk, entry: Entry) -> Waiting:
         job_id=record.job_id,
         deadline=ask.deadline,
         max_delay_s=ask.max_delay_s,
+        first_call=_first_call(desk, ask),
         fair_share=desk.fair_shares.get((record.account, record.user), 0.5),
+        accuracy=desk.metering.accuracy(record.account, desk.ledger.now),
     )
+
+
+def _first_call(desk: Desk, ask: Ask) -> bool:
+    """Whether it is for one of the owner's reservations that has given its watts back for want of use."""
+    request = ask.request
+    return any(
+        one.state is ReservationState.DEGRADED and one.terms.owner.owns(request.account, ask.facts.user)
+        for one in means(desk, request.reservation)
+    )
+
+
+def _to_shade(desk: Desk, request: Request) -> Request | None:
+    """What a shadow is to be cast for. A job of a reservation needs none: its watts are kept, or will be.
+
+    One of a degraded reservation waits for what is everybody's, in that one's zones.
+    """
+    if not request.reservation:
+        return request
+    found = means(desk, request.reservation)
+    if any(one.state is not ReservationState.DEGRADED for one in found):
+        return None
+    zones = frozenset(grant.zone for one in found for grant in one.grants)
+    return replace(request, zones=zones if request.zones is None else request.zones & zones)
 
 
 def _no_less(one: Request, other: Request) -> bool:

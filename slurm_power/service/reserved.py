@@ -1,19 +1,22 @@
 """The live reservations, and what they keep in the ledger. Changes come from service/reserving.py."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from slurm_power.core.binding import reservation_of_nodes
 from slurm_power.core.claim import RESERVATION
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.reservation import Reservation, ReservationEvent, follow
+from slurm_power.service.metering import Metering
 
 
 class Reserved:
     """Reservations by name, in step with the ledger: a claim is kept there exactly in the states that keep one."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, metering: Metering) -> None:
         self._ledger = ledger
+        self._metering = metering
         self._by_name: dict[str, Reservation] = {}
         self._by_key: dict[str, Reservation] = {}
 
@@ -44,10 +47,23 @@ class Reserved:
                 self._ledger.unkeep(before.claim_id)
         if reservation.live:
             self._by_name[reservation.name] = self._by_key[reservation.key] = reservation
+        self._metering.reserved(reservation, self._ledger.now)
 
     def note(self, reservation: Reservation) -> None:
         """Keep what changes nothing in the ledger: when it was last used."""
         self._by_name[reservation.name] = self._by_key[reservation.key] = reservation
+
+    @contextmanager
+    def without(self, claim_id: str) -> Iterator[None]:
+        """For a question to the ledger: as if that reservation kept nothing, its jobs there; then as it was."""
+        present = self._by_key.get(claim_id.removeprefix(RESERVATION))
+        self._ledger.unkeep(claim_id)
+        try:
+            yield
+        finally:
+            claim = present.claim() if present is not None else None
+            if claim is not None:
+                self._ledger.keep(claim)
 
     def used_w(self, reservation: Reservation) -> dict[str, int]:
         """Zone → watts that jobs hold in it, in W."""
@@ -62,20 +78,26 @@ class Reserved:
 
     def left_w(self, reservation: Reservation) -> dict[str, int]:
         """Zone → watts of what it was granted that no job holds, in W; none below 0."""
-        used = self.used_w(reservation)
-        return {grant.zone: max(grant.watts_w - used.get(grant.zone, 0), 0) for grant in reservation.grants}
+        return reservation.left_w(self.used_w(reservation))
 
     def move_to(self, ledger: Ledger, now: int) -> list[Reservation]:
         """Keep the same on another ledger. Returns those that cannot be kept: a zone of theirs is gone."""
-        before, missed = list(self), []
+        before = list(self)
         self._ledger, self._by_name, self._by_key = ledger, {}, {}
-        for reservation in before:
-            gone = sorted({grant.zone for grant in reservation.grants} - ledger.nodes.keys())
+        return self.take_in(before, now)
+
+    def take_in(self, reservations: Iterable[Reservation], now: int) -> list[Reservation]:
+        """Keep these, nothing of them later than now. Returns those that cannot be kept, as in `move_to`."""
+        missed = []
+        for one in reservations:
+            gone = sorted({grant.zone for grant in one.grants} - self._ledger.nodes.keys())
             if gone:
                 cause = f"zone {gone[0]} is no longer in the site file"
-                missed.append(after(reservation, ReservationEvent.MISS, now, cause))
+                missed.append(after(one, ReservationEvent.MISS, now, cause))
+                self._metering.reserved(missed[-1], now)
             else:
-                self.put(reservation)
+                used = one.last_used if one.last_used is None else min(one.last_used, now)
+                self.put(replace(one, since=min(one.since, now), last_used=used))
         return missed
 
 

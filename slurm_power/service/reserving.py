@@ -8,12 +8,21 @@ from enum import StrEnum
 
 from slurm_power.core.ask import AllOf, AnyOf, Ask, Charges, charges_of
 from slurm_power.core.calendar import Alternative, Calendar
-from slurm_power.core.claim import RESERVATION, WHOLE_NODE, Charge
+from slurm_power.core.claim import RESERVATION, WHOLE_NODE
 from slurm_power.core.diagnosis import shortage
 from slurm_power.core.immutable import immutable
-from slurm_power.core.ledger import Ledger
+from slurm_power.core.kept import Kept, drawing
+from slurm_power.core.ledger import Ledger, Shortfall
 from slurm_power.core.reasons import Code, Reason
-from slurm_power.core.reservation import Grant, Reservation, ReservationEvent, Terms, due
+from slurm_power.core.reservation import (
+    KEEPING,
+    Grant,
+    Reservation,
+    ReservationEvent,
+    ReservationState,
+    Terms,
+    due,
+)
 from slurm_power.core.window import Window
 from slurm_power.service.desk import Desk
 from slurm_power.service.reserved import after
@@ -53,14 +62,39 @@ def offer(desk: Desk, terms: Terms, instead: Reservation | None = None) -> Offer
     ledger = desk.ledger
     if instead is None:
         return _offer(desk, ledger, terms, None)
+    no_more = _no_more(instead, terms)
+    if no_more is not None:
+        return Offer(Answer.FITS, no_more)
     with ledger.set_aside(instead.claim_id):
-        return _offer(desk, ledger, terms, instead)
+        found = _offer(desk, ledger, terms, instead)
+    short = _short_beside(desk, replace(instead, terms=terms, grants=found.grants)) if found.grants else None
+    return found if short is None else Offer(Answer.LATER, reasons=(shortage(ledger, short),))
+
+
+def _no_more(before: Reservation, terms: Terms) -> tuple[Grant, ...] | None:
+    """The grants of terms that ask nowhere and at no time for more than is kept already: also after a cut they hold."""
+    had = {grant.zone: grant for grant in before.grants}
+    window, kept = terms.window, before.terms.window
+    if before.state not in KEEPING or window.start < kept.start or window.end > kept.end:
+        return None
+    ask = ask_of(terms)
+    if isinstance(ask, AllOf):
+        grants = grants_of(charges_of(ask.shares, ask))
+    elif len(had) == 1 and had.keys() <= set(ask.zones):
+        grants = grants_of(charges_of([(zone, ask.watts) for zone in had], ask))
+    else:
+        return None
+    fewer = all(
+        one.zone in had and one.watts_w <= had[one.zone].watts_w and one.burst_w <= had[one.zone].burst_w
+        for one in grants
+    )
+    return grants if fewer else None
 
 
 def _offer(desk: Desk, ledger: Ledger, terms: Terms, instead: Reservation | None) -> Offer:
     ask, window = ask_of(terms), terms.window
     others = (one for one in desk.reserved if instead is None or one.id != instead.id)
-    cap_w = caps(desk.site, terms, list(others))
+    cap_w = caps(desk.site, terms, list(others), desk.metering.score(terms.owner, desk.ledger.now))
     calendar = Calendar(ledger, RESERVATION + terms.name, cap_w=cap_w)
     roomy = with_nodes(ask, terms, ledger)
     if roomy is None:
@@ -71,7 +105,8 @@ def _offer(desk: Desk, ledger: Ledger, terms: Terms, instead: Reservation | None
     if found is not None:
         return Offer(Answer.FITS, tuple(replace(one, nodes=terms.nodes) for one in grants_of(found)))
     empty = Calendar(desk.floor, RESERVATION + terms.name, cap_w=caps(desk.site, terms, []))
-    answer = Answer.NEVER if empty.place(ask, window) is None else Answer.LATER
+    least_w = ask.watts if terms.min_w is None else terms.min_w
+    answer = Answer.NEVER if empty.partial(ask, window, least_w) is None else Answer.LATER
     instead_of_it = calendar.alternatives(roomy, window, _others(desk, terms))
     return Offer(answer, reasons=(_reason(calendar, roomy, terms),), alternatives=instead_of_it)
 
@@ -143,21 +178,26 @@ def _parts(calendar: Calendar, ask: Ask, terms: Terms) -> list[tuple[str, int]]:
 def changes(desk: Desk) -> list[Reservation]:
     """What time and use make of the reservations; those that have changed are kept so from here on."""
     now = desk.now()
-    changed = [one for one in desk.missed if one.live is False]
+    changed = list(desk.missed)
     desk.missed.clear()
     for reservation in list(desk.reserved):
-        one = _noted(desk, reservation, now)
-        event = due(one, now, used=_used(desk, one))
-        if event is ReservationEvent.USE and not _fits_again(desk, one):
-            event = None
-        if event is None:
-            continue
-        one = after(one, event, now, _CAUSES[event])
-        desk.reserved.put(one)
-        if event in _GIVES_BACK:
-            desk.book.look_again()  # claims within it have been counted to its end at least
-        changed.append(one)
+        with desk.faults.apart(f"reservation {reservation.name}"):
+            one = _changed(desk, reservation, now)
+            if one is not None:
+                changed.append(one)
     return changed
+
+
+def _changed(desk: Desk, reservation: Reservation, now: int) -> Reservation | None:
+    one = _noted(desk, reservation, now)
+    event = due(one, now, used=_used(desk, one))
+    if event is None or (event is ReservationEvent.USE and not _fits_again(desk, one)):
+        return None
+    one = after(one, event, now, _CAUSES[event])
+    desk.reserved.put(one)
+    if event in _GIVES_BACK:
+        desk.book.look_again()  # claims within it have been counted to its end at least
+    return one
 
 
 _CAUSES = {
@@ -186,6 +226,23 @@ def _noted(desk: Desk, reservation: Reservation, now: int) -> Reservation:
 
 def _fits_again(desk: Desk, reservation: Reservation) -> bool:
     """Whether all that it was granted can be kept again, beside what others have been promised meanwhile."""
-    charges = tuple(Charge(g.zone, g.nodes, g.watts_w, g.watts_w + g.burst_w) for g in reservation.grants)
-    with desk.ledger.set_aside(reservation.claim_id):
-        return desk.ledger.shortfall(charges, reservation.claim_id, reservation.terms.window) is None
+    return _short_beside(desk, replace(reservation, state=ReservationState.ACTIVE)) is None
+
+
+def _short_beside(desk: Desk, one: Reservation) -> Shortfall | None:
+    """What could not carry all that it was granted less what its jobs hold, beside those jobs.
+
+    They may hold watts in zones that it has left, or is to leave: so what it would have without them is not enough.
+    """
+    ledger, claim = desk.ledger, one.claim()
+    if claim is None:
+        return None
+    would = Kept()
+    would.put(claim)
+    for draw in ledger.within(claim.id):
+        would.draw(drawing(draw, claim))
+    left = would.left(claim.id)
+    if left is None:
+        return None
+    with desk.reserved.without(claim.id):
+        return ledger.shortfall(left.charges, left.group, left.window)

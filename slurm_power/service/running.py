@@ -14,7 +14,7 @@ from slurm_power.service.asking import Ask
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
 from slurm_power.service.facts import from_record
-from slurm_power.service.launch import claim_on
+from slurm_power.service.launch import as_admitted, claim_on
 
 _SEEN = "seen on nodes"
 
@@ -28,7 +28,7 @@ def on_nodes(desk: Desk, entry: Entry, record: JobRecord, counts: dict[str, int]
         return
     start = record.start_time if record.start_time is not None else desk.now()
     made = claim_on(desk, entry, counts, min(start, desk.now()), record.end_time)
-    claim = _by_record(desk, entry, record, counts, start) if isinstance(made, str) else made
+    claim = as_admitted(desk, entry, _by_record(desk, entry, record, counts, start)) if isinstance(made, str) else made
     rest = desk.book.get(entry.token)
     if entry.state not in CLAIMING and rest is not None and rest is not entry:
         desk.book.take_copy(rest)

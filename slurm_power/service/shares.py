@@ -1,17 +1,24 @@
 """The most that one owner may reserve in a zone, so that nobody keeps it all."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 from math import floor
 
 from slurm_power.config import Site
 from slurm_power.core.reservation import KEEPING, Owner, Reservation, ReservationState, Terms
+from slurm_power.core.score import ceiling
 
 _COUNTED = KEEPING | {ReservationState.DEGRADED}
 
 
-def caps(site: Site, terms: Terms, others: Sequence[Reservation]) -> dict[str, int]:
-    """Zone → W that the owner may reserve there over the window, beside what he has in the others at any instant."""
-    share = site.reservations.max_share
+def caps(
+    site: Site, terms: Terms, others: Sequence[Reservation], score: Fraction | None = None
+) -> dict[str, int]:
+    """Zone → W that the owner may reserve there over the window, beside what he has in the others at any instant.
+
+    `score`: how well he has used what he reserved; None for the most that anybody may reserve.
+    """
+    share = ceiling(site.reservations.max_share, score, site.reservations.score.floor)
     own = [one for one in others if one.state in _COUNTED and same_owner(one.terms.owner, terms.owner)]
     taken = _taken_w(terms, own)
     return {

@@ -72,9 +72,11 @@ def judge(desk: Desk, ask: Ask) -> Verdict:
     if reason is None and not request.not_before > desk.ledger.now:
         reason = _rumours(desk, request) if desk.settled else _UNSETTLED
     verdict = verdict_on(desk, ask, request)
-    if isinstance(verdict, Reject) and request.ask.together:
+    # What a reservation refuses it refuses to every part of the job too.
+    rejected = isinstance(verdict, Reject) and not request.reservation
+    if isinstance(verdict, Reject) and rejected and request.ask.together:
         verdict = _apart(desk, ask, verdict)
-    if isinstance(verdict, Reject) and request.ask.copies > 1 and could_ever_fit(request.with_copies(1), desk.floor):
+    if rejected and request.ask.copies > 1 and could_ever_fit(request.with_copies(1), desk.floor):
         verdict = Hold((Reason(Code.ARRAY),))
     if reason is not None and not isinstance(verdict, Reject):
         earliest = request.not_before if request.not_before > desk.ledger.now else None

@@ -20,6 +20,22 @@ _LATE_S = 60
 """How long ago a window may begin that is to begin now: the question was on its way."""
 _HORIZON_S = 366 * 86_400
 _LONGEST_S = 366 * 86_400
+_OPTIONS = {
+    "zones": "--zones",
+    "watts_w": "--watts",
+    "min_w": "--min-watts",
+    "start": "--start",
+    "end": "--end",
+    "length_s": "--duration",
+    "accounts": "--accounts",
+    "users": "--users",
+    "nodes": "--nodes",
+    "gpus": "--gpus",
+    "grace_s": "--grace",
+    "burst_w": "--burst",
+    "burst_s": "--burst",
+}
+"""What the user wrote, where a field cannot be."""
 
 
 class _Asked(BaseModel):
@@ -60,17 +76,17 @@ def read_terms(
 
     `node_gpus`: zone → GPUs of each of its nodes, by which nodes are counted where GPUs are asked for.
     """
+    if given.get("end") is not None and given.get("length_s") is not None:
+        raise UsageError("a window has an end or a length; write --end or --duration, not both")
     if before is not None:
-        given = {**fields_of(before), **given}
-        if "length_s" in given:
-            del given["end"]
-        if given.get("gpus"):
-            given["nodes"] = 0
+        asked_anew = {"end": None} if "length_s" in given else {}
+        given = {**fields_of(before), **asked_anew, **({"nodes": 0} if given.get("gpus") else {}), **given}
     try:
         asked = _Asked.model_validate(given)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "terms"
+        field, *inner = first["loc"] or ("terms",)
+        place = ".".join(map(str, (_OPTIONS.get(str(field), field), *inner)))
         raise UsageError(f"{place}: {first['msg'].lower()}") from None
     _check_names(asked, site)
     unknown = sorted(set(asked.zones) - site.topology.zones.keys())

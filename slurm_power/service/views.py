@@ -22,6 +22,7 @@ from slurm_power.service.later import COUNTED
 from slurm_power.service.launch import unholdable
 from slurm_power.service.preempt_told import told
 from slurm_power.service.submit import judge
+from slurm_power.service.usage_views import job_share
 from slurm_power.service.wording import named, renamed, retold
 
 SCHEMA = 1
@@ -168,6 +169,7 @@ def explain(desk: Desk, name: str, viewer: int | None = None) -> dict[str, objec
         "earliest_start": format_instant(start) if start is not None else None,
         "helps": [found.as_json() for found in helps],
         "note": entry.note,
+        "share": job_share(desk, entry),
         "preemption": told(desk, entry.key),
         "sentence": _sentence(desk, entry, verdict, reasons, helps, start),
     }

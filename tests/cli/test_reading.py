@@ -24,10 +24,10 @@ def lines(scene: Scene, *args: str) -> list[str]:
 
 
 ZONES = """\
-ZONE    LANE   LIMIT  USABLE  BASELINE  COMMITTED   SLURM  HEADROOM  BURST  JOBS
-rack01  hot     30kW    27kW       1kW     19.5kW  18.5kW     7.5kW  1.5kW     1
-rack02  mixed   30kW    27kW       1kW        1kW      0W      26kW     0W     0
-rack03  cold    20kW    18kW        0W         0W      0W      18kW     0W     0
+ZONE    LANE   LIMIT  USABLE  BASELINE  COMMITTED  RESERVED   SLURM  HEADROOM  BURST  JOBS
+rack01  hot     30kW    27kW       1kW     19.5kW        0W  18.5kW     7.5kW  1.5kW     1
+rack02  mixed   30kW    27kW       1kW        1kW        0W      0W      26kW     0W     0
+rack03  cold    20kW    18kW        0W         0W        0W      0W      18kW     0W     0
 
 FEED   SIDE  LIMIT  USABLE  BASELINE  COMMITTED  SLURM  HEADROOM  BURST
 loop   -      80kW    80kW       1kW     19.5kW      -    60.5kW  1.5kW

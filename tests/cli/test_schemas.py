@@ -6,17 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
+from slurm_power.cli.sreservation import sreservation
+from slurm_power.core.calendar import Kind
 from slurm_power.core.lifecycle import State
 from slurm_power.core.policy import Mode
 from slurm_power.core.reasons import Code, Cure
+from slurm_power.core.reservation import Policy, ReservationState
 from slurm_power.core.topology import FeedKind, Lane, Redundancy
 from slurm_power.ports import Decision
 from slurm_power.sandbox.parts import Part
 from slurm_power.sandbox.state import State as SandboxState
 from slurm_power.sandbox.state import User, save
+from slurm_power.service.reserving import Answer
 from tests.cli.conftest import Scene, run
 from tests.cli.stage import ALICE, SITE, Stage
 
@@ -109,6 +114,36 @@ def test_every_kind_of_line_is_described(stage: Stage) -> None:
     assert faults("report", json.loads(run("report", *socket).stdout)) == []
 
 
+def test_answers_about_reservations(stage: Stage) -> None:
+    """Of one in each state that a command can bring it to; with a job in it, in part, refused, and planned."""
+
+    def answer(name: str, *words: str) -> Any:
+        env = {"SLURM_POWER_SOCKET": str(stage.socket)}
+        found = json.loads(CliRunner().invoke(sreservation, [*words, "--json"], env=env).stdout)
+        assert faults(name, found) == []
+        return found
+
+    here = ("--zones=rack03", "--duration=1h", "--accounts=research")
+    assert answer("reservation", "create", "spring", "--watts=6kW", *here)["verdict"] == "fits"
+    part = ("--watts=9kW", "--min-watts=1kW", "--burst=1kW:2m")
+    assert answer("reservation", "create", "part", *part, *here)["verdict"] == "fits"
+    assert answer("reservation", "create", "no", "--watts=10kW", *here)["alternatives"]
+    assert answer("reservation", "check", "--watts=40kW", *here)["verdict"] == "never"
+    assert answer("reservation", "update", "part", "--watts=2kW", "--dry-run")["commands"]
+    stage.round()
+    stage.sbatch("power:est=5kW,max=5kW,reservation=spring")
+    stage.round()
+    shown = answer("reservations", "show")["reservations"]
+    assert [(one["state"], bool(one["jobs"])) for one in shown] == [("active", False), ("active", True)]
+    assert answer("reservation", "cancel", "part")["verdict"] == "done"
+    assert [one["state"] for one in answer("reservations", "show", "--all")["reservations"]] == [
+        "refused", "cancelled", "active",
+    ]  # fmt: skip
+    answer("reservations", "show", "spring")
+    audit = run("audit", "-R", "spring", "--json", "--socket", str(stage.socket)).stdout
+    assert faults("audit", json.loads(audit)) == []
+
+
 def test_answers_in_the_modes_that_do_not_act(stage: Stage) -> None:
     socket = ("--json", "--socket", str(stage.socket))
     assert faults("mode", json.loads(run("mode", "observe", *socket).stdout)) == []
@@ -176,6 +211,10 @@ def test_enumerations_are_those_of_the_code() -> None:
     assert enumerated("lane") == set(map(str, Lane))
     assert enumerated("redundancy") == set(map(str, Redundancy))
     assert enumerated("feed_kind") == set(map(str, FeedKind))
+    assert enumerated("reservation_state") == set(map(str, ReservationState))
+    assert enumerated("policy") == set(map(str, Policy))
+    assert enumerated("offer") == {*map(str, Answer), "done"}
+    assert enumerated("alternative_kind") == set(map(str, Kind))
 
 
 BINDING = {
@@ -184,6 +223,7 @@ BINDING = {
         "zones",
     ): "name limit_w usable_w baseline_w committed_w reserved_w measured_w headroom_w lane thermal stale",
     ("zones", "feeds"): "name side limit_w committed_w headroom_w",
+    ("reservation", ""): "verdict reservation reasons alternatives commands",
     ("explain", ""): "job_id verdict tier power_class zones est_w max_w reasons earliest_start helps",
 }
 

@@ -53,8 +53,8 @@ def plain(text: str) -> str:
 def test_numbers_and_names_are_never_cut(scene: Scene, width: int) -> None:
     text = plain(on_terminal(scene, width, "zones"))
     header, row = text.splitlines()[:2]
-    assert " ".join(header.split()) == "ZONE LANE LIMIT USABLE BASELINE COMMITTED SLURM HEADROOM BURST JOBS"
-    assert " ".join(row.split()) == "rack01 hot 30kW 27kW 1kW 19.5kW 18.5kW 7.5kW 1.5kW 1"
+    assert " ".join(header.split()) == "ZONE LANE LIMIT USABLE BASELINE COMMITTED RESERVED SLURM HEADROOM BURST JOBS"
+    assert " ".join(row.split()) == "rack01 hot 30kW 27kW 1kW 19.5kW 0W 18.5kW 7.5kW 1.5kW 1"
 
 
 def test_sentences_are_broken_to_fit_a_narrow_terminal(scene: Scene) -> None:

@@ -97,7 +97,7 @@ def test_later_sections_are_typed_and_warned_of() -> None:
     loaded = site(DESIGN)
     assert [text.partition(": ")[2] for text in loaded.warnings if "no effect" in text] == [
         f"{section}: is read and checked, but has no effect in this version"
-        for section in ("sla", "telemetry", "tariff", "reservations.score")
+        for section in ("telemetry",)
     ]
     assert loaded.reservations.score.half_life == 30 * 86_400
     assert loaded.reservations.max_share == Fraction(6, 10)
@@ -105,8 +105,24 @@ def test_later_sections_are_typed_and_warned_of() -> None:
     assert loaded.sla["gold"].error_budget == Fraction(1, 100)
     assert loaded.telemetry is not None
     assert [source.type for source in loaded.telemetry] == ["prometheus", "redfish", "snmp", "slurm", "file"]
-    assert loaded.tariff is not None
-    assert loaded.tariff.tiers["bronze"] == Fraction(6, 10)
+    [tariff] = loaded.tariffs
+    assert (tariff.start, tariff.currency, tariff.kwh) == (0, "EUR", Fraction(21, 100))
+    assert (tariff.tiers["bronze"], tariff.yielding) == (Fraction(6, 10), Fraction(1))
+
+
+def test_tariffs_that_hold_from_a_day_on() -> None:
+    """In the order of their days, which begin at midnight on the site's clock."""
+    loaded = site(
+        SMALL
+        + "timezone: Europe/Berlin\n"
+        + "tariff:\n"
+        + "  - {from: 2026-07-01, currency: EUR, kwh: 0.3, checkpoints: 0.8}\n"
+        + "  - {currency: EUR, kwh: 0.2}\n"
+    )
+    assert [(one.start, one.kwh, one.yielding) for one in loaded.tariffs] == [
+        (0, Fraction(1, 5), 1),
+        (1_782_856_800, Fraction(3, 10), Fraction(4, 5)),
+    ]
 
 
 def test_the_example_needs_no_warning() -> None:
@@ -117,7 +133,7 @@ def test_the_example_with_its_later_sections_switched_on() -> None:
     text = EXAMPLE.read_text()
     head, _, tail = text.partition("in this version.\n#\n")
     later = "".join(line.removeprefix("# ") + "\n" for line in tail.splitlines())
-    assert len(site(head + "in this version.\n" + later).warnings) == 3
+    assert len(site(head + "in this version.\n" + later).warnings) == 1
 
 
 def test_defaults() -> None:
@@ -138,7 +154,7 @@ def test_defaults() -> None:
         300,
     )
     assert loaded.warnings == ()
-    assert (loaded.sla, loaded.telemetry, loaded.tariff) == (None, None, None)
+    assert (loaded.sla, loaded.telemetry, loaded.tariffs) == (None, None, ())
     rules = loaded.reservations
     assert (rules.grace, rules.max_share, rules.approval) == (900, Fraction(6, 10), "none")
 

@@ -185,6 +185,13 @@ SCHEMA = [
         "telemetry[0]: it measures not exactly one element; expected either 'zone' or 'feed'",
     ),
     ("tariff: {currency: EUR, kwh: -1}\n" + ZONE, "tariff.kwh: '-1' is not a number"),
+    ("tariff: [{currency: EUR, kwh: -1}]\n" + ZONE, "tariff[0].kwh: '-1' is not a number"),
+    ("tariff: {currency: EUR, kwh: 1, from: soon}\n" + ZONE, "tariff.from: 'soon' is not a day"),
+    ("tariff: {currency: EUR, kwh: 1, form: 2026-01-01}\n" + ZONE, "tariff.form: is no key here; expected 'from'"),
+    (
+        "tariff: [{currency: EUR, kwh: 1}, {currency: EUR, kwh: 2}]\n" + ZONE,
+        "tariff[1].from: holds from the same day as number 1 of the list",
+    ),
 ]
 
 

@@ -282,6 +282,9 @@ def test_nothing_that_is_planned_passes_a_budget_at_any_instant(
                 one.remove(gone)
                 del jobs[gone]
             one.advance(one.now + start_h * 600)
+            for gone in [key for key, (_, end) in jobs.items() if end <= one.now]:
+                one.remove(gone)  # at its limit: what is booked from then on counts on that
+                del jobs[gone]
         elif what == "book":
             booking = claim(name, "a", est_w, est_w + more_w, start_h=1 + start_h, hours=hours, placed=False)
             if booking.window.start > one.now and one.shortfall(booking.charges, name, booking.window) is None:
@@ -321,3 +324,13 @@ def test_a_claim_within_lasts_as_long_as_the_reservation() -> None:
     full = kept({"a": 1_000}, hours=2)
     assert drawing(claim("j", "a", 500, hours=1), full).window == Window(NOW, NOW + 2 * HOUR)
     assert drawing(claim("j", "a", 500), full).window == Window(NOW, FOREVER)
+
+
+def test_over_several_zones_each_takes_the_nodes_that_its_watts_are_enough_for() -> None:
+    """By nodes alone it would go three and one, and the three ask for more than is kept in any zone."""
+    one = ledger([zone("a", 50_000, nodes=3), zone("b", 50_000, nodes=3), zone("c", 50_000, nodes=3)])
+    full = kept({"a": 10_000, "b": 10_000, "c": 3_999})
+    one.keep(full)
+    job = admitted(one, full, request(16_000, id="j1", nodes=4, exclusive=True))
+    assert {charge.zone: (charge.nodes, charge.est_w) for charge in job.charges} == {"a": (2, 8_000), "b": (2, 8_000)}
+    assert committed(one) == {"a": 10_000, "b": 10_000, "c": 3_999}

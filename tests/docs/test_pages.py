@@ -9,6 +9,7 @@ import pytest
 from slurm_power import __version__
 from slurm_power.core.giving_way import Step
 from slurm_power.core.lifecycle import Event
+from slurm_power.core.reservation import ReservationEvent
 from tests.docs import preemptions
 from tests.docs.made import ROOT, made
 from tests.docs.states import WHEN
@@ -25,7 +26,7 @@ def test_what_is_made_from_code_is_up_to_date(path: Path, text: str) -> None:
 
 
 def test_every_event_is_explained() -> None:
-    assert set(WHEN) == set(Event)
+    assert set(WHEN) == {*Event, *ReservationEvent}
     assert set(preemptions.WHEN) == set(Step)
 
 
@@ -50,7 +51,7 @@ def test_the_architecture_gives_the_ranges_of_versions_that_hold() -> None:
 
 def test_the_protocol_has_every_question_that_the_control_socket_answers() -> None:
     source = (ROOT / "slurm_power" / "daemon" / "control.py").read_text()
-    answered = re.findall(r'"(\w+)": (?:self\._\1|(?:overriding|reserving)\.\w+),', source)
+    answered = re.findall(r'"(\w+)": (?:self\._\1|(?:overriding|reserving|metered)\.\w+),', source)
     _, control = (ROOT / "docs" / "protocol.md").read_text().split("## Control")
     assert re.findall(r"^\| `(\w+)` \|", control, re.MULTILINE) == answered != []
 

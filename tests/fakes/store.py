@@ -7,6 +7,8 @@ from typing import Any, Unpack
 
 from slurm_power.adapters.store import StoreDataError
 from slurm_power.adapters.store.schema import to_json
+from slurm_power.core.showback import Month
+from slurm_power.core.usage import SUMS
 from slurm_power.ports import (
     LINES,
     PART_MARKS,
@@ -47,6 +49,10 @@ def is_called(line: Decision, job: str) -> bool:
     return line.job == job or (job.isdecimal() and line.job.startswith(tuple(f"{job}{mark}" for mark in PART_MARKS)))
 
 
+def _sums(sums: dict[str, int]) -> Any:
+    return sums
+
+
 class MemoryStore:
     """`ports.Store` in dictionaries. `result_of` shows tests how an intent ended."""
 
@@ -59,6 +65,7 @@ class MemoryStore:
         self._settings: dict[str, str] = {}
         self._reservations: dict[str, StoredReservation] = {}
         self._usage: dict[tuple[object, ...], Usage] = {}
+        self._months: dict[str, Month] = {}
         self.closed = False
 
     def save_jobs(self, jobs: Sequence[StoredJob]) -> None:
@@ -141,13 +148,8 @@ class MemoryStore:
             return False
         for row in rows:
             key = (row.hour, row.reservation, row.account, row.uid, row.tier)
-            had = self._usage.get(key, replace(row, reserved_ws=0, used_ws=0, jobs_ws=0))
-            self._usage[key] = replace(
-                row,
-                reserved_ws=had.reserved_ws + row.reserved_ws,
-                used_ws=had.used_ws + row.used_ws,
-                jobs_ws=had.jobs_ws + row.jobs_ws,
-            )
+            had = self._usage.get(key, replace(row, **_sums(dict.fromkeys(SUMS, 0))))
+            self._usage[key] = replace(row, **_sums({name: getattr(had, name) + getattr(row, name) for name in SUMS}))
         self._settings[USAGE_THROUGH] = str(through)
         return True
 
@@ -170,6 +172,17 @@ class MemoryStore:
             and reservation in (None, row.reservation)
         ]
         return sorted(found, key=lambda row: (row.hour, row.reservation, row.account, row.uid, row.tier))
+
+    def prune_usage(self, before: int, limit: int) -> int:
+        hours = sorted({row.hour for row in self._usage.values() if row.hour < before})[:limit]
+        self._usage = {key: row for key, row in self._usage.items() if row.hour not in hours}
+        return len(hours)
+
+    def close_month(self, month: Month) -> bool:
+        return self._months.setdefault(month.name, month) is month
+
+    def months(self) -> Sequence[Month]:
+        return sorted(self._months.values(), key=lambda month: (month.window.start, month.name))
 
     def setting(self, name: str) -> str | None:
         return self._settings.get(name)

@@ -14,6 +14,7 @@ from slurm_power.ports import JobRecord, JobState
 from slurm_power.service.book import Entry
 from tests.fakes.slurm import BUSY
 from tests.fakes.slurm_placing import expand
+from tests.service.spec import Spec
 from tests.service.users import Users
 
 
@@ -44,12 +45,16 @@ class Cluster(Users):
                     part = ceil(est_w * share)
                     est[element] += part
                     group = bursts.setdefault(element, Counter())
-                    group[f"{spec.uid}/{spec.name}"] += ceil(max_w * share) - part
+                    group[self.group(job, spec)] += ceil(max_w * share) - part
         burst = {
             name: min(sum(found.values()), ceil(2 * sqrt(sum(b * b for b in found.values()))))
             for name, found in bursts.items()
         }
         return {name: (watts, burst.get(name, 0)) for name, watts in est.items()}
+
+    def group(self, _: JobRecord, spec: Spec) -> str:
+        """What bursts together."""
+        return f"{spec.uid}/{spec.name}"
 
     def running(self) -> list[tuple[JobRecord, dict[str, int]]]:
         """What is on nodes of zones, with its nodes in each."""
@@ -123,7 +128,7 @@ class Cluster(Users):
         assert not self.desk.faults.count, self.desk.faults.by_key
         book, ledger = self.desk.book, self.desk.ledger
         claiming = {entry.key for entry in book.entries.values() if entry.state in CLAIMING}
-        assert claiming == set(ledger.claims)
+        assert claiming == {claim.id for claim in ledger.claims.values() if not claim.reserves}
         fresh = ledger.empty()
         fresh.load(ledger.claims.values())
         for name, meter in ledger.meters.items():

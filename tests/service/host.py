@@ -57,6 +57,7 @@ class Host:
         desk = Desk(self.site, self.clock, self.journal, tokens=self._tokens)
         holds = {key: HoldKind.POWER for plan in self._intents if plan.action == "bind" for key in plan.keys}
         self._intents = []
+        self.learn(desk)
         observer = Observer(desk, {**holds, **self.journal.holds})
         faults, self.slurm.faults = (
             self.slurm.faults,
@@ -66,6 +67,16 @@ class Host:
             pass
         self.slurm.faults = faults
         self.desk, self.observer = desk, observer
+
+    def learn(self, desk: Desk) -> None:
+        """What else a new daemon takes from the database."""
+
+    def pass_time(self, desk: Desk) -> None:
+        """What a round does besides, before its pass over the queue."""
+
+    def mirror(self, desk: Desk) -> Iterator[None]:
+        """What it writes to Slurm besides, after that."""
+        return iter(())
 
     def step(self) -> bool:
         """One step of the daemon's round; True at its end."""
@@ -97,6 +108,7 @@ class Host:
         records = self.slurm.jobs()
         yield
         yield from observer.steps(records, begun)
+        self.pass_time(desk)
         plans: list[Plan] = []
         for plan in run_pass(desk):
             if plan is not None:
@@ -111,6 +123,7 @@ class Host:
         for plan, outcome in zip(plans, outcomes, strict=True):
             applied(desk, plan, outcome)
         self._intents = []
+        yield from self.mirror(desk)
 
     # -- the launch gate -------------------------------------------------------------------------------------
 

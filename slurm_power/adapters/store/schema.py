@@ -180,10 +180,26 @@ usage = Table(
     Column("reserved_ws", BigInteger, nullable=False),
     Column("used_ws", BigInteger, nullable=False),
     Column("jobs_ws", BigInteger, nullable=False),
+    Column("yielding_ws", BigInteger, nullable=False, server_default="0"),
+    Column("ended_ws", BigInteger, nullable=False, server_default="0"),
+    Column("off_ws", BigInteger, nullable=False, server_default="0"),
+    Column("runs", BigInteger, nullable=False, server_default="0"),
+    Column("missed", BigInteger, nullable=False, server_default="0"),
     Index("ix_usage_reservation", "reservation", "hour"),
     Index("ix_usage_account", "account", "hour"),
     Index("ix_usage_uid", "uid", "hour"),
 )
+
+months = Table(
+    "months",
+    metadata,
+    Column("name", AnyText(16), primary_key=True),
+    Column("start_at", BigInteger, nullable=False),
+    Column("end_at", BigInteger, nullable=False),
+    Column("tariffs", AnyJson, nullable=False),
+    Column("totals", AnyJson, nullable=False),
+)
+"""Closed months: one row each, written once, with all their totals in it."""
 
 settings = Table(
     "settings",

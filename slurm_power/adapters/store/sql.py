@@ -11,6 +11,7 @@ from slurm_power.adapters.store import schema
 from slurm_power.adapters.store.engine import WRITE, make_engine, place_of
 from slurm_power.adapters.store.errors import told
 from slurm_power.adapters.store.migrate import upgrade
+from slurm_power.adapters.store.month_rows import month_row, to_month
 from slurm_power.adapters.store.rows import (
     decision_row,
     intent_row,
@@ -21,6 +22,8 @@ from slurm_power.adapters.store.rows import (
     to_reservation,
 )
 from slurm_power.adapters.store.statements import called, chunks, delete_oldest, newest, upsert
+from slurm_power.core.showback import Month
+from slurm_power.core.usage import SUMS
 from slurm_power.ports import (
     USAGE_THROUGH,
     Decision,
@@ -30,8 +33,6 @@ from slurm_power.ports import (
     Usage,
     Wanted,
 )
-
-_SUMS = frozenset({"reserved_ws", "used_ws", "jobs_ws"})
 
 
 def open_store(url: str, *, busy_s: float = 5.0) -> "SqlStore":
@@ -186,7 +187,7 @@ class SqlStore:
                 return False
             dialect = connection.dialect.name
             if rows:
-                connection.execute(upsert(table, dialect, added=_SUMS), [asdict(row) for row in rows])
+                connection.execute(upsert(table, dialect, added=SUMS), [asdict(row) for row in rows])
             connection.execute(upsert(settings, dialect), [{"name": USAGE_THROUGH, "value": str(through)}])
         return True
 
@@ -209,6 +210,31 @@ class SqlStore:
         with self._read("cannot read usage") as connection:
             found = [Usage(**row) for row in connection.execute(select(table).where(and_(*which))).mappings()]
         return sorted(found, key=lambda row: (row.hour, row.reservation, row.account, row.uid, row.tier))
+
+    def prune_usage(self, before: int, limit: int) -> int:
+        """Delete the usage of the oldest `limit` hours that begin before this instant; the number of those hours."""
+        table = schema.usage
+        oldest = select(table.c.hour).where(table.c.hour < before).distinct().order_by(table.c.hour).limit(limit)
+        with self._write("cannot delete old usage") as connection:
+            hours = connection.execute(oldest).scalars().all()
+            if hours:
+                connection.execute(delete(table).where(table.c.hour <= hours[-1]))
+        return len(hours)
+
+    def close_month(self, month: Month) -> bool:
+        """Keep its totals; False where the month is closed already."""
+        table = schema.months
+        with self._write("cannot close a month") as connection:
+            if connection.scalar(select(table.c.name).where(table.c.name == month.name)) is not None:
+                return False
+            connection.execute(insert(table), month_row(month))
+        return True
+
+    def months(self) -> Sequence[Month]:
+        """The closed months, by their beginning."""
+        with self._read("cannot read closed months") as connection:
+            found = [to_month(row) for row in connection.execute(select(schema.months)).mappings()]
+        return sorted(found, key=lambda month: (month.window.start, month.name))
 
     def setting(self, name: str) -> str | None:
         """A small named value; None if never set."""

@@ -1,6 +1,7 @@
 """What every store must do, whatever is behind it."""
 
 from dataclasses import replace
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
@@ -9,7 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slurm_power.adapters.store import StoreDataError
+from slurm_power.core.showback import Month, Priced, Tariff
 from slurm_power.core.units import MAX_WATTS
+from slurm_power.core.usage import SUMS
+from slurm_power.core.window import Window
 from slurm_power.ports import USAGE_THROUGH, Decision, HoldKind, Store, Viewer, Wanted
 from tests.adapters.store.samples import intent, job, line, reserved, used
 from tests.fakes.store import MemoryStore
@@ -45,6 +49,20 @@ _WANTED: st.SearchStrategy[Any] = st.fixed_dictionaries(
         "viewer": st.none() | st.builds(Viewer, st.sampled_from([1, 3]), st.sampled_from([(), ("a",)]), st.booleans()),
         "limit": st.integers(0, 4),
     },
+)
+
+
+MONTH = Month(
+    "2026-04",
+    Window(1_000, 2_000),
+    (
+        Tariff(0, "EUR", Fraction(21, 100), Fraction(1, 20), {"gold": Fraction(3, 2)}, Fraction(1, 2)),
+        Tariff(1_500, "EUR", Fraction(1, 3)),
+    ),
+    (
+        Priced(replace(used(1_000, reserved_ws=1 << 60), runs=3, missed=1), "EUR", Fraction(1, 3)),
+        Priced(used(1_000, tier="bronze", jobs_ws=7)),
+    ),
 )
 
 
@@ -221,6 +239,9 @@ class StoreContract:
         store.close_intents([each.id or 0 for each in store.open_intents([intent("812")])], "done")
         store.save_reservations([reserved("r1", "nightly"), reserved("r1", "nightly", live=False)])
         store.add_usage([used(3_600)], 7_200)
+        store.prune_usage(1 << 40, 10)
+        store.close_month(MONTH)
+        list(store.months())
         store.set_setting("mode", "observe")
         store.set_setting("mode", None)
         store.record([line(20, action="release")])
@@ -229,8 +250,8 @@ class StoreContract:
         tried = {name for name in dir(Store) if not name.startswith("_")}
         assert tried == {
             "save_jobs", "drop_jobs", "jobs", "record", "decisions", "names", "prune", "open_intents", "close_intents",
-            "pending_intents", "save_reservations", "reservations", "add_usage", "usage", "setting", "set_setting",
-            "close",
+            "pending_intents", "save_reservations", "reservations", "add_usage", "usage", "prune_usage", "close_month",
+            "months", "setting", "set_setting", "close",
         }, "a new method: let this test call it"  # fmt: skip
 
     def test_reservations_come_back(self, store: Store) -> None:
@@ -303,6 +324,34 @@ class StoreContract:
         theirs = replace(used(7_200, reservation="r1"), uid=4_294_967_294, account="ops")
         store.add_usage([used(0), used(3_600), used(7_200, reservation="r1"), theirs], 7_200)
         assert [row.hour for row in store.usage(**wanted)] == hours  # type: ignore[arg-type]
+
+    def test_every_sum_of_usage_adds_up(self, store: Store) -> None:
+        sums: Any = {name: number for number, name in enumerate(SUMS, start=1)}
+        one = replace(used(0), **sums)
+        store.add_usage([one], 60)
+        store.add_usage([one, one], 120)
+        sums = {name: 3 * number for name, number in sums.items()}
+        assert list(store.usage()) == [replace(one, **sums)]
+
+    def test_old_usage_is_deleted_in_pieces(self, store: Store) -> None:
+        rows = [used(hour * 3_600, tier=tier) for hour in (3, 0, 1, 2) for tier in ("gold", "bronze")]
+        store.add_usage(rows, 20_000)
+        assert store.prune_usage(3 * 3_600, 2) == 2
+        assert [row.hour for row in store.usage()] == [7_200, 7_200, 10_800, 10_800]
+        assert store.prune_usage(3 * 3_600, 2) == 1
+        assert store.prune_usage(3 * 3_600, 2) == 0
+        assert [row.hour for row in store.usage()] == [10_800, 10_800]
+        assert store.setting(USAGE_THROUGH) == "20000"
+
+    def test_a_closed_month_stays_as_it_is(self, store: Store) -> None:
+        assert store.close_month(MONTH)
+        assert not store.close_month(replace(MONTH, rows=()))
+        earlier = replace(MONTH, name="2026-03", window=Window(0, 100), tariffs=(), rows=())
+        assert store.close_month(earlier)
+        assert list(store.months()) == [earlier, MONTH]
+        store.prune_usage(1 << 40, 100)
+        store.prune(decisions=1 << 40, intents=1 << 40, limit=100)
+        assert list(store.months()) == [earlier, MONTH]
 
     def test_names_of_tokens(self, store: Store) -> None:
         store.record(

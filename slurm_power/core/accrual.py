@@ -1,0 +1,211 @@
+"""Watts over time, added up by the hour: nothing is sampled, and no second is lost or counted twice.
+
+Watts of jobs on nodes and of open reservations are held as rates, and a rate is added up whenever it changes. What has
+been taken out is final: a job or a window of which it is learnt later counts from there on.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from slurm_power.core.claim import Charge
+from slurm_power.core.immutable import immutable
+from slurm_power.core.usage import HOUR_S, Share, Usage, hour_of
+from slurm_power.core.window import Window
+
+
+@immutable
+class Held:
+    """What a job holds while it is on nodes. `within` is the id of the reservation's claim that it draws on."""
+
+    share: Share
+    charges: tuple[Charge, ...]
+    within: str = ""
+    yields: bool = False
+    """Whether it may be preempted, and checkpoints."""
+
+    @property
+    def est_w(self) -> int:
+        """Σ est over the zones, in W."""
+        return sum(charge.est_w for charge in self.charges)
+
+    @property
+    def yielding_w(self) -> int:
+        """The same of a job that yields, else 0."""
+        return self.est_w if self.yields else 0
+
+
+@dataclass(slots=True)
+class _Rate:
+    """Σ est of the jobs of one share, in W, added up until `at`."""
+
+    at: int
+    jobs: int = 0
+    jobs_w: int = 0
+    yielding_w: int = 0
+
+
+@dataclass(slots=True)
+class _Open:
+    """A reservation whose window is open, in W by zone, added up until `at`."""
+
+    share: Share
+    granted_w: Mapping[str, int]
+    window: Window
+    at: int
+
+    def used_w(self, drawn_w: Mapping[str, int]) -> int:
+        """Of what it was granted, how much jobs use: what they use beyond that in a zone is not its."""
+        return sum(min(watts, drawn_w.get(zone, 0)) for zone, watts in self.granted_w.items())
+
+
+@dataclass(slots=True)
+class Accrual:
+    """Usage since `through`, the instant up to which it has been taken out. Time that goes back stands still."""
+
+    through: int
+    _now: int = field(init=False)
+    _jobs: dict[str, Held] = field(default_factory=dict)
+    _rates: dict[Share, _Rate] = field(default_factory=dict)
+    _open: dict[str, _Open] = field(default_factory=dict)
+    _drawn_w: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Id of a reservation's claim → zone → Σ est of the jobs on nodes that draw on it, in W."""
+    _sums: dict[tuple[Share, int], dict[str, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._now = self.through
+
+    # -- jobs ---------------------------------------------------------------------------------------------------
+
+    def start(self, job: str, held: Held, since: int, now: int) -> None:
+        """A job is on nodes since then; one that is known already holds this from now on."""
+        before = self._jobs.get(job)
+        if before == held:
+            return
+        now = self._tell(now)
+        if before is not None:
+            self.stop(job, now)
+            since = now
+        since = min(max(since, self.through), now)
+        self._add(held.share, since, now, jobs_ws=held.est_w, yielding_ws=held.yielding_w)
+        self._change_rate(held, now, 1)
+        self._change_draw(held, since, now, 1)
+        self._jobs[job] = held
+
+    def stop(self, job: str, now: int) -> None:
+        """It has left its nodes; nothing where it is not known."""
+        held = self._jobs.pop(job, None)
+        if held is not None:
+            now = self._tell(now)
+            self._change_rate(held, now, -1)
+            self._change_draw(held, now, now, -1)
+
+    def held(self, job: str) -> Held | None:
+        """What a job holds; None where it is not known."""
+        return self._jobs.get(job)
+
+    def note(self, share: Share, now: int, **sums: int) -> None:
+        """Add numbers that belong to an instant."""
+        self._put(share, hour_of(self._tell(now)), sums)
+
+    # -- reservations -------------------------------------------------------------------------------------------
+
+    def open(self, claim_id: str, share: Share, granted_w: Mapping[str, int], window: Window, now: int) -> None:
+        """A reservation's window is open, and this has been granted to it, in W by zone.
+
+        One that is known already is so from now on. What jobs used of it before it was known is not counted.
+        """
+        now = self._tell(now)
+        self._settle(claim_id, now)
+        if claim_id not in self._open:
+            since, end = max(window.start, self.through), min(now, window.end)
+            self._add(share, since, end, reserved_ws=sum(granted_w.values()))
+        self._open[claim_id] = _Open(share, dict(granted_w), window, now)
+
+    def close(self, claim_id: str, now: int) -> None:
+        """It is open no more; nothing where it is not known."""
+        self._settle(claim_id, self._tell(now))
+        self._open.pop(claim_id, None)
+
+    # -- what it came to ----------------------------------------------------------------------------------------
+
+    def take(self, now: int) -> list[Usage]:
+        """What has been added up since the last time, by hour and share; it is taken out, and final."""
+        now = self._tell(now)
+        for share, rate in self._rates.items():
+            self._run(share, rate, now)
+        for claim_id in self._open:
+            self._settle(claim_id, now)
+        self.through = now
+        sums, self._sums = self._sums, {}
+        rows = [
+            Usage(share.reservation, share.account, share.uid, share.tier, hour, **found)
+            for (share, hour), found in sums.items()
+        ]
+        return sorted(rows, key=lambda row: (row.hour, row.reservation, row.account, row.uid, row.tier))
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _tell(self, now: int) -> int:
+        self._now = max(self._now, now)
+        return self._now
+
+    def _change_rate(self, held: Held, now: int, sign: int) -> None:
+        rate = self._rates.setdefault(held.share, _Rate(now))
+        self._run(held.share, rate, now)
+        rate.jobs += sign
+        rate.jobs_w += sign * held.est_w
+        rate.yielding_w += sign * held.yielding_w
+        if not rate.jobs:
+            del self._rates[held.share]
+
+    def _change_draw(self, held: Held, since: int, now: int, sign: int) -> None:
+        """A job draws on its reservation, or no more; since then, if the reservation was open."""
+        if not held.within:
+            return
+        self._settle(held.within, now)
+        drawn = self._drawn_w.setdefault(held.within, {})
+        opened = self._open.get(held.within)
+        before_w = opened.used_w(drawn) if opened is not None else 0
+        for charge in held.charges:
+            drawn[charge.zone] = drawn.get(charge.zone, 0) + sign * charge.est_w
+        if opened is not None:
+            more_w = opened.used_w(drawn) - before_w
+            start, end = max(since, opened.window.start), min(now, opened.window.end)
+            self._add(opened.share, start, end, used_ws=more_w)
+        if not any(drawn.values()):
+            del self._drawn_w[held.within]
+
+    def _run(self, share: Share, rate: _Rate, now: int) -> None:
+        self._add(share, rate.at, now, jobs_ws=rate.jobs_w, yielding_ws=rate.yielding_w)
+        rate.at = now
+
+    def _settle(self, claim_id: str, now: int) -> None:
+        """Add up a reservation until now, or until its end."""
+        opened = self._open.get(claim_id)
+        if opened is None:
+            return
+        end = min(now, opened.window.end)
+        used_w = opened.used_w(self._drawn_w.get(claim_id, {}))
+        self._add(opened.share, opened.at, end, reserved_ws=sum(opened.granted_w.values()), used_ws=used_w)
+        opened.at = now
+
+    def _add(self, share: Share, start: int, end: int, **watts: int) -> None:
+        """So many W from start to end, hour by hour."""
+        found = {name: each for name, each in watts.items() if each}
+        if found:
+            for hour, seconds in _hours(start, end):
+                self._put(share, hour, {name: each * seconds for name, each in found.items()})
+
+    def _put(self, share: Share, hour: int, sums: Mapping[str, int]) -> None:
+        found = self._sums.setdefault((share, hour), {})
+        for name, number in sums.items():
+            found[name] = found.get(name, 0) + number
+
+
+def _hours(start: int, end: int) -> Iterator[tuple[int, int]]:
+    """(hour, its seconds) from start to end."""
+    while start < end:
+        hour = hour_of(start)
+        stop = min(hour + HOUR_S, end)
+        yield hour, stop - start
+        start = stop

@@ -1,0 +1,125 @@
+"""The questions about usage, service levels and who holds watts, on the control socket."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from slurm_power.adapters.lines_server import Peer
+from slurm_power.adapters.store import StoreWriter
+from slurm_power.core.errors import UsageError
+from slurm_power.core.reservation import Reservation
+from slurm_power.core.showback import Total
+from slurm_power.core.window import FOREVER
+from slurm_power.daemon.asked import whole
+from slurm_power.daemon.metering import GAP, UsageKeeper
+from slurm_power.daemon.reservations import Reservations
+from slurm_power.ports import Decision, Store, Viewer
+from slurm_power.service import usage_views as views
+from slurm_power.service.desk import Desk
+from slurm_power.service.holders import holder_rows, zone_rows
+from slurm_power.service.metering import MISSED
+from slurm_power.service.reservation_rows import from_row
+from slurm_power.service.rights import Rights
+
+_MOST_LINES = 100_000
+_BREATH = 50
+_USUAL_S = 30 * 86_400
+"""How far back a question about usage looks that does not say."""
+
+
+class UsageVerbs:
+    """Answers `usage`, `levels` and `holders`."""
+
+    def __init__(
+        self, desk: Desk, keeper: UsageKeeper, reservations: Reservations, writer: StoreWriter, masters: frozenset[int]
+    ) -> None:
+        self._desk = desk
+        self._keeper = keeper
+        self._reservations = reservations
+        self._writer = writer
+        self._masters = masters
+        self._one_at_a_time = asyncio.Lock()
+
+    async def usage(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
+        """Reserved and used energy, cost and score by account, user, reservation or tier, and each zone's watts."""
+        by = request.get("by", views.By.ACCOUNT)
+        if by not in set(views.By):
+            raise UsageError(f'"by" is one of {", ".join(views.By)}')
+        asked = await self._asked(peer, request, views.By(by))
+        totals, known, gaps = await self._read(asked, GAP, None)
+        self._desk.now()
+        return {
+            **views.usage_table(self._desk, asked, totals, known, gaps),
+            "zones": await self._zones(),
+        }
+
+    async def levels(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
+        """Runs by tier, how many missed their service level, and why."""
+        asked = await self._asked(peer, request, views.By.TIER)
+        rights = asked.rights
+        viewer = Viewer(rights.uid, tuple(sorted(rights.accounts | rights.coordinates)), asked.private)
+        totals, _, misses = await self._read(asked, MISSED, None if rights.administers else viewer)
+        return views.level_table(self._desk.site, asked, totals, misses)
+
+    async def holders(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
+        """Who owns watts in each zone, until when, and what becomes of them if nobody uses them."""
+        zone, desk = request.get("zone"), self._desk
+        if zone is not None and zone not in desk.site.topology.zones:
+            raise UsageError(f"there is no zone {zone!r}; spower zones lists them")
+        rights = await self._rights(peer)
+        viewer = peer.uid if desk.private_jobs and not rights.administers else None
+        desk.now()
+        rows = []
+        for row in holder_rows(desk, rights.may_see, viewer, zone):
+            rows.append(row)
+            if len(rows) % _BREATH == 0:
+                await asyncio.sleep(0)
+        zones = [row for row in await self._zones() if zone in (None, row["zone"])]
+        return {"schema": views.SCHEMA, "zones": zones, "holders": rows}
+
+    async def _zones(self) -> list[dict[str, object]]:
+        steps = zone_rows(self._desk)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                found: list[dict[str, object]] = end.value
+                return found
+            await asyncio.sleep(0)
+
+    async def _rights(self, peer: Peer) -> Rights:
+        return await self._reservations.rights(peer.uid, master=peer.uid in self._masters)
+
+    async def _asked(self, peer: Peer, request: Mapping[str, Any], by: views.By) -> views.Asked:
+        """The question, once all that has come to be is on its way to the database."""
+        rights, now = await self._rights(peer), self._desk.now()
+        since = whole(request, "since", max(now - _USUAL_S, 0), (0, FOREVER))
+        until = min(whole(request, "until", FOREVER, (0, FOREVER)), now + 1)  # this instant too
+        if since >= until:
+            raise UsageError('the period is empty: "since" is before "until", and not after now')
+        self._keeper.flush()
+        return views.Asked(
+            period=views.whole_hours(since, until),
+            by=by,
+            rights=rights,
+            private=self._desk.private_jobs,
+            tariffs=self._desk.site.tariffs,
+            months=tuple(self._keeper.months),
+        )
+
+    async def _read(
+        self, asked: views.Asked, action: str, viewer: Viewer | None
+    ) -> tuple[Mapping[str, Total], Mapping[str, Reservation], Sequence[Decision]]:
+        """Totals, reservations by id, and lines of an action; in a thread of its own, one question at a time."""
+
+        def read(store: Store) -> tuple[Mapping[str, Total], Mapping[str, Reservation], Sequence[Decision]]:
+            known = {row.id: from_row(row) for row in store.reservations(live_only=False)}
+            period = asked.period
+            lines = store.decisions(
+                actions=[action], since=period.start, until=period.end, viewer=viewer, limit=_MOST_LINES
+            )
+            return views.gather(store, asked, known), known, lines
+
+        async with self._one_at_a_time:
+            await asyncio.wrap_future(self._writer.submit_and_wait(lambda _: None))
+            return await asyncio.to_thread(self._writer.read, read)

@@ -1,0 +1,229 @@
+"""What jobs and reservations come to, as it happens: watt-seconds, scores, and runs judged by their service level.
+
+Told by the book of every change of a job's state, and by the reservations of each of theirs. Only jobs on nodes count:
+what was admitted and has not started draws nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from slurm_power.config import Site
+from slurm_power.core.accrual import Accrual, Held
+from slurm_power.core.admission import Hold, Reject
+from slurm_power.core.claim import Claim
+from slurm_power.core.envelope import parse_comment
+from slurm_power.core.errors import EnvelopeError
+from slurm_power.core.lifecycle import State
+from slurm_power.core.reservation import OPEN, Owner, Reservation
+from slurm_power.core.score import Standings, tenants
+from slurm_power.core.service_level import Miss, Promise, cause_of, judge
+from slurm_power.core.usage import Share, Usage
+from slurm_power.ports import Decision, Rule
+from slurm_power.service.book import Entry, Journal
+
+MISSED = "sla"
+"""The action of a line of the audit log about a run that missed its service level."""
+_FOUND_S = 60
+"""A job that was submitted so long before we first saw it has waited while we were away."""
+
+
+@dataclass(slots=True)
+class _Life:
+    """How a job has fared since its last run."""
+
+    since: int
+    """When it came to stand as it does."""
+    state: State = State.FREE
+    waited_s: dict[Miss, int] = field(default_factory=dict)
+    start: int = 0
+    preempted: bool = False
+
+    def wait(self, cause: Miss | None, seconds: int) -> None:
+        """It has waited for that so long; None where that does not count."""
+        if cause is not None and seconds > 0:
+            self.waited_s[cause] = self.waited_s.get(cause, 0) + seconds
+
+
+class Metering:
+    """Usage of what is on the desk. `now` of each call is the ledger's."""
+
+    def __init__(self, site: Site, journal: Journal, now: int) -> None:
+        self.accrual = Accrual(now)
+        self._standings = Standings()
+        self._site = site
+        self._journal = journal
+        self._lives: dict[str, _Life] = {}
+        self._accuracies: dict[str, float] = {}
+        """As of when usage was last taken: the queue asks for each job."""
+        self._tenants: dict[str, tuple[str, ...]] = {}
+        """Id of a reservation → under which names its use counts."""
+
+    def resume(self, through: int) -> None:
+        """Go on from the instant up to which usage was written down; before anything else is told."""
+        self.accrual = Accrual(min(through, self.accrual.through))
+
+    def change_site(self, site: Site) -> None:
+        """Another site file."""
+        self._site = site
+
+    # -- jobs ---------------------------------------------------------------------------------------------------
+
+    def moved(self, entry: Entry, claim: Claim | None, now: int) -> None:
+        """A job is new, or has come to another state or claim."""
+        life = self._lives.get(entry.key) or self._born(entry, now)
+        before, life.state = life.state, entry.state
+        if before is not State.RUNNING:
+            self._waited(entry, before, life, now)
+        elif entry.state is not State.RUNNING:
+            self._ended(entry, life, now)
+        life.since = now
+        if entry.state is State.RUNNING and claim is not None:
+            if before is not State.RUNNING:
+                life.start = claim.window.start
+            self.accrual.start(entry.key, self.holding(entry, claim), claim.window.start, now)
+
+    def dropped(self, entry: Entry, now: int) -> None:
+        """A job is gone."""
+        life = self._lives.pop(entry.key, None)
+        if life is not None and life.state is State.RUNNING:
+            self._ended(entry, life, now)
+
+    def preempted(self, key: str) -> None:
+        """The job of that key is being preempted: if its tier never is, its run misses its service level."""
+        life = self._lives.get(key)
+        if life is not None:
+            life.preempted = True
+
+    def _born(self, entry: Entry, now: int) -> _Life:
+        """The life of a job of which nothing was known; a task of an array has waited with the rest of it."""
+        life = self._lives[entry.key] = _Life(now)
+        rest = self._lives.get(entry.token) if entry.key != entry.token else None
+        if rest is not None:
+            life.waited_s.update(rest.waited_s)
+            life.wait(cause_of(rest.state, None), now - rest.since)
+        return life
+
+    def _waited(self, entry: Entry, before: State, life: _Life, now: int) -> None:
+        verdict, ask = entry.verdict, entry.ask
+        code = verdict.reasons[0].code if isinstance(verdict, (Hold, Reject)) and verdict.reasons else None
+        life.wait(cause_of(before, code), now - life.since)
+        alone = entry.key == entry.token
+        if before is State.FREE and entry.state is State.WAITING and ask is not None and alone:
+            eligible = max(ask.submitted, ask.request.not_before)
+            if entry.created - eligible >= _FOUND_S:
+                life.wait(Miss.POWER, life.since - eligible)
+
+    def _ended(self, entry: Entry, life: _Life, now: int) -> None:
+        held = self.accrual.held(entry.key)
+        if held is None:
+            return
+        self.accrual.stop(entry.key, now)
+        ran_s, asked_s = max(now - life.start, 0), limit_s(entry)
+        off_s = abs(asked_s - ran_s) if asked_s is not None else 0
+        missed = self._misses(entry, held, life, now)
+        sums = {"ended_ws": held.est_w * ran_s, "off_ws": held.est_w * off_s, "runs": 1, "missed": int(missed)}
+        self.accrual.note(held.share, now, **sums)
+        life.waited_s.clear()
+        life.preempted = False
+
+    def _misses(self, entry: Entry, held: Held, life: _Life, now: int) -> bool:
+        """Whether the run has missed its service level; a miss is written down with its cause."""
+        tier, level = self._site.policy.tiers.get(held.share.tier), (self._site.sla or {}).get(held.share.tier)
+        if tier is None or level is None:
+            return False
+        preempted = life.preempted and tier.notice_s is None
+        miss = judge(life.waited_s, Promise(level.max_delay), preempted=preempted)
+        if miss is None:
+            return False
+        waited_s = {f"{cause}_s": seconds for cause, seconds in sorted(life.waited_s.items())}
+        self._journal.record(
+            Decision(
+                at=now,
+                job=entry.name,
+                token=entry.token,
+                uid=held.share.uid,
+                account=held.share.account,
+                action=MISSED,
+                mode=self._site.policy.mode,
+                zones=tuple(charge.zone for charge in held.charges),
+                cause=miss,
+                rule=f"{Rule.SERVICE_LEVEL}.{tier.name}",
+                numbers={"delay_s": sum(life.waited_s.values()), "max_delay_s": level.max_delay, **waited_s},
+            )
+        )
+        return True
+
+    def holding(self, entry: Entry, claim: Claim) -> Held:
+        """What a job holds on nodes with this claim."""
+        reservation = claim.within.rpartition(":")[2]
+        share = Share(reservation, claim.account, claim.uid, claim.tier)
+        tier = self._site.policy.tiers.get(claim.tier)
+        yields = tier is not None and tier.notice_s is not None and _checkpoints(entry)
+        return Held(share, claim.charges, claim.within, yields)
+
+    # -- reservations -------------------------------------------------------------------------------------------
+
+    def reserved(self, one: Reservation, now: int) -> None:
+        """A reservation has changed."""
+        self._tenants[one.id] = tenants(one.terms.owner)
+        if one.state not in OPEN:
+            self.accrual.close(one.claim_id, now)
+            return
+        share = Share(one.id, ",".join(one.terms.owner.accounts), one.created_by, one.terms.tier)
+        granted = {grant.zone: grant.watts_w for grant in one.grants}
+        self.accrual.open(one.claim_id, share, granted, one.terms.window, now)
+
+    # -- standings ----------------------------------------------------------------------------------------------
+
+    def take(self, now: int) -> list[Usage]:
+        """The usage since the last time; scores count it from here on."""
+        rows = self.accrual.take(now)
+        self.recall(rows)
+        return rows
+
+    def recall(self, rows: Sequence[Usage], owners: Mapping[str, Owner] | None = None) -> None:
+        """Count usage in the scores; `owners` of reservations that may be over, by id."""
+        for one_id, owner in (owners or {}).items():
+            self._tenants.setdefault(one_id, tenants(owner))
+        self._accuracies.clear()
+        for row in rows:
+            self._standings.add(self._tenants.get(row.reservation, ()), row.account, row)
+
+    def forget(self, now: int) -> None:
+        """Drop what is too old to count."""
+        self._standings.forget(now, self._half_life_s)
+
+    def score(self, owner: Owner, now: int) -> Fraction | None:
+        """How much of what the owner has reserved was used; None where he has reserved nothing."""
+        return self._standings.score(tenants(owner), now, self._half_life_s)
+
+    def accuracy(self, account: str, now: int) -> float:
+        """How well the account forecasts, 0 to 1."""
+        known = self._accuracies.get(account)
+        if known is None:
+            known = self._accuracies[account] = self._standings.accuracy(account, now, self._half_life_s)
+        return known
+
+    @property
+    def _half_life_s(self) -> int:
+        return self._site.reservations.score.half_life
+
+
+def limit_s(entry: Entry) -> int | None:
+    """The time limit that a job asked for, in s."""
+    if entry.record is not None:
+        return entry.record.time_limit_s
+    return entry.ask.request.time_limit_s if entry.ask is not None else None
+
+
+def _checkpoints(entry: Entry) -> bool:
+    """Whether its comment says how often it checkpoints."""
+    comment = entry.ask.facts.comment if entry.ask is not None else entry.record.comment if entry.record else ""
+    if "ckpt" not in comment.lower():
+        return False
+    try:
+        envelope = parse_comment(comment, 0)
+    except EnvelopeError:
+        return False  # it was changed since the job was admitted
+    return envelope is not None and envelope.ckpt_s is not None
