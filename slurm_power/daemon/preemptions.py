@@ -187,6 +187,7 @@ class Preemptions:
             if on_nodes(self._desk, victim) is not None:
                 lines.of_victim(self._desk, one, victim, lines.GAVE_WAY, f"after {one.notice_s} s of notice")
                 self._desk.preempting.gave_way(victim.tier, self._desk.ledger.now)
+                self._desk.metering.preempted(victim.key)
         await self._striking(await self._step(one, Step.STRIKE))
 
     async def _striking(self, one: Preemption) -> None:
