@@ -18,6 +18,9 @@ _SEEN_S = 1.5
 """After which the daemon has surely read of a new job."""
 _END_S = 90.0
 _GPUS = 8
+_BACK_S = 180.0
+"""Until a job that gave way has come back and ended."""
+_STEPS = "preempting,preempt,preempted,release,launch"
 
 
 class Acts:
@@ -59,6 +62,7 @@ class Acts:
             self._stage.tell("What a reservation keeps from others is not shown: all users are one here.")
         else:
             self._reserve()
+        self._preempt()
 
     def _reserve(self) -> None:
         """Watts that an account can count on."""
@@ -77,6 +81,19 @@ class Acts:
         self._stage.tell("Given up, its watts are everybody's again, and what waited for them starts.")
         self._show("sreservation", "cancel", "spring")
         self._require(self._wait(self._all_ended, _END_S), "some jobs have not ended")
+
+    def _preempt(self) -> None:
+        """Bronze gives way to gold, and comes back by itself."""
+        self._stage.chapter("Bronze gives way to gold")
+        self._submit(story.FILLER)
+        self._require(self._wait(lambda: self._running(story.FILLER), _SOON_S), "the filler has not started")
+        said = self._submit(story.PRECIOUS)
+        started = self._wait(lambda: self._running(story.PRECIOUS), _SOON_S)
+        self._require(started, "gold has not started")
+        self._show("spower", "audit", "-S", "now-1minute", "-a", _STEPS, "-o", "at,job,user,action,zones,numbers")
+        self._show("spower", "explain", said.job)
+        self._stage.tell("Slurm starts a requeued job two minutes later at the earliest; until then it waits.")
+        self._require(self._wait(self._all_ended, _BACK_S), "the job that gave way has not come back")
 
     def _reserved(self, zone: str) -> int:
         """What reservations keep in a zone and Slurm holds, in W."""

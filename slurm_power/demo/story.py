@@ -187,7 +187,7 @@ STREAM = (
     Submission(
         "alice",
         "finetune",
-        "power:class=training,est=10kW/node,max=11kW/node,deadline=now+2hours",
+        "power:tier=bronze,class=training,est=10kW/node,max=11kW/node,deadline=now+2hours",
         ("-N2", "--gpus-per-node=8", "-t5"),
         "sleep 5",
         20_000,
@@ -228,4 +228,25 @@ THE_REST = Submission(
     19_000,
     say="What is not reserved is everybody's: counted once, not twice, beside the job in the reservation.",
 )
-ALL = (*OPENING, RETRAIN, *REFUSED, NOTEBOOK, *STREAM, OUTSIDER, INSIDER, THE_REST)
+FILLER = Submission(
+    "carol",
+    "filler",
+    "power:est=40kW,max=40kW,zones=rack03,ckpt=30m",
+    ("-q", "bronze", "-N4", "--exclusive", "-t20"),
+    "sleep 8",
+    40_000,
+    40_000,
+    say="Bronze fills a rack.",
+)
+PRECIOUS = Submission(
+    "alice",
+    "precious",
+    "power:est=30kW,max=30kW,zones=rack03",
+    ("-q", "gold", "-N4", "--exclusive", "-t5"),
+    "sleep 4",
+    30_000,
+    30_000,
+    Expect.HOLD,
+    say="Gold needs that rack. Its QOS may preempt bronze (sacctmgr says so), whose notice is none.",
+)
+ALL = (*OPENING, RETRAIN, *REFUSED, NOTEBOOK, *STREAM, OUTSIDER, INSIDER, THE_REST, FILLER, PRECIOUS)
