@@ -5,6 +5,7 @@ Stranded are watts that are reserved and not used now, and room that jobs wait f
 
 from collections.abc import Callable, Iterator
 
+from slurm_power.core.claim import Claim
 from slurm_power.core.lifecycle import State
 from slurm_power.core.reservation import Reservation, ReservationState, next_change
 from slurm_power.core.steps import Steps
@@ -131,13 +132,24 @@ def _returns_at(one: Reservation) -> int | None:
     return next_change(one) if one.state is ReservationState.ACTIVE else None
 
 
+def _until(entry: Entry, claim: Claim) -> int:
+    """When the job ends by its time limit. A claim within a reservation counts to the reservation's end at least."""
+    record, request = entry.record, entry.ask.request if entry.ask is not None else None
+    if not claim.within:
+        return claim.window.end
+    if record is not None and record.end_time is not None and entry.state is State.RUNNING:
+        return record.end_time
+    limit_s = request.time_limit_s if request is not None else None
+    return claim.window.end if limit_s is None else min(claim.window.start + limit_s, claim.window.end)
+
+
 def _of_job(desk: Desk, entry: Entry) -> Iterator[Row]:
     claim, running = desk.ledger.claims.get(entry.key), entry.state is State.RUNNING
     if claim is None:
         return
     released = entry.released if entry.released is not None else entry.created
     returns = None if running else released + desk.site.policy.start_grace_s
-    until = claim.window.end
+    until = _until(entry, claim)
     for charge in claim.charges:
         yield {
             "zone": charge.zone,

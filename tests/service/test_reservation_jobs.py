@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from slurm_power.core.record import find_record
+from slurm_power.core.window import format_instant
 from slurm_power.ports import JobState
 from slurm_power.service.launch import launch
 from slurm_power.service.modify import modify
@@ -321,3 +322,13 @@ class TestCheckLater:
         outsider: dict[str, Any] = {"account": "ops", "user_name": "carol", "user_id": CAROL}
         twelve = "power:est=12kW,max=12kW,zones=rack01"
         assert self.at(bureau, START + 2 * HOUR, twelve, **outsider)["verdict"] == "hold"
+
+
+def test_who_holds_a_zone_is_told_by_the_jobs_own_time_limit(bureau: Bureau) -> None:
+    """Its claim counts to the end of the reservation, for its watts are kept again when it ends."""
+    one = bureau.open()
+    bureau.sbatch(FIVE, minutes=10)
+    bureau.wait(2)
+    rows = [row for row in bureau.ask(ROOT, op="holders")["holders"] if row["kind"] == "job"]
+    assert len(rows) == 1
+    assert rows[0]["until"] < format_instant(one.terms.window.end)
