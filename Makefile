@@ -1,10 +1,10 @@
-# make setup | test | lint | demo | bench | clean
+# make setup | test | test-long | lint | demo | bench | clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup test lint demo bench clean
+.PHONY: setup test test-long lint demo bench clean
 
 setup: .venv/ready
 
@@ -15,7 +15,11 @@ setup: .venv/ready
 	touch $@
 
 test: lint
-	$(BIN)/pytest --numprocesses=2
+	$(BIN)/pytest --numprocesses=2 -m 'not long'
+
+# walks that take long: a crash at every step, many random histories
+test-long: setup
+	$(BIN)/pytest --numprocesses=2 -m long
 
 lint: setup
 	$(BIN)/ruff check

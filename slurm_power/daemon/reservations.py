@@ -110,11 +110,15 @@ class Reservations:
     # -- Slurm --------------------------------------------------------------------------------------------------
 
     async def mirror(self) -> None:
-        """Have Slurm hold what it should; nothing unless we enforce. Raises SlurmError, StoreError."""
+        """Have Slurm hold what it should, which is nothing unless we enforce. Raises StoreError."""
         moment = self._clock.monotonic()
         wanted = holdings(self._desk) if self._desk.mode is Mode.ENFORCE else []
         if self._shown is None or moment - self._shown_at >= _LOOK_S:
-            await self.look()
+            try:
+                await self.look()
+            except SlurmError as error:  # a round goes on without; what was shown last may be right no more
+                _log.warning("cannot read Slurm's reservations: %s", error)
+                return
         found = self._steps(wanted)
         self._tried = {name: tried for name, tried in self._tried.items() if moment - tried[2] < _LOOK_S}
         new = [step for step in found if self._tried.get(step.name, ())[:2] != (step.finding, step.chain[-1])]

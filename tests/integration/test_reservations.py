@@ -218,6 +218,7 @@ def test_in_part_not_at_all_and_what_would_fit_instead(home: Driver) -> None:
     assert [reason["code"] for reason in never["reasons"]] == ["share"]
 
 
+@pytest.mark.long
 def test_the_same_after_kill_9_of_the_daemon_and_of_slurmctld(unwatched: Driver) -> None:
     home = unwatched
     sreservation(home, "create", "spring", "--zones=any:a,b", "--watts=12kW", LENGTH, "--accounts=research")

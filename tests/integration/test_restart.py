@@ -86,6 +86,7 @@ def test_killed_while_the_gate_asks(home: Driver) -> None:
 # -- slurmctld killed ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_slurmctld_killed_right_after_submissions(unwatched: Driver) -> None:
     """Whether Slurm remembers the jobs is its own affair; no watt stays behind for one that it has lost."""
     home = unwatched
@@ -102,6 +103,7 @@ def test_slurmctld_killed_right_after_submissions(unwatched: Driver) -> None:
     home.agree()
 
 
+@pytest.mark.long
 def test_slurmctld_killed_while_the_daemon_binds(unwatched: Driver) -> None:
     home = unwatched
     blocks = home.submit(est_w=18_000, more=",zones=a")

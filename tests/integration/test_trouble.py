@@ -75,6 +75,7 @@ SUBMISSIONS = 200
 USERS = ("alice", "bob", "carol")
 
 
+@pytest.mark.long
 def test_200_submissions_while_the_daemon_is_killed(home: Driver) -> None:
     """None is lost, none starts without an admission, none is counted twice; `home` watches the budgets meanwhile."""
     begun = int(time.time())

@@ -123,6 +123,7 @@ def _in_order(world: World) -> dict[str, object]:
     return {name: found[name] for name in ("jobs", "reservations", "counted", "holds", "intents", "states")}
 
 
+@pytest.mark.long
 def test_a_walk_over_every_step_ends_in_the_same_state() -> None:
     whole = World()
     whole.stop()
