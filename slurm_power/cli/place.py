@@ -1,4 +1,4 @@
-"""`spower place JOB`: an operator's override."""
+"""`spower place JOB` and `spower protect JOB`: operators' overrides."""
 
 import click
 
@@ -22,3 +22,16 @@ def place(job: str, zone: str | None, output: Output, link: Link) -> None:
     hours of its class give way; watts, bursts, feeds, cooling and nodes do not. It is written in the audit log.
     """
     output.show(lambda: present(link.ask("place", job=job, zone=zone)))
+
+
+@click.command("protect", short_help="Keep a job from giving way to others.")
+@click.argument("job", shell_complete=names_from("jobs", "job"))
+@click.option("--off", is_flag=True, help="It may give way again, as its tier does.")
+@output_options(COLUMNS)
+@link_options
+def protect(job: str, off: bool, output: Output, link: Link) -> None:
+    """Keep a job from being preempted for watts, until it has ended; for root, SlurmUser, operators, administrators.
+
+    Slurm's own preemption and a cut of a limit know no such protection. It is written in the audit log.
+    """
+    output.show(lambda: present(link.ask("protect", job=job, off=off)))

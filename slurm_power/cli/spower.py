@@ -11,6 +11,7 @@ _COMMANDS = {
     "explain": "slurm_power.cli.explain:explain",
     "check": "slurm_power.cli.check:check",
     "place": "slurm_power.cli.place:place",
+    "protect": "slurm_power.cli.place:protect",
     "report": "slurm_power.cli.report:report",
     "audit": "slurm_power.cli.audit:audit",
     "health": "slurm_power.cli.health:health",

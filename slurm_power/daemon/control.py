@@ -53,7 +53,7 @@ class ControlHandler:
         self._reporting = asyncio.Lock()
         self._checkpointed = Checkpoints(desk, writer, masters).note
         reserving = ReservationVerbs(desk, rounds.reservations, masters, rounds.soon)
-        overriding = OverrideVerbs(desk, rounds, masters)
+        overriding = OverrideVerbs(desk, rounds, writer, masters)
         metered = UsageVerbs(desk, rounds.usage, rounds.reservations, writer, masters)
         self._verbs: dict[str, Verb] = {
             "zones": self._zones,
@@ -66,6 +66,7 @@ class ControlHandler:
             "checkpointed": self._checkpointed,
             "health": self._health,
             "place": overriding.place,
+            "protect": overriding.protect,
             "reservation": reserving.change,
             "reservations": reserving.show,
             "usage": metered.usage,

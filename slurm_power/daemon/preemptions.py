@@ -66,12 +66,14 @@ class Preemptions:
         for intent in store.pending_intents():
             if intent.action == ACTION and intent.id is not None:
                 self._take_over(intent, intent.id)
-        now = self._clock.now()
+        now, protected = self._clock.now(), self._desk.preempting.protected
         for line in store.decisions(actions=[lines.GAVE_WAY], since=max(now - _HOUR_S, 0), limit=_LINES):
             for reason in line.reasons:
                 self._desk.preempting.gave_way(str(reason.get("subject")), line.at)
         told = store.decisions(actions=[lines.CHECKPOINTED], since=max(now - _WEEK_S, 0), limit=_LINES)
         self._desk.preempting.checkpoints.update({line.job: line.at for line in told})
+        for line in store.decisions(actions=[lines.PROTECT, lines.UNPROTECT], limit=_LINES):
+            (protected.add if line.action == lines.PROTECT else protected.discard)(line.token)
         return frozenset(intent for intents in self._intents.values() for intent in intents)
 
     def _take_over(self, intent: Intent, number: int) -> None:

@@ -60,6 +60,8 @@ def obstacle(desk: Desk, entry: Entry, *, over: bool = False) -> str | None:
     tier = tier_of(desk, record)
     if tier.notice_s is None:
         return f"tier {tier.name} is never preempted"
+    if entry.token in desk.preempting.protected and not over:
+        return "an operator protects it"
     unfit = desk.preempting.law.obstacle(record)
     return unfit if unfit is not None or over else _spared(desk, record)
 

@@ -15,6 +15,7 @@ from slurm_power.service.desk import Desk
 
 GAVE_WAY = "preempt"
 """The action of the line that says that a job was taken off its nodes, or is about to be."""
+PROTECT, UNPROTECT = "protect", "unprotect"
 CHECKPOINTED = "checkpointed"
 
 

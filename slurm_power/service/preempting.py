@@ -25,6 +25,8 @@ class Preempting:
         """Tier → the key of its first job that the last pass found no place for."""
         self.checkpoints: dict[str, int] = {}
         """Job, as people call it → when it last said that it had written a checkpoint."""
+        self.protected: set[str] = set()
+        """Tokens of the jobs that an operator keeps from giving way to others."""
         self.why_not: dict[str, str] = {}
         """Key of a job that might preempt → why it does not."""
         self.not_before: dict[str, int] = {}

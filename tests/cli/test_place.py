@@ -48,3 +48,31 @@ def test_there_is_nothing_to_place_while_nothing_is_held(stage: Stage) -> None:
     waits = play(stage)["waits"]
     spower(stage, "mode", "observe")
     assert "the mode is observe: jobs are not held for power" in spower(stage, "place", waits).output
+
+
+def test_a_job_is_protected_until_it_no_longer_is(stage: Stage) -> None:
+    runs = play(stage)["runs"]
+    result = spower(stage, "protect", runs, "--json")
+    assert result.exit_code == 0, result.output
+    assert faults("jobs", json.loads(result.output)) == []
+    entry = stage.desk.book.of_job(int(runs))
+    assert entry is not None
+    assert stage.desk.preempting.protected == {entry.token}
+    stage.desk.preempting.protected.clear()
+    stage.rounds.preemptions.load(stage.store)  # as after a restart
+    assert stage.desk.preempting.protected == {entry.token}
+    spower(stage, "protect", runs, "--off")
+    assert stage.desk.preempting.protected == set()
+    lines = json.loads(spower(stage, "audit", runs, "-a", "protect,unprotect", "--json").output)["lines"]
+    assert [(line["action"], line["rule"], line["cause"]) for line in lines] == [
+        ("protect", "override", "spower protect"),
+        ("unprotect", "override", "spower protect --off"),
+    ]
+
+
+def test_users_protect_nothing() -> None:
+    with short_directory() as directory, Stage(directory, masters=frozenset()).open() as stage:
+        result = spower(stage, "protect", play(stage)["runs"])
+        assert result.exit_code == 1
+        assert "may protect a job by hand" in result.output
+        assert stage.desk.preempting.protected == set()

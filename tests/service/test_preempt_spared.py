@@ -58,6 +58,13 @@ def test_who_draws_on_a_reservation(rig: Rig) -> None:
     assert "draws on a reservation" in str(obstacle(rig.desk, entry_of(rig, inside)))
 
 
+def test_whom_an_operator_protects(rig: Rig) -> None:
+    entry = entry_of(rig, rig.running("bronze"))
+    rig.desk.preempting.protected.add(entry.token)
+    assert obstacle(rig.desk, entry) == "an operator protects it"
+    assert obstacle(rig.desk, entry, over=True) is None, "a cut of a limit knows no protection"
+
+
 def test_components_and_what_does_not_run(rig: Rig) -> None:
     entry = entry_of(rig, rig.running("bronze"))
     assert entry.record is not None
