@@ -80,10 +80,6 @@ class Kept:
         """Whether a reservation keeps anything in full under that id."""
         return claim_id in self._full
 
-    def ids(self) -> list[str]:
-        """The ids of all that is kept."""
-        return list(self._full)
-
     def _drawn(self, claim_id: str) -> dict[str, tuple[int, int, int]]:
         """Zone → Σ est and Σ burst in W, and Σ nodes, of the jobs that draw on it."""
         found: dict[str, tuple[int, int, int]] = {}

@@ -199,16 +199,18 @@ class Ledger:
     def load(self, claims: Iterable[Claim]) -> None:
         """Add many claims at once, much faster than one by one; raises like `add`, and then has added none after."""
         zones: set[str] = set()
+        drawn_on: dict[str, None] = {}
         parts: dict[Meter, list[Part]] = {}
         try:
             for number, claim in enumerate(claims, start=1):
                 zones.update(self._put(claim, parts))
+                drawn_on[claim.within] = None
                 if number % _LOT == 0:
                     _add_lot(parts)
         finally:
             _add_lot(parts)
             self._claims_changed(zones)
-            for claim_id in self._kept.ids():
+            for claim_id in drawn_on:
                 self._reshape(claim_id)
 
     def remove(self, claim_id: str) -> Claim | None:
