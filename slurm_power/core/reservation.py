@@ -80,6 +80,8 @@ KEEPING = frozenset({ReservationState.APPROVED, ReservationState.ACTIVE})
 """States in which its unused watts are committed."""
 OPEN = frozenset({ReservationState.ACTIVE, ReservationState.DEGRADED})
 """States in which jobs may use it."""
+GRANTED = KEEPING | OPEN
+"""States in which what it was granted counts as its owner's share."""
 
 
 class Policy(StrEnum):
@@ -160,8 +162,6 @@ class Reservation:
     """When a job last used it; None: never."""
     cause: str = ""
     """Why it stands so, for people."""
-    renews: str = ""
-    """The id of the reservation that it continues."""
 
     @property
     def name(self) -> str:
@@ -235,8 +235,7 @@ def due(reservation: Reservation, now: int, *, used: bool) -> ReservationEvent |
         case ReservationState.ACTIVE:
             if over:
                 return ReservationEvent.EXPIRE
-            idle_since = max(window.start, reservation.last_used or 0, reservation.since)
-            return ReservationEvent.DEGRADE if not used and now - idle_since >= reservation.terms.grace_s else None
+            return ReservationEvent.DEGRADE if not used and now >= _degrades_at(reservation) else None
         case ReservationState.DEGRADED:
             if over:
                 return ReservationEvent.RELEASE
@@ -252,9 +251,14 @@ def next_change(reservation: Reservation) -> int:
         case ReservationState.REQUESTED | ReservationState.APPROVED:
             return window.start
         case ReservationState.ACTIVE:
-            idle_since = max(window.start, reservation.last_used or 0, reservation.since)
-            return min(window.end, idle_since + reservation.terms.grace_s)
+            return min(window.end, _degrades_at(reservation))
         case ReservationState.DEGRADED:
             return window.end
         case _:
             return FOREVER
+
+
+def _degrades_at(reservation: Reservation) -> int:
+    """When its grace is over, if nobody uses it until then."""
+    idle_since = max(reservation.terms.window.start, reservation.last_used or 0, reservation.since)
+    return idle_since + reservation.terms.grace_s

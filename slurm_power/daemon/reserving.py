@@ -107,11 +107,9 @@ class ReservationVerbs:
         now = self._desk.now()
         window = {"start": request.get("start") or now, "length_s": length_s}
         terms = read_terms({**fields_of(before.terms), "end": None, **window}, self._desk.site, now)
-        return await self._new(rights, request, terms, before.id)
+        return await self._new(rights, request, terms)
 
-    async def _new(
-        self, rights: Rights, request: Mapping[str, Any], terms: Terms, renews: str = ""
-    ) -> dict[str, object]:
+    async def _new(self, rights: Rights, request: Mapping[str, Any], terms: Terms) -> dict[str, object]:
         desk, privileges = self._desk, await self._keeper.privileges()
         now = desk.now()
         approval = desk.site.reservations.approval
@@ -120,8 +118,7 @@ class ReservationVerbs:
         if desk.reserved.get(terms.name) is not None:
             raise UsageError(f"there is a reservation {terms.name} already; give another name, or update that one")
         found = offer(desk, terms)
-        made = self._made(terms, found, rights, now, approved=rights.may_approve(terms.owner, approval))
-        one = replace(made, renews=renews)
+        one = self._made(terms, found, rights, now, approved=rights.may_approve(terms.owner, approval))
         sentence = f"Reservation {one.name} {_said(one, found)}."
         if request.get("dry_run"):
             return views.answer(desk, one, found, f"Nothing is done. {sentence}", self._commands(one, None))

@@ -44,10 +44,6 @@ class Preempting:
         """In order of their beginning."""
         return iter(list(self._live.values()))
 
-    def get(self, preemption_id: str) -> Preemption | None:
-        """The live one of that id."""
-        return self._live.get(preemption_id)
-
     def put(self, one: Preemption) -> None:
         """Keep it as it now is; one that is over is forgotten, and what was kept for it goes."""
         before = self._live.get(one.id)

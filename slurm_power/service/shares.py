@@ -5,10 +5,8 @@ from fractions import Fraction
 from math import floor
 
 from slurm_power.config import Site
-from slurm_power.core.reservation import KEEPING, Owner, Reservation, ReservationState, Terms
+from slurm_power.core.reservation import GRANTED, Owner, Reservation, Terms
 from slurm_power.core.score import ceiling
-
-_COUNTED = KEEPING | {ReservationState.DEGRADED}
 
 
 def caps(
@@ -19,7 +17,7 @@ def caps(
     `score`: how well he has used what he reserved; None for the most that anybody may reserve.
     """
     share = ceiling(site.reservations.max_share, score, site.reservations.score.floor)
-    own = [one for one in others if one.state in _COUNTED and same_owner(one.terms.owner, terms.owner)]
+    own = [one for one in others if one.state in GRANTED and same_owner(one.terms.owner, terms.owner)]
     taken = _taken_w(terms, own)
     return {
         name: max(floor(zone.usable_w * share) - taken.get(name, 0), 0) for name, zone in site.topology.zones.items()

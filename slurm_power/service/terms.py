@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from slurm_power.config import Site
+from slurm_power.core.binding import PREFIX
 from slurm_power.core.errors import UsageError
 from slurm_power.core.policy import Tier
 from slurm_power.core.reservation import Owner, Policy, Terms
@@ -18,8 +19,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,47}")
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}")
 _LATE_S = 60
 """How long ago a window may begin that is to begin now: the question was on its way."""
-_HORIZON_S = 366 * 86_400
-_LONGEST_S = 366 * 86_400
+_YEAR_S = 366 * 86_400
+"""How far ahead a window may begin, and how long it may last."""
 _OPTIONS = {
     "zones": "--zones",
     "watts_w": "--watts",
@@ -57,9 +58,9 @@ class _Asked(BaseModel):
     users: list[str] = Field(default=[], max_length=64)
     tier: str | None = None
     policy: Policy | None = Field(default=None, strict=False)
-    grace_s: int | None = Field(default=None, ge=0, le=_LONGEST_S)
+    grace_s: int | None = Field(default=None, ge=0, le=_YEAR_S)
     burst_w: int = Field(default=0, ge=0, le=MAX_WATTS)
-    burst_s: int = Field(default=0, ge=0, le=_LONGEST_S)
+    burst_s: int = Field(default=0, ge=0, le=_YEAR_S)
     nodes: int = Field(default=0, ge=0, le=65_536)
     gpus: int = Field(default=0, ge=0, le=1_048_576)
     """Instead of nodes: as many nodes as have so many."""
@@ -112,7 +113,7 @@ def read_terms(
 
 
 def _check_names(asked: _Asked, site: Site) -> None:
-    if _NAME.fullmatch(asked.name) is None or asked.name.startswith("pw_"):
+    if _NAME.fullmatch(asked.name) is None or asked.name.startswith(PREFIX):
         raise UsageError(
             f"'{asked.name}' cannot be a reservation's name: letters, digits, '_', '.' and '-', at most 48, not pw_…; "
             "write for example spring-training"
@@ -145,12 +146,12 @@ def _window(asked: _Asked, now: int, before: Terms | None) -> Window:
             raise UsageError("the start is in the past; write --start=now or a time to come, such as now+2hours")
         if before is not None and before.window.start <= now:
             raise UsageError("it has begun already; change its --end, or make another one")
-    if start - now > _HORIZON_S:
+    if start - now > _YEAR_S:
         raise UsageError("a reservation begins within a year; write an earlier --start")
     end = asked.end if asked.end is not None else start + (asked.length_s or 0)
     if end <= max(start, now):
         raise UsageError("the end is not after the start; write --duration=2h, or an --end after --start")
-    if end - start > _LONGEST_S:
+    if end - start > _YEAR_S:
         raise UsageError("a reservation lasts a year at most; write --duration=30d and renew it")
     return Window(start, end)
 
