@@ -249,9 +249,19 @@ def _settle(trial: Trial, stock: _Stock, check: Check) -> tuple[Candidate, ...] 
         victims = chosen
         lacks = _without(trial, victims, check)
         if not lacks:
-            return _spared(trial, victims, check)
+            return _spared(trial, _lower(trial, stock, short, victims, check), check)
     everyone = _all_who_help(trial, stock, short, check)
     return _spared(trial, everyone, check) if everyone is not None else None
+
+
+def _lower(
+    trial: Trial, stock: _Stock, short: Lacks, victims: tuple[Candidate, ...], check: Check
+) -> tuple[Candidate, ...]:
+    """All of lower tiers than the highest among the victims where they suffice too: an estimate can miss that."""
+    highest = min(victim.rank for victim in victims)
+    offers = stock.offers(sorted(short))
+    lower = in_order(offer.candidate for offer in offers if offer.candidate.rank > highest)
+    return lower if lower and not _without(trial, lower, check) else victims
 
 
 def _raised(stock: _Stock, short: Lacks, lacks: Lacks, victims: Sequence[Candidate]) -> list[Offer]:

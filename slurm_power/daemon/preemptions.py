@@ -92,10 +92,11 @@ class Preemptions:
         """What Slurm has just shown may let a preemption go on, so that the pass places whom it is for."""
         if self._desk.mode is Mode.ENFORCE:
             await self._read_law()
-        for one in self._untold:
-            if one.trigger is Trigger.JOB:
-                keep(self._desk, one)
-        self._untold = []
+        untold, self._untold = self._untold, []
+        for one in untold:
+            with self._desk.faults.apart(f"preemption {one.id}"):
+                if one.trigger is Trigger.JOB:
+                    keep(self._desk, one)
         with self._desk.faults.apart("stage preemption"):
             await self.act()
 
@@ -129,10 +130,21 @@ class Preemptions:
         async with self._acting:
             try:
                 for one in self._desk.preempting:
-                    await self._go_on(one)
+                    await self._apart(one)
             except StoreError as error:
                 _log.error("nobody is preempted while the database fails: %s", error)
         self._set_alarm()
+
+    async def _apart(self, one: Preemption) -> None:
+        """An error in one keeps none of the others. Raises StoreError."""
+        failed: StoreError | None = None
+        with self._desk.faults.apart(f"preemption {one.id}"):
+            try:
+                await self._go_on(one)
+            except StoreError as error:
+                failed = error
+        if failed is not None:
+            raise failed
 
     # -- step by step ---------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from slurm_power.adapters.slurm.words import scontrol_words
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.core.errors import SlurmError
 from slurm_power.core.policy import Mode
+from slurm_power.daemon.preemptions import ACTION
 from slurm_power.daemon.reservations import Reservations
 from slurm_power.ports import HoldKind, Intent, Slurm, Store, StoredJob
 from slurm_power.service.desk import Desk
@@ -132,7 +133,11 @@ class Reconciler:
     ) -> Seen:
         rows, intents = await asyncio.wrap_future(stored)
         before, busy = self._desk.clock.now() - self._cut_off_s, set(self._hands.busy())
-        cut_off = [intent for intent in intents if intent.at <= before and intent.id not in busy]
+        cut_off = [
+            intent
+            for intent in intents
+            if intent.at <= before and intent.id not in busy and intent.action != ACTION  # a preemption takes minutes
+        ]
         return replace(seen, rows=rows, holds=holds, intents=cut_off)
 
     async def _sorted(self, seen: Seen) -> list[Finding]:
@@ -156,7 +161,7 @@ class Reconciler:
             elif one.kind is Kind.JOB_UNCLAIMED and (entry := desk.book.get(one.keys[0])) is not None:
                 entry.stale = True
         for _ in range(_WINDOWS):
-            self._reservations.tick()
+            await self._reservations.tick()
         plans = [Plan("mend", one.subject, one.chain, one.keys) for one in found if one.kind in _OF_JOBS]
         await self._hands.carry_out(iter(plans))
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.core.binding import PREFIX
-from slurm_power.core.errors import SlurmError
+from slurm_power.core.errors import SlurmError, StoreError
 from slurm_power.core.policy import Mode
 from slurm_power.core.reservation import Reservation, ReservationState
 from slurm_power.ports import (
@@ -26,7 +26,7 @@ from slurm_power.ports import (
 from slurm_power.service.desk import Desk
 from slurm_power.service.mirror import Holding, Step, holdings, in_use, node_holdings, node_steps, steps
 from slurm_power.service.reservation_rows import from_row, to_row
-from slurm_power.service.reserving import changes
+from slurm_power.service.reserving import changes, degrade
 from slurm_power.service.rights import Rights, rights_of
 
 _log = logging.getLogger("slurm_power.reservations")
@@ -67,14 +67,30 @@ class Reservations:
 
     # -- time ---------------------------------------------------------------------------------------------------
 
-    def tick(self) -> None:
+    async def tick(self) -> None:
         """What time and use do."""
         changed = changes(self._desk)
-        if changed:
-            rows = [to_row(one) for one in changed]
+        unused = [one for one in changed if one.state is ReservationState.DEGRADED]
+        done = [one for one in changed if one.state is not ReservationState.DEGRADED]
+        if done:
+            rows = [to_row(one) for one in done]
             self._writer.put(lambda store: store.save_reservations(rows))
-        for one in changed:
+        for one in [*done, *[one for one in unused if await self._degrade(one)]]:
             self.record(one, str(one.state), one.cause)
+
+    async def _degrade(self, one: Reservation) -> bool:
+        """Durable first, since its watts are then anybody's."""
+        before = self._desk.reserved.of_claim(one.claim_id)
+        try:
+            await self.save(one)
+            if degrade(self._desk, one, before):
+                return True
+            present = self._desk.reserved.of_claim(one.claim_id)
+            if present is not None:
+                await self.save(present)
+        except StoreError as error:
+            _log.error("reservation %s keeps its watts while the database fails: %s", one.name, error)
+        return False
 
     def record(self, one: Reservation, action: str, cause: str, actor: int | None = None) -> None:
         """A line of the audit log about a reservation."""

@@ -175,7 +175,7 @@ class Rounds:
         async with self._turn:
             begun = self._clock.monotonic()
             jobs = await self._learn_all(begun)
-            self.reservations.tick()
+            await self.reservations.tick()
             self.usage.step(begun)
             await self._reconciler.turn(begun)
             await self.preemptions.before_pass()

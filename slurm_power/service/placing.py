@@ -43,6 +43,8 @@ def _held(desk: Desk, entry: Entry) -> tuple[Ask, JobRecord]:
     """What it asks, and Slurm's record of it, where an operator may place it. Raises UsageError."""
     ask, record = entry.ask, entry.record
     name = entry.name
+    if desk.book.get(entry.key) is not entry:
+        raise UsageError(f"job {name} has left Slurm meanwhile")
     if entry.state not in (State.WAITING, State.PARKED) or record is None or ask is None or not record.held:
         raise UsageError(f"job {name} is {entry.state}; only one that is held for power can be placed")
     if entry.hold is not HoldKind.POWER:

@@ -1,7 +1,6 @@
 """The live reservations, and what they keep in the ledger. Changes come from service/reserving.py."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 from slurm_power.core.binding import reservation_of_nodes
@@ -52,18 +51,6 @@ class Reserved:
     def note(self, reservation: Reservation) -> None:
         """Keep what changes nothing in the ledger: when it was last used."""
         self._by_name[reservation.name] = self._by_key[reservation.key] = reservation
-
-    @contextmanager
-    def without(self, claim_id: str) -> Iterator[None]:
-        """For a question to the ledger: as if that reservation kept nothing, its jobs there; then as it was."""
-        present = self._by_key.get(claim_id.removeprefix(RESERVATION))
-        self._ledger.unkeep(claim_id)
-        try:
-            yield
-        finally:
-            claim = present.claim() if present is not None else None
-            if claim is not None:
-                self._ledger.keep(claim)
 
     def used_w(self, reservation: Reservation) -> dict[str, int]:
         """Zone → watts that jobs hold in it, in W."""

@@ -3,12 +3,13 @@
 Everything here answers from memory and leaves writing down to the caller.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 
 from slurm_power.core.ask import AllOf, AnyOf, Ask, Charges, charges_of
 from slurm_power.core.calendar import Alternative, Calendar
-from slurm_power.core.claim import RESERVATION, WHOLE_NODE
+from slurm_power.core.claim import RESERVATION, WHOLE_NODE, Claim
 from slurm_power.core.diagnosis import shortage
 from slurm_power.core.immutable import immutable
 from slurm_power.core.kept import Kept, drawing
@@ -73,22 +74,31 @@ def offer(desk: Desk, terms: Terms, instead: Reservation | None = None) -> Offer
 
 def _no_more(before: Reservation, terms: Terms) -> tuple[Grant, ...] | None:
     """The grants of terms that ask nowhere and at no time for more than is kept already: also after a cut they hold."""
-    had = {grant.zone: grant for grant in before.grants}
+    zones = {grant.zone for grant in before.grants}
     window, kept = terms.window, before.terms.window
     if before.state not in KEEPING or window.start < kept.start or window.end > kept.end:
         return None
     ask = ask_of(terms)
     if isinstance(ask, AllOf):
         grants = grants_of(charges_of(ask.shares, ask))
-    elif len(had) == 1 and had.keys() <= set(ask.zones):
-        grants = grants_of(charges_of([(zone, ask.watts) for zone in had], ask))
+    elif len(zones) == 1 and zones <= set(ask.zones):
+        grants = grants_of(charges_of([(zone, ask.watts) for zone in zones], ask))
     else:
         return None
-    fewer = all(
-        one.zone in had and one.watts_w <= had[one.zone].watts_w and one.burst_w <= had[one.zone].burst_w
+    grants = tuple(replace(one, nodes=terms.nodes) for one in grants)
+    return grants if covers(before.grants, grants) else None
+
+
+def covers(had: Iterable[Grant], grants: Iterable[Grant]) -> bool:
+    """Whether grants are nowhere for more than those are."""
+    in_zone = {one.zone: one for one in had}
+    return all(
+        (more := in_zone.get(one.zone)) is not None
+        and one.watts_w <= more.watts_w
+        and one.burst_w <= more.burst_w
+        and one.nodes <= more.nodes
         for one in grants
     )
-    return grants if fewer else None
 
 
 def _offer(desk: Desk, ledger: Ledger, terms: Terms, instead: Reservation | None) -> Offer:
@@ -176,7 +186,10 @@ def _parts(calendar: Calendar, ask: Ask, terms: Terms) -> list[tuple[str, int]]:
 
 
 def changes(desk: Desk) -> list[Reservation]:
-    """What time and use make of the reservations; those that have changed are kept so from here on."""
+    """What time and use make of the reservations; those that have changed are kept so from here on.
+
+    All but those that are to be degraded: see `degrade`.
+    """
     now = desk.now()
     changed = list(desk.missed)
     desk.missed.clear()
@@ -194,10 +207,26 @@ def _changed(desk: Desk, reservation: Reservation, now: int) -> Reservation | No
     if event is None or (event is ReservationEvent.USE and not _fits_again(desk, one)):
         return None
     one = after(one, event, now, _CAUSES[event])
-    desk.reserved.put(one)
-    if event in _GIVES_BACK:
-        desk.book.look_again()  # claims within it have been counted to its end at least
+    if event is not ReservationEvent.DEGRADE:
+        _put(desk, one)
     return one
+
+
+def degrade(desk: Desk, one: Reservation, before: Reservation | None) -> bool:
+    """Its watts are anybody's from here on; to be called once that is durable, else a restart would promise them twice.
+
+    False, and nothing has changed, where it is no longer as it was `before`, or has been used meanwhile.
+    """
+    if desk.reserved.of_claim(one.claim_id) is not before or _used(desk, one):
+        return False
+    _put(desk, one)
+    return True
+
+
+def _put(desk: Desk, one: Reservation) -> None:
+    desk.reserved.put(one)
+    if one.claim() is None:
+        desk.book.look_again()  # claims within it have been counted to its end at least
 
 
 _CAUSES = {
@@ -208,7 +237,6 @@ _CAUSES = {
     ReservationEvent.RELEASE: "its window has ended while nobody used it",
     ReservationEvent.EXPIRE: "its window has ended",
 }
-_GIVES_BACK = frozenset({ReservationEvent.DEGRADE, ReservationEvent.EXPIRE, ReservationEvent.RELEASE})
 
 
 def _used(desk: Desk, reservation: Reservation) -> bool:
@@ -230,7 +258,7 @@ def _fits_again(desk: Desk, reservation: Reservation) -> bool:
 
 
 def _short_beside(desk: Desk, one: Reservation) -> Shortfall | None:
-    """What could not carry all that it was granted less what its jobs hold, beside those jobs.
+    """What could not carry its jobs, each until its end and in its group, and beside them the rest of its grants.
 
     They may hold watts in zones that it has left, or is to leave: so what it would have without them is not enough.
     """
@@ -239,10 +267,25 @@ def _short_beside(desk: Desk, one: Reservation) -> Shortfall | None:
         return None
     would = Kept()
     would.put(claim)
-    for draw in ledger.within(claim.id):
-        would.draw(drawing(draw, claim))
+    draws = [drawing(draw, claim) for draw in ledger.within(claim.id)]
+    for draw in draws:
+        would.draw(draw)
     left = would.left(claim.id)
-    if left is None:
+    with ledger.set_aside(claim.id):
+        return _short_of(ledger, draws if left is None else [*draws, left])
+
+
+def _short_of(ledger: Ledger, claims: Sequence[Claim]) -> Shortfall | None:
+    """What could not carry these claims, one beside the other; for a question, then all is as it was."""
+    added = []
+    try:
+        for claim in claims:
+            short = ledger.shortfall(claim.charges, claim.group, claim.window)
+            if short is not None:
+                return short
+            ledger.add(claim)
+            added.append(claim.id)
         return None
-    with desk.reserved.without(claim.id):
-        return ledger.shortfall(left.charges, left.group, left.window)
+    finally:
+        for claim_id in added:
+            ledger.remove(claim_id)

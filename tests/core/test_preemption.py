@@ -227,6 +227,15 @@ class TestNodes:
         known = [replace(each, on=(f"r1-n{int(each.id[1]) % 4}",)) for each in candidates(one)]
         assert victims(plan(asked, one, known)) in (["h0", "h4"], ["h1", "h5"], ["h2", "h6"], ["h3", "h7"])
 
+    def test_a_lower_tier_that_the_estimate_takes_for_too_little(self) -> None:
+        """A quarter of a node and the quarter that is free beside it are the half that is asked for."""
+        one = busy(
+            claim("s", "r1", 1_000, tier="silver", share_milli=500, placed=False),
+            claim("b", "r1", 1_000, tier="bronze", share_milli=250, placed=False),
+            idle=1,
+        )
+        assert victims(plan(urgent(1_000, ask=request(cpus=4).ask), one, candidates(one))) == ["b"]
+
     def test_promised_nodes_come_free_too(self) -> None:
         one = busy(claim("a", "r1", 1_000, share_milli=1_000, placed=False), idle=1)
         asked = urgent(1_000, ask=request(exclusive=True).ask)

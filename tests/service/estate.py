@@ -17,7 +17,7 @@ from slurm_power.service.desk import Desk
 from slurm_power.service.mirror import holdings, steps
 from slurm_power.service.reservation_rows import from_row, to_row
 from slurm_power.service.reserved import after
-from slurm_power.service.reserving import Answer, changes, offer
+from slurm_power.service.reserving import Answer, changes, degrade, offer
 from tests.service.cluster import Cluster
 from tests.service.spec import Spec
 from tests.service.support import SITE, USERS
@@ -45,6 +45,8 @@ class Estate(Cluster):
     def pass_time(self, desk: Desk) -> None:
         for one in changes(desk):
             self.rows[one.id] = to_row(one)
+            if one.state is ReservationState.DEGRADED:
+                assert degrade(desk, one, desk.reserved.of_claim(one.claim_id))
 
     def mirror(self, desk: Desk) -> Iterator[None]:
         shown, counted = self.slurm.reservations(), self.slurm.licenses()

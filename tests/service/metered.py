@@ -57,7 +57,7 @@ class Metered:
     def pass_(self, seconds: int) -> int:
         """Time passes, and reservations follow it."""
         self.lab.wait(seconds)
-        self.reservations.tick()
+        asyncio.run(self.reservations.tick())
         return self.desk.ledger.now
 
     def reserve(

@@ -308,5 +308,5 @@ def test_a_defect_with_one_does_not_keep_others_from_their_turn(
     monkeypatch.setattr(type(bureau.desk.reserved), "used_w", broken)
     bureau.clock.instant += 60
     bureau.desk.now()
-    bureau.rounds.reservations.tick()
+    bureau.run(bureau.rounds.reservations.tick())
     assert (bureau.the("good").state, bureau.the("bad").state) == (ACTIVE, APPROVED)

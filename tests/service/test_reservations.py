@@ -321,7 +321,7 @@ def test_what_a_round_writes_while_one_is_cancelled_does_not_bring_it_back(burea
         await save(one)
         bureau.clock.instant = START + 61 + bureau.clock.instant % 2
         bureau.desk.now()
-        bureau.rounds.reservations.tick()
+        await bureau.rounds.reservations.tick()
 
     bureau.rounds.reservations.save = slowly  # type: ignore[method-assign]
     bureau.change("cancel", ROOT, name="spring")

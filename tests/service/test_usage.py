@@ -373,9 +373,9 @@ def _most_w(found: Metered, account: str) -> int:
 
 def test_usage_through_is_written_with_the_rows(metered: Metered) -> None:
     async def steps() -> None:
-        metered.pass_(60)
+        metered.lab.wait(60)
         metered.keeper.step(0.0)
-        metered.pass_(30)
+        metered.lab.wait(30)
         metered.keeper.step(30.0)
 
     asyncio.run(steps())
