@@ -17,6 +17,10 @@ from slurm_power.core.wiring import Loads
 
 _LOOKED_AT = 64
 """In so many zones, the roomiest of those that would do, another time is looked for."""
+_BURSTY_PARTS, _ROOMIEST = 16, 4
+"""A reservation with a burst is split into so many parts at most, and for each as many of the roomiest zones are tried:
+only trying tells how much of it a zone carries beside the bursts of others, and submissions wait meanwhile.
+"""
 
 @immutable
 class Free:
@@ -160,7 +164,8 @@ class Calendar:
         rooms = self._rooms(ask, window)
         parts: dict[str, int] = {}
         left_w = ask.watts
-        while left_w and len(parts) < ask.most_zones:
+        most_parts = min(ask.most_zones, _BURSTY_PARTS) if ask.burst_w else ask.most_zones
+        while left_w and len(parts) < most_parts:
             beside = self.ledger.loads(charges_of(parts.items(), ask))
             watts, zone = self._next_part(ask, window, left_w, [r for r in rooms if r[0] not in parts], beside)
             if not watts:
@@ -175,6 +180,7 @@ class Calendar:
         """(W, zone): where most of what is left fits beside other parts; if all of it fits several, the tightest."""
         reach = [(min(left_w, room_w, self._beside(zone, window, beside)), room_w, zone) for zone, room_w in rooms]
         reach.sort(key=lambda one: (-one[0], one[1], one[2]))
+        del reach[_ROOMIEST:]
         best = (0, "")
         for reach_w, _, zone in reach:
             if reach_w <= best[0]:

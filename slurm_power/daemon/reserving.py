@@ -16,7 +16,7 @@ from slurm_power.service import reservation_views as views
 from slurm_power.service.desk import Desk
 from slurm_power.service.mirror import holdings, in_use, node_holdings, node_steps, steps
 from slurm_power.service.reserved import after
-from slurm_power.service.reserving import Answer, Offer, offer
+from slurm_power.service.reserving import Answer, Offer, offer, with_both
 from slurm_power.service.rights import Rights, check_owner
 from slurm_power.service.terms import fields_of, read_terms
 
@@ -122,7 +122,7 @@ class ReservationVerbs:
         sentence = f"Reservation {one.name} {_said(one, found)}."
         if request.get("dry_run"):
             return views.answer(desk, one, found, f"Nothing is done. {sentence}", self._commands(one, None))
-        await self._keep(one, None)
+        await self._keep(one)
         self._keeper.record(one, str(one.state), one.cause or f"sreservation {request['do']}", rights.uid)
         return views.answer(desk, one, found, sentence)
 
@@ -144,16 +144,40 @@ class ReservationVerbs:
             cause=cause,
         )
 
-    async def _keep(self, one: Reservation, before: Reservation | None) -> None:
-        """Keep it, in the place of `before`, and make that durable; where it cannot be, all is as before."""
+    async def _keep(self, one: Reservation) -> None:
+        """Keep a new one, and make that durable; where it cannot be, all is as before."""
         self._desk.reserved.put(one)
         try:
             await self._keeper.save(one)
         except StoreError:
             present = self._desk.reserved.of_claim(one.claim_id)
             if present is not None:  # else its time was over meanwhile
-                self._desk.reserved.put(before or replace(present, state=ReservationState.CANCELLED))
+                self._desk.reserved.put(replace(present, state=ReservationState.CANCELLED))
             raise
+        self._soon()
+
+    async def _change(self, one: Reservation, before: Reservation) -> None:
+        """Keep it in the place of `before`, and both until that is durable: so neither a crash nor a database that
+        fails leaves us with more promised than there is. Raises StoreError, and UsageError where it ends meanwhile.
+        """
+        reserved = self._desk.reserved
+        reserved.put(with_both(before, one))
+        while True:
+            present = reserved.of_claim(one.claim_id)
+            try:
+                await self._keeper.save(one)
+            except StoreError:
+                now = reserved.of_claim(one.claim_id)
+                if now is not None:  # else its time was over meanwhile
+                    reserved.put(before if before.claim() is None else _as_now(before, now))
+                raise
+            now = reserved.of_claim(one.claim_id)
+            if now is None:
+                raise UsageError(f"reservation {one.name} has ended meanwhile")
+            if now is present:
+                break
+            one = _as_now(one, now)
+        reserved.put(one)
         self._soon()
 
     # -- update and cancel --------------------------------------------------------------------------------------
@@ -175,7 +199,7 @@ class ReservationVerbs:
         sentence = f"Reservation {one.name} {_said(one, found)}."
         if request.get("dry_run"):
             return views.answer(desk, one, found, f"Nothing is done. {sentence}", self._commands(one, before))
-        await self._keep(one, before)
+        await self._change(one, before)
         desk.book.look_again()  # claims within it have been counted to its end at least
         self._keeper.record(one, "approved" if approves else "updated", "sreservation update", rights.uid)
         return views.answer(desk, one, found, sentence)
@@ -258,6 +282,11 @@ def _changed(before: Reservation, terms: Terms, found: Offer, now: int, *, appro
             before, terms=terms, state=ReservationState.APPROVED, since=now, grants=found.grants, cause=""
         )
     return replace(before, terms=terms, grants=found.grants)
+
+
+def _as_now(one: Reservation, now: Reservation) -> Reservation:
+    """The same, after what a round has done to it meanwhile."""
+    return replace(one, state=now.state, since=now.since, last_used=now.last_used, cause=now.cause)
 
 
 def _said(one: Reservation, found: Offer) -> str:

@@ -16,6 +16,8 @@ from slurm_power.service.desk import Desk
 Row = dict[str, object]
 _AT_ONCE = 200
 """Jobs that are looked at before others get their turn."""
+_JOBS_AT_ONCE = 50
+"""The same, where rows are made of them."""
 
 
 def zone_rows(desk: Desk) -> Steps[list[Row]]:
@@ -83,15 +85,18 @@ def _least_waiting_w(desk: Desk) -> Steps[dict[str, int]]:
 
 def holder_rows(
     desk: Desk, sees: Callable[[Reservation], bool], viewer: int | None, zone: str | None = None
-) -> Iterator[Row]:
+) -> Iterator[Row | None]:
     """Who holds watts now or has them reserved: reservations that `sees` lets through, by name, then jobs by id.
 
-    `viewer` is the uid of a user who may learn of his own jobs only; `zone`: of this zone alone.
+    `viewer` is the uid of a user who may learn of his own jobs only; `zone`: of this zone alone. None between jobs:
+    others may have their turn.
     """
     for one in list(desk.reserved):
         if sees(one):
             yield from (row for row in _of_reservation(desk, one) if zone in (None, row["zone"]))
-    for key in sorted(desk.ledger.claims):
+    for number, key in enumerate(sorted(desk.ledger.claims if zone is None else desk.ledger.ids_in(zone))):
+        if number % _JOBS_AT_ONCE == 0:
+            yield None
         entry = desk.book.get(key)
         if entry is not None and viewer in (None, entry.uid):
             yield from (row for row in _of_job(desk, entry) if zone in (None, row["zone"]))

@@ -68,8 +68,26 @@ def offer(desk: Desk, terms: Terms, instead: Reservation | None = None) -> Offer
         return Offer(Answer.FITS, no_more)
     with ledger.set_aside(instead.claim_id):
         found = _offer(desk, ledger, terms, instead)
-    short = _short_beside(desk, replace(instead, terms=terms, grants=found.grants)) if found.grants else None
+    if not found.grants:
+        return found
+    one = replace(instead, terms=terms, grants=found.grants)
+    short = _short_beside(desk, one) or _short_beside(desk, with_both(instead, one))
     return found if short is None else Offer(Answer.LATER, reasons=(shortage(ledger, short),))
+
+
+def with_both(before: Reservation, one: Reservation) -> Reservation:
+    """One that keeps what either keeps: so it is while what becomes of it is being made durable."""
+    if before.claim() is None:
+        return one
+    grants = {grant.zone: grant for grant in one.grants}
+    for had in before.grants:
+        new = grants.get(had.zone, had)
+        most_w, most_burst_w = max(had.watts_w, new.watts_w), max(had.burst_w, new.burst_w)
+        grants[had.zone] = Grant(had.zone, most_w, most_burst_w, max(had.nodes, new.nodes))
+    window, kept = one.terms.window, before.terms.window
+    longest = Window(min(window.start, kept.start), max(window.end, kept.end))
+    zones = tuple(grants[zone] for zone in sorted(grants))
+    return replace(one, terms=replace(one.terms, window=longest), grants=zones)
 
 
 def _no_more(before: Reservation, terms: Terms) -> tuple[Grant, ...] | None:
