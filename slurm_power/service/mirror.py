@@ -7,6 +7,7 @@ in it and then updated: creating one is checked against what others have reserve
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from types import MappingProxyType
 
@@ -56,6 +57,7 @@ class Step:
     chain: Chain
 
 
+@lru_cache(maxsize=16_384)  # it is asked of each reservation for each waiting job that names one of Slurm's
 def name_of(zone: str, owner: Owner) -> str:
     """The name of a tenant's reservation in a zone, `pw_rack07_research`; no two tenants share one."""
     words = "+".join([*owner.accounts, *(f"u.{user}" for user in owner.users)])

@@ -12,7 +12,7 @@ from slurm_power.core.errors import UsageError
 from slurm_power.core.reservation import Grant, ReservationState
 from slurm_power.core.window import Window
 from slurm_power.ports import Intent
-from tests.service.bureau import BOB, CAROL, HOUR, ROOT, START, Bureau
+from tests.service.bureau import CAROL, HOUR, ROOT, START, Bureau
 
 ACTIVE, DEGRADED = ReservationState.ACTIVE, ReservationState.DEGRADED
 OTHERS = "power:est=20kW,max=20kW,zones=rack01"
@@ -137,14 +137,6 @@ class TestDatabaseFails:
         bureau.update(watts_w=5_000)
         assert (bureau.the().state, bureau.the().granted_w, bureau.committed()) == (ACTIVE, 5_000, 5_000)
         assert bureau.rows() == {"spring": "active"}
-
-    def test_an_approval_that_cannot_be_written_is_none(self, bureau: Bureau) -> None:
-        bureau.create(BOB, name="asked", watts_w=5_000)
-        before = bureau.the("asked")
-        bureau.store.refuses = True
-        with pytest.raises(StoreDataError):
-            bureau.change("update", ROOT, {}, name="asked", approve=True)
-        assert bureau.the("asked") == before
 
 
 class TestNodes:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from slurm_power.core.errors import PowerError
+from slurm_power.core.errors import PowerError, StoreError
 from slurm_power.core.reservation import Owner
 from slurm_power.ports import AdminLevel, PrivilegeRecord
 from slurm_power.service.rights import Rights, check_owner, rights_of
@@ -89,6 +89,17 @@ def test_who_may_change_what_is_granted(bureau: Bureau, uid: int, may_update: bo
             with pytest.raises(PowerError):
                 bureau.change(do, uid, name="spring", **more)
             assert bureau.the() is before
+
+
+def test_an_approval_that_cannot_be_written_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    bureau = bureau_of(monkeypatch, "coordinator")
+    bureau.create(BOB, start=START + 600)
+    before, bureau.store.refuses = bureau.the(), True
+    with pytest.raises(StoreError):
+        bureau.change("update", ROOT, {}, name="spring", approve=True)
+    assert bureau.the() == before
+    assert bureau.committed() == 0
+    bureau.close()
 
 
 def test_who_asked_may_change_and_give_up_what_waits_for_approval(monkeypatch: pytest.MonkeyPatch) -> None:
