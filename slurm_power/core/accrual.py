@@ -26,12 +26,8 @@ class Held:
     @property
     def est_w(self) -> int:
         """Σ est over the zones, in W."""
-        return sum(charge.est_w for charge in self.charges)
-
-    @property
-    def yielding_w(self) -> int:
-        """The same of a job that yields, else 0."""
-        return self.est_w if self.yields else 0
+        charges = self.charges
+        return charges[0].est_w if len(charges) == 1 else sum([charge.est_w for charge in charges])
 
 
 @dataclass(slots=True)
@@ -158,9 +154,11 @@ class Accrual:
 
     def _change_rate(self, held: Held, since: int, now: int, sign: int) -> None:
         """A job holds watts since then, or no more."""
-        rate, est_w, yielding_w = self._rate(held.share, now), held.est_w, held.yielding_w
+        rate, est_w = self._rate(held.share, now), held.est_w
+        yielding_w = est_w if held.yields else 0
         _run(rate, now)
-        _add(rate, since, now, jobs_ws=est_w, yielding_ws=yielding_w)
+        if since < now:
+            _add(rate, since, now, jobs_ws=est_w, yielding_ws=yielding_w)
         rate.jobs += sign
         rate.jobs_w += sign * est_w
         rate.yielding_w += sign * yielding_w

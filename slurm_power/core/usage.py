@@ -1,5 +1,7 @@
 """Usage: what jobs and reservations came to within one hour, in watt-seconds."""
 
+from typing import NamedTuple
+
 from slurm_power.core.immutable import immutable
 
 HOUR_S = 3_600
@@ -7,9 +9,8 @@ SUMS = ("reserved_ws", "used_ws", "jobs_ws", "yielding_ws", "ended_ws", "off_ws"
 """The fields of `Usage` that add up."""
 
 
-@immutable
-class Share:
-    """Whose usage it is."""
+class Share(NamedTuple):
+    """Whose usage it is. A tuple, for it is looked up with each job that starts."""
 
     reservation: str
     """The id of the reservation; empty for jobs without one."""

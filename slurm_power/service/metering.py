@@ -5,7 +5,7 @@ what was admitted and has not started draws nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 
 from slurm_power.config import Site
@@ -35,14 +35,16 @@ class _Life:
     since: int
     """When it came to stand as it does."""
     state: State = State.FREE
-    waited_s: dict[Miss, int] = field(default_factory=dict)
+    waited_s: dict[Miss, int] | None = None
+    """By what it has waited for; None where it has not."""
     start: int = 0
     preempted: bool = False
 
     def wait(self, cause: Miss | None, seconds: int) -> None:
         """It has waited for that so long; None where that does not count."""
         if cause is not None and seconds > 0:
-            self.waited_s[cause] = self.waited_s.get(cause, 0) + seconds
+            waited_s = self.waited_s = self.waited_s or {}
+            waited_s[cause] = waited_s.get(cause, 0) + seconds
 
 
 class Metering:
@@ -100,11 +102,13 @@ class Metering:
         life = self._lives[entry.key] = _Life(now)
         rest = self._lives.get(entry.token) if entry.key != entry.token else None
         if rest is not None:
-            life.waited_s.update(rest.waited_s)
+            life.waited_s = dict(rest.waited_s) if rest.waited_s else None
             life.wait(cause_of(rest.state, None), now - rest.since)
         return life
 
     def _waited(self, entry: Entry, before: State, life: _Life, now: int) -> None:
+        if before is State.FREE and entry.state is not State.WAITING:
+            return  # it is new, and waits for nothing
         verdict, ask = entry.verdict, entry.ask
         code = verdict.reasons[0].code if isinstance(verdict, (Hold, Reject)) and verdict.reasons else None
         life.wait(cause_of(before, code), now - life.since)
@@ -124,7 +128,7 @@ class Metering:
         missed = self._misses(entry, held, life, now)
         sums = {"ended_ws": held.est_w * ran_s, "off_ws": held.est_w * off_s, "runs": 1, "missed": int(missed)}
         self.accrual.note(held.share, now, **sums)
-        life.waited_s.clear()
+        life.waited_s = None
         life.preempted = False
 
     def _misses(self, entry: Entry, held: Held, life: _Life, now: int) -> bool:
@@ -133,10 +137,11 @@ class Metering:
         if tier is None or level is None:
             return False
         preempted = life.preempted and tier.notice_s is None
-        miss = judge(life.waited_s, Promise(level.max_delay), preempted=preempted)
+        waited = life.waited_s or {}
+        miss = judge(waited, Promise(level.max_delay), preempted=preempted)
         if miss is None:
             return False
-        waited_s = {f"{cause}_s": seconds for cause, seconds in sorted(life.waited_s.items())}
+        waited_s = {f"{cause}_s": seconds for cause, seconds in sorted(waited.items())}
         self._journal.record(
             Decision(
                 at=now,
@@ -149,15 +154,14 @@ class Metering:
                 zones=tuple(charge.zone for charge in held.charges),
                 cause=miss,
                 rule=f"{Rule.SERVICE_LEVEL}.{tier.name}",
-                numbers={"delay_s": sum(life.waited_s.values()), "max_delay_s": level.max_delay, **waited_s},
+                numbers={"delay_s": sum(waited.values()), "max_delay_s": level.max_delay, **waited_s},
             )
         )
         return True
 
     def holding(self, entry: Entry, claim: Claim) -> Held:
         """What a job holds on nodes with this claim."""
-        reservation = claim.within.rpartition(":")[2]
-        share = Share(reservation, claim.account, claim.uid, claim.tier)
+        share = Share(claim.within.rpartition(":")[2], claim.account, claim.uid, claim.tier)
         tier = self._site.policy.tiers.get(claim.tier)
         yields = tier is not None and tier.notice_s is not None and _checkpoints(entry)
         return Held(share, claim.charges, claim.within, yields)
