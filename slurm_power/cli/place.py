@@ -32,6 +32,6 @@ def place(job: str, zone: str | None, output: Output, link: Link) -> None:
 def protect(job: str, off: bool, output: Output, link: Link) -> None:
     """Keep a job from being preempted for watts, until it has ended; for root, SlurmUser, operators, administrators.
 
-    Slurm's own preemption and a cut of a limit know no such protection. It is written in the audit log.
+    Slurm's own preemption knows no such protection. It is written in the audit log.
     """
     output.show(lambda: present(link.ask("protect", job=job, off=off)))

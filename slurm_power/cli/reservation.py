@@ -1,4 +1,4 @@
-"""`sreservation create | update | cancel | check`: what is asked, in the words of the daemon."""
+"""`sreservation create | update | renew | cancel | check`: what is asked, in the words of the daemon."""
 
 from collections.abc import Callable, Mapping
 from functools import wraps

@@ -46,7 +46,7 @@ class OverrideVerbs:
     async def protect(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
         """A job gives way to no other from here on, or with `off` as before; durable before it is answered.
 
-        A cut of a limit knows no protection. Raises UsageError, PowerError, StoreError.
+        Raises UsageError, PowerError, StoreError.
         """
         await self._check(peer, "protect")
         entry, off = self._named(request), request.get("off", False)
