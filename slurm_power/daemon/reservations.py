@@ -21,6 +21,7 @@ from slurm_power.ports import (
     PrivilegeRecord,
     ReservationRecord,
     Slurm,
+    Store,
     StoredReservation,
 )
 from slurm_power.service.desk import Desk
@@ -120,8 +121,11 @@ class Reservations:
     async def history(self) -> list[Reservation]:
         """All that there ever were, by name, then start. Raises StoreError."""
         await asyncio.wrap_future(self._writer.submit_and_wait(lambda _: None))
-        rows = await asyncio.to_thread(self._writer.read, lambda store: store.reservations(live_only=False))
-        return [from_row(row) for row in rows]
+
+        def read(store: Store) -> list[Reservation]:
+            return [from_row(row) for row in store.reservations(live_only=False)]
+
+        return await asyncio.to_thread(self._writer.read, read)
 
     # -- Slurm --------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,8 @@ from slurm_power.service.rights import Rights, check_owner
 from slurm_power.service.terms import fields_of, read_terms
 
 _ID_LETTERS = 8
+_ROWS_AT_ONCE = 50
+"""Of all that there ever were; then others get their turn."""
 Verb = Callable[[Rights, Mapping[str, Any]], Awaitable[dict[str, object]]]
 
 
@@ -70,7 +72,12 @@ class ReservationVerbs:
             newest = {one.name: one for one in sorted(found, key=lambda one: (one.created, one.live, one.id))}
             found = list(newest.values())
         found.sort(key=lambda one: (one.name, one.terms.window.start, one.created, one.live, one.id))
-        return views.table([views.row(self._desk, one) for one in found])
+        rows = []
+        for number, one in enumerate(found, start=1):
+            rows.append(views.row(self._desk, one))
+            if number % _ROWS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return views.table(rows)
 
     async def _rights(self, peer: Peer) -> Rights:
         return await self._keeper.rights(peer.uid, master=peer.uid in self._masters)
