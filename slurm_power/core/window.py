@@ -37,6 +37,10 @@ class Window:
         if self.end <= self.start:
             raise ValueError(f"a window ends after its start: [{self.start}, {self.end})")
 
+    def overlaps(self, other: "Window") -> bool:
+        """Whether there is an instant in both."""
+        return self.start < other.end and other.start < self.end
+
     def __contains__(self, instant: int) -> bool:
         return self.start <= instant < self.end
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -167,6 +168,14 @@ class ReservationVerbs:
         """Keep it in the place of `before`, and both until that is durable: so neither a crash nor a database that
         fails leaves us with more promised than there is. Raises StoreError, and UsageError where it ends meanwhile.
         """
+        reserved, moved = self._desk.reserved, not before.terms.window.overlaps(one.terms.window)
+        with reserved.also(before) if moved else nullcontext():
+            one = await self._changed_to(one, before)
+            reserved.put(one)
+        self._soon()
+
+    async def _changed_to(self, one: Reservation, before: Reservation) -> Reservation:
+        """What is durable in the end; again where a round has changed it meanwhile. Raises like `_change`."""
         reserved = self._desk.reserved
         reserved.put(with_both(before, one))
         while True:
@@ -182,10 +191,8 @@ class ReservationVerbs:
             if now is None:
                 raise UsageError(f"reservation {one.name} has ended meanwhile")
             if now is present:
-                break
+                return one
             one = _as_now(one, now)
-        reserved.put(one)
-        self._soon()
 
     # -- update and cancel --------------------------------------------------------------------------------------
 

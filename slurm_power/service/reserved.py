@@ -1,6 +1,7 @@
 """The live reservations, and what they keep in the ledger. Changes come from service/reserving.py."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from slurm_power.core.binding import reservation_of_nodes
@@ -47,6 +48,20 @@ class Reserved:
         if reservation.live:
             self._by_name[reservation.name] = self._by_key[reservation.key] = reservation
         self._metering.reserved(reservation, self._ledger.now)
+
+    @contextmanager
+    def also(self, before: Reservation) -> Iterator[None]:
+        """Keep meanwhile what a reservation kept before its window was moved."""
+        claim = before.claim()
+        if claim is None:
+            yield
+            return
+        besides = replace(claim, id=f"{claim.id}/before", group=f"{claim.group}/before")
+        self._ledger.keep(besides)
+        try:
+            yield
+        finally:
+            self._ledger.unkeep(besides.id)
 
     def note(self, reservation: Reservation) -> None:
         """Keep what changes nothing in the ledger: when it was last used."""

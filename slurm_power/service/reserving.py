@@ -76,8 +76,11 @@ def offer(desk: Desk, terms: Terms, instead: Reservation | None = None) -> Offer
 
 
 def with_both(before: Reservation, one: Reservation) -> Reservation:
-    """One that keeps what either keeps: so it is while what becomes of it is being made durable."""
-    if before.claim() is None:
+    """One that keeps what either keeps: so it is while what becomes of it is being made durable.
+
+    Where their windows are apart, what was kept `before` is to be kept beside it: others may be between them.
+    """
+    if before.claim() is None or not before.terms.window.overlaps(one.terms.window):
         return one
     grants = {grant.zone: grant for grant in one.grants}
     for had in before.grants:

@@ -159,3 +159,11 @@ def test_any_text_is_an_instant_or_refused(text: str, zone: tzinfo) -> None:
     except UsageError:
         return
     assert instant <= LAST
+
+
+@pytest.mark.parametrize(
+    ("other", "overlaps"), [((20, 30), False), ((0, 10), False), ((19, 30), True), ((12, 13), True)]
+)
+def test_windows_that_touch_do_not_overlap(other: tuple[int, int], overlaps: bool) -> None:
+    assert Window(10, 20).overlaps(Window(*other)) is overlaps
+    assert Window(*other).overlaps(Window(10, 20)) is overlaps

@@ -123,6 +123,32 @@ class TestDatabaseFails:
         assert bureau.update(**terms)["verdict"] == "fits"
         assert within(bureau)
 
+    def test_a_window_is_moved_past_what_others_have_reserved_between(self, bureau: Bureau) -> None:
+        bureau.create(start=START + HOUR, length_s=HOUR)
+        bureau.create(name="between", accounts=["ops"], watts_w=20_000, start=START + 3 * HOUR, length_s=HOUR)
+        before, save, rooms = bureau.the(), bureau.rounds.reservations.save, []
+        hours = [Window(START + hour * HOUR, START + (hour + 1) * HOUR) for hour in (1, 3, 5)]
+
+        def room() -> list[int]:
+            meter = bureau.desk.ledger.meters["rack01"]
+            return [meter.least_room(window, bureau.desk.ledger.now)[0] for window in hours]
+
+        async def slowly(one: Any) -> None:
+            rooms.append(room())
+            await save(one)
+
+        bureau.rounds.reservations.save = slowly  # type: ignore[method-assign]
+        at_first, bureau.store.refuses = room(), True
+        with pytest.raises(StoreDataError):
+            bureau.update(start=START + 5 * HOUR, length_s=HOUR)
+        assert (bureau.the(), room()) == (before, at_first)
+        bureau.store.refuses = False
+        assert bureau.update(start=START + 5 * HOUR, length_s=HOUR)["verdict"] == "fits"
+        free_w = at_first[2]
+        assert rooms == [[free_w - 15_000, at_first[1], free_w - 15_000]] * 2
+        assert room() == [free_w, at_first[1], free_w - 15_000]
+        assert bureau.desk.ledger.validate() == []
+
     def test_a_change_that_a_round_comes_between_is_kept(self, bureau: Bureau) -> None:
         bureau.create(start=START + 60, length_s=10 * HOUR)
         save = bureau.rounds.reservations.save
