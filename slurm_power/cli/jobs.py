@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
+from slurm_power.adapters.users import uid_of
 from slurm_power.cli.hostlists import expand
 from slurm_power.cli.link import Link, link_options
 from slurm_power.cli.options import output_options
 from slurm_power.cli.output import Output
 from slurm_power.cli.table import Answer, Columns, Table, count, text, watts, words
-from slurm_power.cli.users import uid_of
 from slurm_power.core.lifecycle import State
 
 COLUMNS = Columns(

@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
+from slurm_power.adapters.users import user_of
 from slurm_power.cli.link import Link, link_options
 from slurm_power.cli.options import output_options
 from slurm_power.cli.output import Output
 from slurm_power.cli.table import Answer, Columns, Table, count, text
-from slurm_power.cli.users import user_of
 from slurm_power.core.policy import Mode
 
 COLUMNS = Columns(

@@ -5,13 +5,13 @@ from typing import Any
 
 import click
 
+from slurm_power.adapters.users import user_of
 from slurm_power.cli import times
 from slurm_power.cli.levels import present_holders, present_levels
 from slurm_power.cli.link import Link, link_options, names_from
 from slurm_power.cli.options import output_options
 from slurm_power.cli.output import Output
 from slurm_power.cli.table import Answer, Columns, Row, Table, count, text, words
-from slurm_power.cli.users import user_of
 
 COLUMNS = Columns(
     text("at"),

@@ -5,12 +5,12 @@ from typing import Any
 
 import click
 
+from slurm_power.adapters.users import user_of
 from slurm_power.cli import times
 from slurm_power.cli.link import Link, link_options
 from slurm_power.cli.options import output_options
 from slurm_power.cli.output import Output
 from slurm_power.cli.table import Answer, Columns, Row, Table, count, energy, share, text, watts
-from slurm_power.cli.users import user_of
 
 _BY = ("account", "user", "reservation", "tier")
 _PATIENCE_S = 60.0

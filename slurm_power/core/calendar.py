@@ -11,7 +11,8 @@ from enum import StrEnum
 from slurm_power.core.ask import AllOf, AnyOf, Ask, Charges, charges_of
 from slurm_power.core.gaps import Span, first_gap, last_gap
 from slurm_power.core.immutable import immutable
-from slurm_power.core.ledger import Ledger, Shortfall
+from slurm_power.core.ledger import Ledger
+from slurm_power.core.shortfall import Shortfall
 from slurm_power.core.window import FOREVER, Window
 from slurm_power.core.wiring import Loads
 

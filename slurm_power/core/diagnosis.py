@@ -7,12 +7,13 @@ from itertools import chain, islice
 from slurm_power.core.claim import WHOLE_NODE, reservation_of
 from slurm_power.core.gaps import Span, first_gap
 from slurm_power.core.immutable import immutable
-from slurm_power.core.ledger import Ledger, Shortfall
+from slurm_power.core.ledger import Ledger
 from slurm_power.core.meter import Meter
 from slurm_power.core.placement import Placement, Placer, roomiest
 from slurm_power.core.policy import Tier
 from slurm_power.core.reasons import Code, Cure, Help, Reason
 from slurm_power.core.request import Request
+from slurm_power.core.shortfall import Shortfall
 from slurm_power.core.steps import Steps, finish
 from slurm_power.core.topology import FeedKind
 from slurm_power.core.window import Window

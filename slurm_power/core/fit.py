@@ -7,11 +7,12 @@ jobs burst alike, last by name.
 from collections.abc import Iterable, Iterator, Sequence
 
 from slurm_power.core.claim import WHOLE_NODE, Charge
-from slurm_power.core.ledger import Ledger, Shortfall
+from slurm_power.core.ledger import Ledger
 from slurm_power.core.meter import Meter
 from slurm_power.core.nodes import CLOSED, FreeClass, class_for
 from slurm_power.core.request import Request
 from slurm_power.core.rooms import Search, Section
+from slurm_power.core.shortfall import Shortfall
 from slurm_power.core.topology import Lane, Tap
 from slurm_power.core.units import ceil_share
 from slurm_power.core.window import Window

@@ -8,36 +8,24 @@ and committed + burst within limit, at every instant of its window, in its zones
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import field, replace
+from dataclasses import replace
 
 from slurm_power.core.all_rooms import AllRooms
 from slurm_power.core.capacity import BURSTS_MILLI, FloorPlan, Rooms
 from slurm_power.core.claim import Charge, Claim
-from slurm_power.core.immutable import immutable
 from slurm_power.core.kept import Kept, drawing
 from slurm_power.core.level import Booking
 from slurm_power.core.live import Part
 from slurm_power.core.meter import Meter
 from slurm_power.core.nodes import CLOSED, FreeClass, ZoneNodes, all_free, class_of
 from slurm_power.core.policy import BurstRule
+from slurm_power.core.shortfall import Shortfall
 from slurm_power.core.topology import Topology
 from slurm_power.core.window import Window
 from slurm_power.core.wiring import Loads, Wiring
 
 _LOT = 10_000
 """How many claims are put on the meters at a time when many are loaded."""
-
-
-@immutable
-class Shortfall:
-    """Why a claim does not fit an element: of `free_w` it asks `asked_w`; `burst` tells which of the two rules."""
-
-    element: str
-    asked_w: int
-    free_w: int
-    burst: bool
-    at: int = field(default=0, compare=False)
-    """The instant at which it is shortest."""
 
 
 class Ledger:

@@ -1,6 +1,5 @@
 """`spower checkpointed`: a job says that its work so far is safe, and would lose no more than what comes after."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,5 +36,5 @@ class Checkpoints:
         if at is None or not 0 <= now - at < _LEAST_S:
             preempt_lines.checkpointed(self._desk, entry, peer.uid)
             at = now
-        await asyncio.wrap_future(self._writer.submit_and_wait(lambda _: None))
+        await self._writer.written()
         return {"schema": views.SCHEMA, "job": entry.name, "at": format_instant(at)}

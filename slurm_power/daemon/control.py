@@ -7,13 +7,13 @@ from typing import Any, TypeVar, Unpack
 from slurm_power.adapters.lines import result_pieces
 from slurm_power.adapters.lines_server import Peer
 from slurm_power.adapters.store import StoreWriter
+from slurm_power.adapters.users import user_of
 from slurm_power.core.errors import PowerError, UsageError
 from slurm_power.core.policy import Mode
 from slurm_power.core.window import FOREVER, format_instant
 from slurm_power.daemon.asked import wanted_lines, whole
 from slurm_power.daemon.checkpoints import Checkpoints
 from slurm_power.daemon.overriding import OverrideVerbs
-from slurm_power.daemon.reservations import user_name
 from slurm_power.daemon.reserving import ReservationVerbs
 from slurm_power.daemon.rounds import Rounds
 from slurm_power.daemon.usage_verbs import UsageVerbs
@@ -116,7 +116,7 @@ class ControlHandler:
         job = request.get("job")
         if not isinstance(job, dict):
             raise UsageError('a check describes the job: {"op":"check","job":{"comment":"power:est=5kW"}}')
-        asker = {"user_id": peer.uid, "user_name": user_name(peer.uid)}
+        asker = {"user_id": peer.uid, "user_name": user_of(peer.uid)}
         facts = from_hook({**asker, **job} if peer.uid in self._masters else {**job, **asker})
         desk, viewer, at = self._desk, self._limited_to(peer), request.get("at")
         now = desk.now()
@@ -191,7 +191,7 @@ class ControlHandler:
 
         # Not in the writer's thread, where intents would wait for it; and one at a time, for threads are few.
         async with self._reporting:
-            await asyncio.wrap_future(self._writer.submit_and_wait(lambda _: None))
+            await self._writer.written()
             found, tokens, logged = await asyncio.to_thread(self._writer.read, read)
         return found, views.names(self._desk, tokens, logged)
 

@@ -116,7 +116,7 @@ class UsageKeeper:
         now, site = self._desk.ledger.now, self._desk.site
         self._desk.metering.forget(now)
         try:
-            await asyncio.wrap_future(self._writer.submit_and_wait(lambda _: None))
+            await self._writer.written()
             for month in await asyncio.to_thread(self._writer.read, _to_close(now, site)):
                 await self._done(_closing(month))
             self.months = await asyncio.to_thread(self._writer.read, lambda store: store.months())

@@ -1,6 +1,5 @@
 """Operators' overrides: what they order by hand, within physics, and written down."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,7 +56,7 @@ class OverrideVerbs:
         action = preempt_lines.UNPROTECT if off else preempt_lines.PROTECT
         cause = f"spower protect{' --off' if off else ''}"
         desk.book.decided(entry, action, desk.now(), desk.mode, cause=cause, rule=Rule.OVERRIDE, actor=peer.uid)
-        await asyncio.wrap_future(self._writer.submit_and_wait(lambda _: None))
+        await self._writer.written()
         return {"schema": views.SCHEMA, "jobs": [views.job_row(desk, entry)]}
 
     async def _check(self, peer: Peer, what: str) -> None:

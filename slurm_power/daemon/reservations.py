@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-import pwd
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from slurm_power.adapters.store import StoreWriter
+from slurm_power.adapters.users import user_of
 from slurm_power.core.binding import PREFIX
 from slurm_power.core.errors import SlurmError, StoreError
 from slurm_power.core.policy import Mode
@@ -120,7 +120,7 @@ class Reservations:
 
     async def history(self) -> list[Reservation]:
         """All that there ever were, by name, then start. Raises StoreError."""
-        await asyncio.wrap_future(self._writer.submit_and_wait(lambda _: None))
+        await self._writer.written()
 
         def read(store: Store) -> list[Reservation]:
             return [from_row(row) for row in store.reservations(live_only=False)]
@@ -212,17 +212,9 @@ class Reservations:
 
     async def rights(self, uid: int, *, master: bool) -> Rights:
         """What a user may do."""
-        return rights_of(uid, user_name(uid), await self.privileges(), master=master)
+        return rights_of(uid, user_of(uid), await self.privileges(), master=master)
 
     def accounts_of(self, uid: int) -> frozenset[str]:
         """The accounts for whose reservations he answers, by what was last read."""
-        known = rights_of(uid, user_name(uid), self._privileges, master=False)
+        known = rights_of(uid, user_of(uid), self._privileges, master=False)
         return known.accounts | known.coordinates
-
-
-def user_name(uid: int) -> str:
-    """The name of a user on this machine; the number where there is none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except (KeyError, OverflowError):
-        return str(uid)

@@ -121,5 +121,5 @@ class UsageVerbs:
             return views.gather(store, asked, known), known, lines
 
         async with self._one_at_a_time:
-            await asyncio.wrap_future(self._writer.submit_and_wait(lambda _: None))
+            await self._writer.written()
             return await asyncio.to_thread(self._writer.read, read)

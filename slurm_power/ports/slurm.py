@@ -196,11 +196,6 @@ class ReservationRecord:
     partition: str = ""
     flags: tuple[str, ...] = ()
 
-    @property
-    def duration_s(self) -> int:
-        """From start to end."""
-        return self.end - self.start
-
 
 class Slurm(Protocol):
     """Slurm, read and written. Every method may block and may raise SlurmError; none is called on the decision path."""

@@ -9,11 +9,12 @@ from secrets import token_bytes
 from slurm_power.config import Site
 from slurm_power.core.claim import Claim
 from slurm_power.core.immutable import immutable
-from slurm_power.core.ledger import Ledger, Shortfall
+from slurm_power.core.ledger import Ledger
 from slurm_power.core.policy import Mode, Scope, Tier
 from slurm_power.core.queue import SHADOW, shading
 from slurm_power.core.request import Request
 from slurm_power.core.reservation import Reservation
+from slurm_power.core.shortfall import Shortfall
 from slurm_power.core.steps import Steps, finish
 from slurm_power.core.window import Window
 from slurm_power.ports import Clock, JobRecord, NodeRecord, PartitionRecord

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from slurm_power.core.claim import RESERVATION, Claim, split_over
-from slurm_power.core.ledger import Shortfall
 from slurm_power.core.lifecycle import CLAIMING, Event, State
 from slurm_power.core.policy import Mode
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.record import NEVER, Standing, find_record
+from slurm_power.core.shortfall import Shortfall
 from slurm_power.core.units import format_watts
 from slurm_power.ports import Rule
 from slurm_power.service.asking import Ask, Free, interpret

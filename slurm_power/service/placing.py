@@ -9,11 +9,11 @@ from dataclasses import replace
 from slurm_power.core.admission import admit
 from slurm_power.core.diagnosis import shortage
 from slurm_power.core.errors import UsageError
-from slurm_power.core.ledger import Shortfall
 from slurm_power.core.lifecycle import Event, State
 from slurm_power.core.placement import Placer
 from slurm_power.core.queue import SHADOW
 from slurm_power.core.request import Request
+from slurm_power.core.shortfall import Shortfall
 from slurm_power.ports import HoldKind, JobRecord
 from slurm_power.service.asking import Ask
 from slurm_power.service.book import Entry

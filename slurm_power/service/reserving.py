@@ -13,7 +13,7 @@ from slurm_power.core.claim import RESERVATION, WHOLE_NODE, Claim
 from slurm_power.core.diagnosis import shortage
 from slurm_power.core.immutable import immutable
 from slurm_power.core.kept import Kept, drawing
-from slurm_power.core.ledger import Ledger, Shortfall
+from slurm_power.core.ledger import Ledger
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.reservation import (
     KEEPING,
@@ -24,6 +24,7 @@ from slurm_power.core.reservation import (
     Terms,
     due,
 )
+from slurm_power.core.shortfall import Shortfall
 from slurm_power.core.window import Window
 from slurm_power.service.desk import Desk
 from slurm_power.service.reserved import after

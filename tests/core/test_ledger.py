@@ -5,8 +5,9 @@ from fractions import Fraction
 import pytest
 
 from slurm_power.core.claim import Charge, Claim, split_over
-from slurm_power.core.ledger import Ledger, Shortfall
+from slurm_power.core.ledger import Ledger
 from slurm_power.core.nodes import ZoneNodes
+from slurm_power.core.shortfall import Shortfall
 from slurm_power.core.topology import Breaker, FeedKind, Side
 from slurm_power.core.window import FOREVER, Window
 from tests.core.floors import NOW, SUM, TWO_N, N, claim, feed, ledger, pair, reservation, zone

@@ -60,7 +60,7 @@ class Bureau:
         self, patch: pytest.MonkeyPatch, site: Site | None = None, *, version: tuple[int, int, int] = (24, 11, 5)
     ) -> None:
         for module in (control, reservations):
-            patch.setattr(module, "user_name", lambda uid: NAMES.get(uid, str(uid)))
+            patch.setattr(module, "user_of", lambda uid: NAMES.get(uid, str(uid)))
         self.site = site or site_of(mode="enforce")
         self.clock = FakeClock()
         self.store = BrokenStore()

@@ -8,6 +8,7 @@ again and again, at growing intervals; meanwhile at most `limit` rows wait, and 
 counted (Slurm's own admission records can rebuild the claims).
 """
 
+import asyncio
 import logging
 import threading
 from collections import deque
@@ -137,6 +138,10 @@ class StoreWriter:
         future: Future[T] = Future()
         self._put_call(operation, future)
         return future
+
+    async def written(self) -> None:
+        """All that was put before is durable, or was given up. Raises StoreError while the database fails."""
+        await asyncio.wrap_future(self.submit_and_wait(lambda _: None))
 
     def read(self, operation: Callable[[Store], T]) -> T:
         """Read in the caller's own thread, beside the writer's: nothing that is to be written waits for it.

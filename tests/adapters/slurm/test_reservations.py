@@ -47,7 +47,7 @@ def test_each_reservation(replay: Replay) -> None:
             flags=("SPEC_NODES", "PURGE_COMP=00:05:00"),
         ),
     ]  # fmt: skip
-    assert [reservation.duration_s for reservation in found] == [HOUR, DAY, HOUR // 2, HOUR // 2]
+    assert [reservation.end - reservation.start for reservation in found] == [HOUR, DAY, HOUR // 2, HOUR // 2]
 
 
 def test_no_reservations() -> None:
