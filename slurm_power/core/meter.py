@@ -112,7 +112,7 @@ class Meter(Live):
         there = (
             name
             for name, r in self.reserved.items()
-            if r.load.node_milli and r.window.start < window.end and window.start < r.window.end and name != ignore
+            if r.load.node_milli and r.window.overlaps(window) and name != ignore
         )
         return min(there, default=None)
 

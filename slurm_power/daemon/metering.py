@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
 
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.config import Site
@@ -19,8 +18,6 @@ from slurm_power.service.reservation_rows import from_row
 from slurm_power.service.usage_views import by_day
 
 _log = logging.getLogger("slurm_power.metering")
-
-T = TypeVar("T")
 
 GAP = "usage-gap"
 """The action of a line of the audit log about time in which nobody metered."""
@@ -118,16 +115,13 @@ class UsageKeeper:
         try:
             await self._writer.written()
             for month in await asyncio.to_thread(self._writer.read, _to_close(now, site)):
-                await self._done(_closing(month))
+                await self._writer.durable(_closing(month))
             self.months = await asyncio.to_thread(self._writer.read, lambda store: store.months())
             before = min(now - site.keep_s, max((month.window.end for month in self.months), default=0))
-            while await self._done(lambda store: store.prune_usage(before, _PIECE)) == _PIECE:
+            while await self._writer.durable(lambda store: store.prune_usage(before, _PIECE)) == _PIECE:
                 pass
         except StoreError as error:
             _log.warning("usage is not tidied up: %s", error)
-
-    async def _done(self, operation: Callable[[Store], T]) -> T:
-        return await asyncio.wrap_future(self._writer.submit_and_wait(operation))
 
 
 def _owners(store: Store) -> Mapping[str, Owner]:

@@ -259,7 +259,7 @@ class Preemptions:
             store.close_intents(before, str(one.stage))
             return opened
 
-        opened = await asyncio.wrap_future(self._writer.submit_and_wait(save))
+        opened = await self._writer.durable(save)
         self._intents[one.id] = [new.id for new in opened if new.id is not None]
         self._desk.preempting.put(one)
         return one
@@ -268,7 +268,7 @@ class Preemptions:
         """It is over. Raises StoreError, and then it is not."""
         over = replace(one, stage=follow(one.stage, step), since=self._clock.now(), cause=cause)
         result, ids = f"{over.stage}: {cause}", self._intents.get(one.id, [])
-        await asyncio.wrap_future(self._writer.submit_and_wait(lambda store: store.close_intents(ids, result)))
+        await self._writer.durable(lambda store: store.close_intents(ids, result))
         self._intents.pop(one.id, None)
         self._desk.preempting.put(over)
         lines.ended(self._desk, over)

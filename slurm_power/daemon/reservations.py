@@ -116,7 +116,7 @@ class Reservations:
     async def save(self, one: Reservation) -> None:
         """Make it durable. Raises StoreError."""
         row = to_row(one)
-        await asyncio.wrap_future(self._writer.submit_and_wait(lambda store: store.save_reservations([row])))
+        await self._writer.durable(lambda store: store.save_reservations([row]))
 
     async def history(self) -> list[Reservation]:
         """All that there ever were, by name, then start. Raises StoreError."""
@@ -181,7 +181,7 @@ class Reservations:
     async def _write(self, found: Sequence[Step], moment: float) -> None:
         now = self._clock.now()
         intents = [Intent(step.name, f"reservation-{step.finding}", now) for step in found]
-        opened = await asyncio.wrap_future(self._writer.submit_and_wait(lambda store: store.open_intents(intents)))
+        opened = await self._writer.durable(lambda store: store.open_intents(intents))
         self._shown = None  # to be read anew, whatever comes of it
         try:
             outcomes = await asyncio.to_thread(self._slurm.write, [step.chain for step in found])

@@ -261,9 +261,7 @@ class Rounds:
     async def set_mode(self, mode: Mode, uid: int) -> None:
         """Change the mode, durably first. It holds from here on, whatever a round is waiting for."""
         choice = Choice(mode, self._desk.site.policy.mode, uid, self._clock.now())
-        await asyncio.wrap_future(
-            self._writer.submit_and_wait(lambda store: store.set_setting("mode", choice.stored()))
-        )
+        await self._writer.durable(lambda store: store.set_setting("mode", choice.stored()))
         self.choice, before = choice, self._desk.mode
         self._desk.mode = mode
         self._record_mode(before, "spower mode", uid)
@@ -391,9 +389,7 @@ class Rounds:
         now = self._clock.now()
         intents = [Intent(plan.target, plan.action, now, {"keys": list(plan.keys)}) for plan in plans]
         try:
-            opened = await asyncio.wrap_future(
-                self._writer.submit_and_wait(lambda store: store.open_intents(intents))
-            )
+            opened = await self._writer.durable(lambda store: store.open_intents(intents))
         except StoreError as error:
             _log.error("nothing is written to Slurm while the database fails: %s", error)
             await self._take_in(plans, [Outcome(0, "the state database fails", unreached=True)] * len(plans))

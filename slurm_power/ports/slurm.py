@@ -146,11 +146,10 @@ class QosRecord:
 class PreemptionRecord:
     """How the cluster preempts where a QOS does not say otherwise.
 
-    plugin: who may preempt whom, `qos`, `partition_prio` or `none`. mode: in Slurm's words, such as `REQUEUE`.
+    mode: in Slurm's words, such as `REQUEUE`.
     exempt_s: how long a job runs before it may be preempted; None where Slurm says none.
     """
 
-    plugin: str
     mode: str
     exempt_s: int | None = None
 

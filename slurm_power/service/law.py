@@ -71,7 +71,7 @@ class Law:
         return found
 
 
-NO_LAW = Law({}, PreemptionRecord("none", "OFF"))
+NO_LAW = Law({}, PreemptionRecord("OFF"))
 """Before Slurm has been asked, and without an accounting database: nobody preempts."""
 
 

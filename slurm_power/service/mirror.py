@@ -240,7 +240,7 @@ def _deletion(record: ReservationRecord, least: int, *, used: bool) -> Step | No
 def _step(
     holding: Holding, record: ReservationRecord | None, now: int, forgotten: frozenset[str], least: int
 ) -> Step | None:
-    """What is to be done about one of ours; in its licences are set with every change, for a refused one drops them."""
+    """What is to be done about one of ours. Its licences are set with every change, for a refused one drops them."""
     name, owner, licenses = holding.name, holding.owner, holding.licenses
     if record is None:
         empty = dict.fromkeys(licenses, least)

@@ -100,7 +100,7 @@ class FakeSlurm(Engine):
         self.fair: dict[tuple[str, str], float] = {}
         self.written: list[Command] = []
         self.private: frozenset[str] = frozenset()
-        self.preempts = PreemptionRecord("qos", "REQUEUE", 0)
+        self.preempts = PreemptionRecord("REQUEUE", 0)
         self._qos, self._privileges = tuple(qos), tuple(privileges)
         self._version = version
         self._random = random.Random(seed)

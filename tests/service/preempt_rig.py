@@ -78,7 +78,7 @@ class Rig:
             now=START,
             completing_s=self.completing_s,
         )
-        self.slurm.preempts = PreemptionRecord("none", "OFF")
+        self.slurm.preempts = PreemptionRecord("OFF")
         self._numbers = count(1)
         self.start()
 

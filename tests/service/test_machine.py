@@ -1,19 +1,12 @@
 """Any history that hypothesis can think of, against what has to hold after every step of it."""
 
 import random
-from collections.abc import Callable
 
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from tests.service.conftest import HISTORIES
 from tests.service.driver import Driver
-
-_RANDOM = st.randoms(use_true_random=False)
-
-
-def _one_of(*names: str) -> Callable[..., Callable[..., None]]:
-    return rule(name=st.sampled_from(names), rng=_RANDOM)
+from tests.service.rules import one_of
 
 
 class Histories(RuleBasedStateMachine):
@@ -27,23 +20,23 @@ class Histories(RuleBasedStateMachine):
         self.driver.rng = rng
         self.driver.do(name)
 
-    @_one_of("submit", "submit array", "submit het", "submit scrontab", "rubbish")
+    @one_of("submit", "submit array", "submit het", "submit scrontab", "rubbish")
     def submit(self, name: str, rng: random.Random) -> None:
         self._act(name, rng)
 
-    @_one_of("release", "stranger releases", "hold", "cancel", "requeue", "comment", "limit", "root releases")
+    @one_of("release", "stranger releases", "hold", "cancel", "requeue", "comment", "limit", "root releases")
     def user(self, name: str, rng: random.Random) -> None:
         self._act(name, rng)
 
-    @_one_of("step", "step", "round")
+    @one_of("step", "step", "round")
     def daemon(self, name: str, rng: random.Random) -> None:
         self._act(name, rng)
 
-    @_one_of("advance", "advance", "finish", "node", "statistics")
+    @one_of("advance", "advance", "finish", "node", "statistics")
     def slurm(self, name: str, rng: random.Random) -> None:
         self._act(name, rng)
 
-    @_one_of("trouble", "calm", "crash", "revive")
+    @one_of("trouble", "calm", "crash", "revive")
     def luck(self, name: str, rng: random.Random) -> None:
         self._act(name, rng)
 

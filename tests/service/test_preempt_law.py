@@ -6,7 +6,7 @@ from slurm_power.core.giving_way import Means
 from slurm_power.ports import JobRecord, JobState, PreemptionRecord, QosRecord
 from slurm_power.service.law import NO_LAW, Law, law_of
 
-OFF = PreemptionRecord("none", "OFF")
+OFF = PreemptionRecord("OFF")
 
 
 def law(preempts: dict[str, str]) -> Law:
@@ -50,7 +50,7 @@ def test_nobody_preempts_before_slurm_has_been_asked() -> None:
     ],
 )
 def test_means(own: str, cluster: str, batch: bool, requeue: bool, expected: Means | None) -> None:
-    found = law_of([QosRecord("bronze", preempt_mode=own)], PreemptionRecord("qos", cluster))
+    found = law_of([QosRecord("bronze", preempt_mode=own)], PreemptionRecord(cluster))
     record = JobRecord(1, JobState.RUNNING, 1000, qos="bronze", batch=batch, requeue=requeue)
     if expected is None:
         assert found.obstacle(record)
@@ -62,5 +62,5 @@ def test_means(own: str, cluster: str, batch: bool, requeue: bool, expected: Mea
     ("own", "cluster", "expected"), [(None, None, 0), (None, 60, 60), (0, 60, 0), (30, 60, 30), (30, None, 30)]
 )
 def test_exempt_time(own: int | None, cluster: int | None, expected: int) -> None:
-    found = law_of([QosRecord("bronze", exempt_s=own)], PreemptionRecord("qos", "REQUEUE", cluster))
+    found = law_of([QosRecord("bronze", exempt_s=own)], PreemptionRecord("REQUEUE", cluster))
     assert found.exempt_s("bronze") == expected

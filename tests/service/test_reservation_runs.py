@@ -1,25 +1,22 @@
 """Reservations through random histories: jobs inside and outside, changes, crashes, a Slurm that misbehaves."""
 
 import random
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from slurm_power.core.window import Window
 from tests.service.conftest import HISTORIES, LONG
 from tests.service.driver import Driver, array, components, spec
 from tests.service.estate import Estate
+from tests.service.rules import one_of
 from tests.service.spec import Spec
 
 _SEEDS = range(200) if LONG else range(12)
 _STEPS = 300 if LONG else 120
 _NAMES = ("r1", "r2", "r3")
 _ZONES = (("rack01",), ("rack02",), ("rack03",), ("rack01", "rack02"), ("rack01", "rack02", "rack03"))
-_RANDOM = st.randoms(use_true_random=False)
-
 
 class EstateDriver(Driver):
     """A driver whose users reserve too."""
@@ -89,10 +86,6 @@ def _end(estate: Estate) -> None:
     estate.check_exact()
 
 
-def _one_of(*names: str) -> Callable[..., Callable[..., None]]:
-    return rule(name=st.sampled_from(names), rng=_RANDOM)
-
-
 class Histories(RuleBasedStateMachine):
     """Any order of them that hypothesis can think of."""
 
@@ -104,27 +97,27 @@ class Histories(RuleBasedStateMachine):
         self.driver.rng = rng
         self.driver.do(name)
 
-    @_one_of("reserve", "reserve", "change reservation", "give up")
+    @one_of("reserve", "reserve", "change reservation", "give up")
     def reserving(self, name: str, rng: random.Random) -> None:
         self._act(name, rng)
 
-    @_one_of("submit", "submit within", "submit within", "submit array within", "submit het within", "submit array")
+    @one_of("submit", "submit within", "submit within", "submit array within", "submit het within", "submit array")
     def submit(self, name: str, rng: random.Random) -> None:
         self._act(name, rng)
 
-    @_one_of("release", "hold", "cancel", "requeue", "limit", "root releases")
+    @one_of("release", "hold", "cancel", "requeue", "limit", "root releases")
     def user(self, name: str, rng: random.Random) -> None:
         self._act(name, rng)
 
-    @_one_of("step", "round", "round")
+    @one_of("step", "round", "round")
     def daemon(self, name: str, rng: random.Random) -> None:
         self._act(name, rng)
 
-    @_one_of("advance", "advance", "finish", "node")
+    @one_of("advance", "advance", "finish", "node")
     def slurm(self, name: str, rng: random.Random) -> None:
         self._act(name, rng)
 
-    @_one_of("trouble", "calm", "crash", "revive")
+    @one_of("trouble", "calm", "crash", "revive")
     def luck(self, name: str, rng: random.Random) -> None:
         self._act(name, rng)
 

@@ -96,7 +96,6 @@ def read_preemption(commands: Commands) -> PreemptionRecord:
     """How the cluster preempts. Raises SlurmError, SlurmParseError."""
     shown = _configuration(commands)
     return PreemptionRecord(
-        plugin=_setting(shown, "PreemptType", r"(\S+)").removeprefix("preempt/"),
         mode=_setting(shown, "PreemptMode", r"(\S+)"),
         exempt_s=limit_s(_setting(shown, "PreemptExemptTime", r"(\S+)")),
     )

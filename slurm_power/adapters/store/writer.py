@@ -133,15 +133,19 @@ class StoreWriter:
         """Run an operation after all that was put before; the future has its result once that is durable.
 
         It is tried once: while the database fails, the future fails with StoreError, and what it was to precede must
-        not be done. From asyncio: `await asyncio.wrap_future(...)`.
+        not be done. From asyncio: `durable`.
         """
         future: Future[T] = Future()
         self._put_call(operation, future)
         return future
 
+    async def durable(self, operation: Callable[[Store], T]) -> T:
+        """`submit_and_wait`, awaited. Raises StoreError."""
+        return await asyncio.wrap_future(self.submit_and_wait(operation))
+
     async def written(self) -> None:
         """All that was put before is durable, or was given up. Raises StoreError while the database fails."""
-        await asyncio.wrap_future(self.submit_and_wait(lambda _: None))
+        await self.durable(lambda _: None)
 
     def read(self, operation: Callable[[Store], T]) -> T:
         """Read in the caller's own thread, beside the writer's: nothing that is to be written waits for it.

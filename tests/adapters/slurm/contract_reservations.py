@@ -316,5 +316,5 @@ class ReservationContract(SlurmContract):
 
     def test_preemption(self, lab: ReservingLab) -> None:
         found = lab.slurm.preemption()
-        assert (found.plugin, found.mode, found.exempt_s) == ("qos", "REQUEUE", 0)
+        assert (found.mode, found.exempt_s) == ("REQUEUE", 0)
         assert all(qos.grace_s >= 0 for qos in lab.slurm.qos())

@@ -113,11 +113,11 @@ def test_privileges(replay: Replay) -> None:
 
 
 def test_preemption(replay: Replay) -> None:
-    assert inventory.read_preemption(replay) == PreemptionRecord("qos", "REQUEUE", 0)
+    assert inventory.read_preemption(replay) == PreemptionRecord("REQUEUE", 0)
 
 
 def test_no_preemption() -> None:
     shown = "PreemptMode = OFF\nPreemptType = preempt/none\nPreemptExemptTime = NONE\n"
-    assert inventory.read_preemption(Answering(shown)) == PreemptionRecord("none", "OFF", None)
+    assert inventory.read_preemption(Answering(shown)) == PreemptionRecord("OFF", None)
     with pytest.raises(SlurmParseError, match="PreemptMode"):
         inventory.read_preemption(Answering(shown.replace("PreemptMode", "Mode")))
