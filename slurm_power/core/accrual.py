@@ -19,6 +19,8 @@ class Held:
 
     share: Share
     charges: tuple[Charge, ...]
+    since: int = 0
+    """When it came onto them."""
     within: str = ""
     yields: bool = False
     """Whether it may be preempted, and checkpoints."""
@@ -73,18 +75,16 @@ class Accrual:
 
     # -- jobs ---------------------------------------------------------------------------------------------------
 
-    def start(self, job: str, held: Held, since: int, now: int) -> None:
-        """A job is on nodes since then; one that is known already holds this from now on."""
+    def start(self, job: str, held: Held, now: int) -> None:
+        """A job is on nodes; one that is known already holds this from now on."""
         before = self._jobs.get(job)
         if before == held:
             return
         now = self._tell(now)
         if before is not None:
             self.stop(job, now)
-            since = now
-        since = min(max(since, self.through), now)
-        self._change_rate(held, since, now, 1)
-        self._change_draw(held, since, now, 1)
+        since = max(held.since, self.through) if before is None else now
+        self._change(held, min(since, now), now, 1)
         self._jobs[job] = held
 
     def stop(self, job: str, now: int) -> None:
@@ -92,8 +92,7 @@ class Accrual:
         held = self._jobs.pop(job, None)
         if held is not None:
             now = self._tell(now)
-            self._change_rate(held, now, now, -1)
-            self._change_draw(held, now, now, -1)
+            self._change(held, now, now, -1)
 
     def held(self, job: str) -> Held | None:
         """What a job holds; None where it is not known."""
@@ -143,7 +142,7 @@ class Accrual:
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _tell(self, now: int) -> int:
-        self._now = max(self._now, now)
+        self._now = now if now > self._now else self._now
         return self._now
 
     def _rate(self, share: Share, now: int) -> _Rate:
@@ -152,7 +151,7 @@ class Accrual:
             rate = self._rates[share] = _Rate(now)
         return rate
 
-    def _change_rate(self, held: Held, since: int, now: int, sign: int) -> None:
+    def _change(self, held: Held, since: int, now: int, sign: int) -> None:
         """A job holds watts since then, or no more."""
         rate, est_w = self._rate(held.share, now), held.est_w
         yielding_w = est_w if held.yields else 0
@@ -162,11 +161,11 @@ class Accrual:
         rate.jobs += sign
         rate.jobs_w += sign * est_w
         rate.yielding_w += sign * yielding_w
+        if held.within:
+            self._change_draw(held, since, now, sign)
 
     def _change_draw(self, held: Held, since: int, now: int, sign: int) -> None:
         """A job draws on its reservation, or no more; since then, if the reservation was open."""
-        if not held.within:
-            return
         self._settle(held.within, now)
         drawn = self._drawn_w.setdefault(held.within, {})
         opened = self._open.get(held.within)

@@ -51,7 +51,8 @@ class FloorPlan:
                 found[zone].append(Section(pool))
                 if self.wide:
                     found[zone].append(Section(pool, self.bay_of[zone]))
-        self.sections = {zone: tuple(sections) for zone, sections in found.items()}
+        shared: dict[tuple[Section, ...], tuple[Section, ...]] = {}
+        self.sections = {zone: shared.setdefault(tuple(all_), tuple(all_)) for zone, all_ in found.items()}
 
 
 class Rooms:
@@ -122,9 +123,13 @@ class Rooms:
 
     def _room_now(self, zone: str) -> int:
         room_w = own_w = self._meters[zone].room_for(self.burst_milli)
+        # Without min and max: a start measures every zone for every kind of burst.
         for tap in self._plan.narrow_taps[zone]:
-            self._most[tap.feed] = max(self._most[tap.feed], own_w)
-            room_w = min(room_w, self._through(tap, self._feed_rooms[tap.feed]))
+            feed_room_w, most_w = self._feed_rooms[tap.feed], self._most[tap.feed]
+            self._most[tap.feed] = own_w if own_w > most_w else most_w
+            if tap.numerator != tap.denominator:
+                feed_room_w = self._through(tap, feed_room_w)
+            room_w = feed_room_w if feed_room_w < room_w else room_w
         return room_w
 
     def _touched(self, feed: str) -> Iterator[str]:

@@ -114,7 +114,7 @@ class Live:
 
         From e + z·√(Q + (r·e)²) ≤ L, or e + S + r·e ≤ L, whichever lets more through, L being limit − committed.
         """
-        room_w = self.room_w
+        room_w = self.room_w if self._room_w is None else self._room_w
         if room_w <= 0 or not burst_milli:
             return room_w
         free = self.limit_w - self.committed_w
@@ -127,8 +127,10 @@ class Live:
             if left > 0:
                 ratio = burst_milli / 1_000
                 bend = 1 - z_squared * ratio * ratio
-                most = max(most, int(left / (free + sqrt(max(free * free - bend * left, 0.0)))))
-        return min(room_w, most + 1)  # a root in floating point may be a little short
+                under = free * free - bend * left
+                by_root = int(left / (free + (sqrt(under) if under > 0 else 0)))
+                most = most if most > by_root else by_root
+        return room_w if room_w <= most else most + 1  # a root in floating point may be a little short
 
     def add(self, parts: Iterable[Part]) -> None:
         """Count the parts of live claims. A start with 100,000 claims spends its time here, so it goes by the lot."""

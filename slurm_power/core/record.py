@@ -87,32 +87,33 @@ def find_record(admin_comment: str) -> AdmissionRecord | None:
     segments = _SEGMENT.findall(admin_comment)
     if len(segments) != 1:
         return None
-    parts = [part.partition("=") for part in segments[0].split(",")]
-    fields = {name: value for name, _, value in parts}
-    token, standing = fields["id"], _STANDINGS.get(fields.get("v", ""))
-    charges = _charges(fields.get("zones", ""))
-    if standing is None or charges is None or len(fields) != len(parts) or _WORD.fullmatch(token) is None:
-        return None
-    try:
-        restarts = int(fields["r"]) if "r" in fields else 0
-    except ValueError:
-        return None
-    return AdmissionRecord(
-        token,
-        standing,
-        fields.get("tier", ""),
-        charges,
-        fields.get("hold", ""),
-        restarts,
-        any_nodes=fields.get("n") == "any",
-        reservation=fields.get("res", ""),
-        own_excluded=unquote(fields["x"]) if "x" in fields else None,
-    )
+    token, _, rest = segments[0].removeprefix("id=").partition(",")
+    told = _told(rest)
+    return AdmissionRecord(token, *told) if told is not None and _WORD.fullmatch(token) is not None else None
 
 
 @lru_cache(maxsize=16_384)
+def _told(rest: str) -> tuple[Standing, str, tuple[Charge, ...], str, int, bool, str, str | None] | None:
+    """What a segment says behind its token, in the order of the record's fields; None where it cannot be read.
+
+    Cached, for that is often much alike in jobs of one zone.
+    """
+    parts = [part.partition("=") for part in rest.split(",")]
+    fields = {name: value for name, _, value in parts}
+    standing, charges = _STANDINGS.get(fields.get("v", "")), _charges(fields.get("zones", ""))
+    if standing is None or charges is None or len(fields) != len(parts) or "id" in fields:
+        return None
+    try:
+        restarts = int(fields.get("r", "0"))
+    except ValueError:
+        return None
+    excluded = unquote(fields["x"]) if "x" in fields else None
+    tier, hold, reservation = (fields.get(name, "") for name in ("tier", "hold", "res"))
+    return standing, tier, charges, hold, restarts, fields.get("n") == "any", reservation, excluded
+
+
 def _charges(shares: str) -> tuple[Charge, ...] | None:
-    """What is charged in each zone; None where it cannot be read. Cached, for jobs of a zone are often much alike."""
+    """What is charged in each zone; None where it cannot be read."""
     found = [_SHARE.fullmatch(share) for share in shares.split("+")] if shares else []
     charges = tuple(Charge(m[1], int(m[2]), int(m[3]), int(m[4])) for m in found if m is not None)
     return charges if len(charges) == len(found) else None

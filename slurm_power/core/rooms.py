@@ -72,15 +72,15 @@ class RoomIndex:
 
     def fill(self, zones: Mapping[str, tuple[int, FreeClass]]) -> None:
         """File many zones that are not filed yet, zone → room in W and class; much faster than one by one."""
-        drawers: dict[tuple[tuple[Section, ...], Lane, FreeClass], list[list[int]]] = {}
-        for key, zone in sorted((room_w * self._base + self._rank[zone], zone) for zone, (room_w, _) in zones.items()):
-            free, lane, sections = zones[zone][1], self._lanes[zone], self._sections[zone]
+        drawers: list[list[int]] = []
+        before: tuple[object, ...] = ()
+        for key in sorted([room_w * self._base + self._rank[zone] for zone, (room_w, _) in zones.items()]):
+            zone = self._names[key % self._base]
+            kind = sections, lane, free = self._sections[zone], self._lanes[zone], zones[zone][1]
             self._where[zone] = (key, free)
-            found = drawers.get((sections, lane, free))
-            if found is None:
-                found = [self._drawer(_Drawer(section, lane, free)) for section in sections]
-                drawers[sections, lane, free] = found
-            for keys in found:
+            if kind != before:  # zones of much the same room are mostly of one kind
+                drawers, before = [self._drawer(_Drawer(section, lane, free)) for section in sections], kind
+            for keys in drawers:
                 keys.append(key)
 
     def filed(self) -> dict[str, tuple[int, FreeClass]]:

@@ -1,6 +1,6 @@
 """All jobs that the daemon knows, their claims in the ledger, and what is to be written down of them."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -118,7 +118,8 @@ class Book:
     private: bool = False
     """Whether users may learn of their own jobs only."""
     _states: dict[State, set[str]] = field(default_factory=lambda: {state: set() for state in State})
-    _tokens: Counter[str] = field(default_factory=Counter)
+    _tokens: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """Token → how many entries have it."""
 
     def get(self, key: str) -> Entry | None:
         """The entry of that key."""

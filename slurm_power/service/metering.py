@@ -30,14 +30,13 @@ _FOUND_S = 60
 
 @dataclass(slots=True)
 class _Life:
-    """How a job has fared since its last run."""
+    """How a job has fared since its last run. One that was on nodes when it was found has none before that ends."""
 
     since: int
     """When it came to stand as it does."""
     state: State = State.FREE
     waited_s: dict[Miss, int] | None = None
     """By what it has waited for; None where it has not."""
-    start: int = 0
     preempted: bool = False
 
     def wait(self, cause: Miss | None, seconds: int) -> None:
@@ -73,29 +72,44 @@ class Metering:
 
     def moved(self, entry: Entry, claim: Claim | None, now: int) -> None:
         """A job is new, or has come to another state or claim."""
-        life = self._lives.get(entry.key) or self._born(entry, now)
-        before, life.state = life.state, entry.state
-        if before is not State.RUNNING:
-            self._waited(entry, before, life, now)
-        elif entry.state is not State.RUNNING:
-            self._ended(entry, life, now)
-        life.since = now
-        if entry.state is State.RUNNING and claim is not None:
-            if before is not State.RUNNING:
-                life.start = claim.window.start
-            self.accrual.start(entry.key, self.holding(entry, claim), claim.window.start, now)
+        runs, held = entry.state is State.RUNNING, self.accrual.held(entry.key)
+        if held is None:
+            self._waited(entry, now)
+        elif not runs:
+            self._ended(entry, held, now)
+            self._lives[entry.key] = _Life(now, entry.state)
+        if runs and claim is not None:
+            self.accrual.start(entry.key, self.holding(entry, claim), now)
 
     def dropped(self, entry: Entry, now: int) -> None:
         """A job is gone."""
-        life = self._lives.pop(entry.key, None)
-        if life is not None and life.state is State.RUNNING:
-            self._ended(entry, life, now)
+        held = self.accrual.held(entry.key)
+        if held is not None:
+            self._ended(entry, held, now)
+        self._lives.pop(entry.key, None)
 
     def preempted(self, key: str) -> None:
-        """The job of that key is being preempted: if its tier never is, its run misses its service level."""
-        life = self._lives.get(key)
-        if life is not None:
-            life.preempted = True
+        """The running job of that key is being preempted: if its tier never is, its run misses its service level."""
+        life = self._lives.setdefault(key, _Life(self.accrual.through, State.RUNNING))
+        life.preempted = True
+
+    def _waited(self, entry: Entry, now: int) -> None:
+        life, alone = self._lives.get(entry.key), entry.key == entry.token
+        if life is None:
+            if alone and entry.state is State.RUNNING:
+                return  # it was found on its nodes
+            life = self._born(entry, now)
+        before, life.state = life.state, entry.state
+        since, life.since = life.since, now
+        if before is State.FREE and entry.state is not State.WAITING:
+            return  # it is new, and waits for nothing
+        verdict, ask = entry.verdict, entry.ask
+        code = verdict.reasons[0].code if isinstance(verdict, (Hold, Reject)) and verdict.reasons else None
+        life.wait(cause_of(before, code), now - since)
+        if before is State.FREE and entry.state is State.WAITING and ask is not None and alone:
+            eligible = max(ask.submitted, ask.request.not_before)
+            if entry.created - eligible >= _FOUND_S:
+                life.wait(Miss.POWER, since - eligible)
 
     def _born(self, entry: Entry, now: int) -> _Life:
         """The life of a job of which nothing was known; a task of an array has waited with the rest of it."""
@@ -106,35 +120,19 @@ class Metering:
             life.wait(cause_of(rest.state, None), now - rest.since)
         return life
 
-    def _waited(self, entry: Entry, before: State, life: _Life, now: int) -> None:
-        if before is State.FREE and entry.state is not State.WAITING:
-            return  # it is new, and waits for nothing
-        verdict, ask = entry.verdict, entry.ask
-        code = verdict.reasons[0].code if isinstance(verdict, (Hold, Reject)) and verdict.reasons else None
-        life.wait(cause_of(before, code), now - life.since)
-        alone = entry.key == entry.token
-        if before is State.FREE and entry.state is State.WAITING and ask is not None and alone:
-            eligible = max(ask.submitted, ask.request.not_before)
-            if entry.created - eligible >= _FOUND_S:
-                life.wait(Miss.POWER, life.since - eligible)
-
-    def _ended(self, entry: Entry, life: _Life, now: int) -> None:
-        held = self.accrual.held(entry.key)
-        if held is None:
-            return
+    def _ended(self, entry: Entry, held: Held, now: int) -> None:
         self.accrual.stop(entry.key, now)
-        ran_s, asked_s = max(now - life.start, 0), limit_s(entry)
+        ran_s, asked_s = max(now - held.since, 0), limit_s(entry)
         off_s = abs(asked_s - ran_s) if asked_s is not None else 0
-        missed = self._misses(entry, held, life, now)
+        missed = self._misses(entry, held, now)
         sums = {"ended_ws": held.est_w * ran_s, "off_ws": held.est_w * off_s, "runs": 1, "missed": int(missed)}
         self.accrual.note(held.share, now, **sums)
-        life.waited_s = None
-        life.preempted = False
 
-    def _misses(self, entry: Entry, held: Held, life: _Life, now: int) -> bool:
+    def _misses(self, entry: Entry, held: Held, now: int) -> bool:
         """Whether the run has missed its service level; a miss is written down with its cause."""
         tier, level = self._site.policy.tiers.get(held.share.tier), (self._site.sla or {}).get(held.share.tier)
-        if tier is None or level is None:
+        life = self._lives.get(entry.key)
+        if tier is None or level is None or life is None:
             return False
         preempted = life.preempted and tier.notice_s is None
         waited = life.waited_s or {}
@@ -161,10 +159,11 @@ class Metering:
 
     def holding(self, entry: Entry, claim: Claim) -> Held:
         """What a job holds on nodes with this claim."""
-        share = Share(claim.within.rpartition(":")[2], claim.account, claim.uid, claim.tier)
+        within = claim.within
+        share = Share(within.rpartition(":")[2] if within else "", claim.account, claim.uid, claim.tier)
         tier = self._site.policy.tiers.get(claim.tier)
         yields = tier is not None and tier.notice_s is not None and _checkpoints(entry)
-        return Held(share, claim.charges, claim.within, yields)
+        return Held(share, claim.charges, claim.window.start, within, yields)
 
     # -- reservations -------------------------------------------------------------------------------------------
 

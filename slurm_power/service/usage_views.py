@@ -173,15 +173,14 @@ def _costs(total: Total) -> list[Row]:
 
 def job_share(desk: Desk, entry: Entry) -> Row | None:
     """What a job has held so far and what that costs, and the same if it runs to its time limit; None without watts."""
-    held, claim, now = desk.metering.accrual.held(entry.key), desk.ledger.claims.get(entry.key), desk.ledger.now
-    start = claim.window.start if held is not None and claim is not None else now
+    held, now = desk.metering.accrual.held(entry.key), desk.ledger.now
     if held is None:
         if entry.ask is None:
             return None
         one = entry.ask.request.with_copies(1)
         held = desk.metering.holding(entry, one.claim((Charge("", one.ask.nodes, one.est_w, one.max_w),), now, 0))
     limit = limit_s(entry)
-    so_far, whole = _total(desk, held, start, now), _total(desk, held, start, start + (limit or 0))
+    so_far, whole = _total(desk, held, now), _total(desk, held, held.since + (limit or 0))
     return {
         "held_wh": watt_hours(so_far.jobs_ws),
         "costs": _costs(so_far),
@@ -190,10 +189,10 @@ def job_share(desk: Desk, entry: Entry) -> Row | None:
     }
 
 
-def _total(desk: Desk, held: Held, start: int, end: int) -> Total:
-    """What so many watts come to from start to end."""
-    accrual, total = Accrual(start), Total()
-    accrual.start("", held, start, start)
+def _total(desk: Desk, held: Held, end: int) -> Total:
+    """What a job that holds so much comes to until then."""
+    accrual, total = Accrual(held.since), Total()
+    accrual.start("", held, held.since)
     for one in priced(accrual.take(end), desk.site.tariffs):
         total.add(one)
     return total

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given, settings
@@ -18,9 +18,9 @@ NIGHT = Share("r1", "research", 7, "gold")
 CLAIM = "res:night:r1"
 
 
-def held(share: Share = ALICE, within: str = "", yields: bool = False, **watts: int) -> Held:
+def held(share: Share = ALICE, within: str = "", since: int = 0, yields: bool = False, **watts: int) -> Held:
     charges = tuple(Charge(zone, 1, est_w, est_w) for zone, est_w in (watts or {"a": 10}).items())
-    return Held(share, charges, within, yields)
+    return Held(share, charges, since, within, yields)
 
 
 def sums(rows: Sequence[Usage]) -> dict[tuple[Share, int], dict[str, int]]:
@@ -57,7 +57,7 @@ class Story:
                 case "grant" if self.window.start <= at < self.closes:
                     accrual.open(CLAIM, NIGHT, {"a": self.grants[number][1]}, self.window, at)
                 case "start":
-                    accrual.start(f"j{number}", self.jobs[number][2], at, at)
+                    accrual.start(f"j{number}", replace(self.jobs[number][2], since=at), at)
                 case "stop":
                     accrual.stop(f"j{number}", at)
                 case "close":
@@ -114,17 +114,17 @@ def test_no_watt_second_is_lost_or_counted_twice_over_any_cut_of_time(story: Sto
 
 def test_hours_are_those_of_utc() -> None:
     accrual = Accrual(HOUR_S - 10)
-    accrual.start("j", held(a=3, b=4), HOUR_S - 10, HOUR_S - 10)
+    accrual.start("j", held(a=3, b=4, since=HOUR_S - 10), HOUR_S - 10)
     rows = accrual.take(2 * HOUR_S + 5)
     assert [(row.hour, row.jobs_ws) for row in rows] == [(0, 70), (HOUR_S, 7 * HOUR_S), (2 * HOUR_S, 35)]
 
 
 def test_a_job_that_is_found_running_counts_from_its_start_but_nothing_that_was_taken_out() -> None:
     accrual = Accrual(100)
-    accrual.start("before", held(a=1), 0, 150)
-    accrual.start("since", held(a=100), 120, 150)
+    accrual.start("before", held(a=1), 150)
+    accrual.start("since", held(a=100, since=120), 150)
     assert [row.jobs_ws for row in accrual.take(150)] == [50 + 3_000]
-    accrual.start("late", held(a=1_000), 120, 160)
+    accrual.start("late", held(a=1_000, since=120), 160)
     assert [row.jobs_ws for row in accrual.take(160)] == [10 + 1_000 + 10_000]
 
 
@@ -140,7 +140,7 @@ def test_a_reservation_that_is_learnt_of_late_counts_from_its_start_and_to_its_e
 def test_a_window_ends_although_nobody_has_said_so_yet() -> None:
     accrual = Accrual(0)
     accrual.open(CLAIM, NIGHT, {"a": 10}, Window(0, 50), 0)
-    accrual.start("j", held(BOB, CLAIM, a=4), 0, 0)
+    accrual.start("j", held(BOB, CLAIM, a=4), 0)
     rows = accrual.take(60)
     accrual.close(CLAIM, 70)
     rows += accrual.take(80)
@@ -151,8 +151,8 @@ def test_a_window_ends_although_nobody_has_said_so_yet() -> None:
 def test_what_jobs_use_beyond_the_grant_of_a_zone_is_not_its() -> None:
     accrual = Accrual(0)
     accrual.open(CLAIM, NIGHT, {"a": 10, "b": 10}, Window(0, 1_000), 0)
-    accrual.start("j", held(BOB, CLAIM, a=25, c=5), 0, 0)
-    accrual.start("k", held(BOB, CLAIM, b=3), 0, 0)
+    accrual.start("j", held(BOB, CLAIM, a=25, c=5), 0)
+    accrual.start("k", held(BOB, CLAIM, b=3), 0)
     assert {row.used_ws for row in accrual.take(10) if row.reserved_ws} == {130}
     accrual.stop("j", 10)
     assert {row.used_ws for row in accrual.take(20) if row.reserved_ws} == {30}
@@ -161,15 +161,15 @@ def test_what_jobs_use_beyond_the_grant_of_a_zone_is_not_its() -> None:
 def test_a_job_found_running_in_an_open_reservation_has_used_it_since_then() -> None:
     accrual = Accrual(0)
     accrual.open(CLAIM, NIGHT, {"a": 10}, Window(40, 1_000), 100)
-    accrual.start("j", held(BOB, CLAIM, a=25), 20, 100)
+    accrual.start("j", held(BOB, CLAIM, since=20, a=25), 100)
     assert [(row.reserved_ws, row.used_ws) for row in accrual.take(100) if row.reserved_ws] == [(600, 600)]
 
 
 def test_a_job_that_holds_more_than_before_does_so_from_now_on() -> None:
     accrual = Accrual(0)
-    accrual.start("j", held(a=10), 0, 0)
-    accrual.start("j", held(a=10), 0, 50)
-    accrual.start("j", held(a=20), 0, 100)
+    accrual.start("j", held(a=10), 0)
+    accrual.start("j", held(a=10), 50)
+    accrual.start("j", held(a=20), 100)
     accrual.stop("j", 110)
     accrual.stop("j", 120)
     assert [row.jobs_ws for row in accrual.take(200)] == [1_200]
@@ -177,7 +177,7 @@ def test_a_job_that_holds_more_than_before_does_so_from_now_on() -> None:
 
 def test_time_that_goes_back_stands_still() -> None:
     accrual = Accrual(100)
-    accrual.start("j", held(a=1), 100, 100)
+    accrual.start("j", held(a=1, since=100), 100)
     assert sum(row.jobs_ws for row in accrual.take(200)) == 100
     assert accrual.take(150) == []
     assert sum(row.jobs_ws for row in accrual.take(210)) == 10
