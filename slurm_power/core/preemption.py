@@ -10,6 +10,7 @@ from dataclasses import replace
 from heapq import nsmallest
 
 from slurm_power.core.admission import Admit, admit
+from slurm_power.core.claim import Claim
 from slurm_power.core.immutable import immutable
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.offer import Candidate, Offer
@@ -17,7 +18,7 @@ from slurm_power.core.placement import Placement, Placer
 from slurm_power.core.request import Request
 from slurm_power.core.trial import Trial
 from slurm_power.core.victims import Price, choose, highest_touched, in_order, price
-from slurm_power.core.want import Aspect, Lacks, Want, gift, lacking, over
+from slurm_power.core.want import Aspect, Lacks, Want, gift, lacking, lacking_for, over
 from slurm_power.core.wiring import Loads
 
 _LOOKED_AT = 128
@@ -69,6 +70,17 @@ def plan(
     stock = _Stock(ledger, candidates)
     with Trial(ledger) as trial:
         return _in_one_zone(placer, stock, trial) or _over_zones(placer, stock, trial)
+
+
+def make_room(ledger: Ledger, claim: Claim, candidates: Iterable[Candidate]) -> tuple[Candidate, ...] | None:
+    """The victims after whom a reservation has its watts over its whole window; None where they do not suffice.
+
+    Whoever ends before it begins is left alone. The ledger is left as it was.
+    """
+    start, now = claim.window.start, ledger.now
+    stock = _Stock(ledger, (one for one in candidates if one.claim.window.end > start or start <= now))
+    with Trial(ledger) as trial:
+        return _settle(trial, stock, lambda: lacking_for(ledger, claim))
 
 
 def shed(ledger: Ledger, candidates: Iterable[Candidate], elements: Iterable[str] | None = None) -> Shed:

@@ -7,7 +7,8 @@
                                               degraded ──release──▶ released
 
 A zone that is lost ends it as missed, and its owner or an administrator as cancelled. Renewal makes a new one. The
-watts that it keeps are committed in APPROVED and ACTIVE, and in no other state; docs/states.md draws every step.
+watts that it keeps are committed in APPROVED and ACTIVE, and in no other state; docs/states.md draws every step. One to
+which others give way begins once they have: until then others plan around it, and what runs in its place counts.
 """
 
 from collections.abc import Mapping
@@ -36,7 +37,7 @@ class ReservationState(StrEnum):
     EXPIRED = "expired"
     """Its window has ended."""
     MISSED = "missed"
-    """It could not be honoured; its cause says why."""
+    """It could not be honoured: a zone was lost, or nobody gave way to it. Its cause says why."""
     CANCELLED = "cancelled"
     """Given up by its owner or an administrator."""
 
@@ -85,12 +86,12 @@ GRANTED = KEEPING | OPEN
 
 
 class Policy(StrEnum):
-    """What becomes of others where a reservation begins short of its watts."""
+    """What becomes of others where a reservation is short of its watts."""
 
     WAIT = "wait"
     """They end by themselves."""
     PREEMPT = "preempt"
-    """Jobs that its tier may preempt give way."""
+    """Jobs that its tier may preempt give way before it begins, so that it may be made although they run."""
 
 
 @immutable
@@ -188,6 +189,11 @@ class Reservation:
         """Whether it is not over."""
         return self.state in LIVE
 
+    @property
+    def planned(self) -> bool:
+        """Whether it has still to make room for itself: others plan around it, and nothing of it is committed yet."""
+        return self.state is ReservationState.APPROVED and self.terms.policy is Policy.PREEMPT
+
     def left_w(self, used_w: Mapping[str, int]) -> dict[str, int]:
         """Zone → what is left of its grant where jobs hold so much of it, in W; none below 0."""
         return {grant.zone: max(grant.watts_w - used_w.get(grant.zone, 0), 0) for grant in self.grants}
@@ -207,6 +213,7 @@ class Reservation:
             group=self.claim_id,
             tier=self.terms.tier,
             account=",".join(self.terms.owner.accounts),
+            tentative=self.planned,
             reserves=True,
         )
 

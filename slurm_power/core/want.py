@@ -49,6 +49,17 @@ def lacking(placer: Placer, charges: Iterable[Charge]) -> Lacks:
     return _short(found)
 
 
+def lacking_for(ledger: Ledger, claim: Claim) -> Lacks:
+    """What is short for a claim over its whole window, itself left out where it is booked. Of nodes nothing is said."""
+    found: Lacks = {}
+    for name, load in ledger.loads(claim.charges).items():
+        lacks = ledger.meters[name].missing(
+            load.est_w, load.burst_w, claim.group, claim.window, ledger.now, ignore=claim.id
+        )
+        found[Want(name, Aspect.PACKING)], found[Want(name, Aspect.BURST)] = lacks
+    return _short(found)
+
+
 def over(ledger: Ledger, elements: Iterable[str]) -> Lacks:
     """By how much committed passes usable, or committed + burst the limit, on these zones and feeds now."""
     found: Lacks = {}

@@ -312,4 +312,5 @@ def _said(one: Reservation, found: Offer) -> str:
     if one.state is ReservationState.REQUESTED:
         return f"fits {window} and {one.cause}"
     part = "" if one.granted_w == one.terms.watts_w else f", of {format_watts(one.terms.watts_w)} asked"
-    return f"is {one.state}: {views.granted(one)}{part}, {window}"
+    others = "; jobs of lower tiers are to give way before it begins" if found.preempts else ""
+    return f"is {one.state}: {views.granted(one)}{part}, {window}{others}"

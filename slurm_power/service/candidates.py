@@ -1,6 +1,6 @@
 """Jobs that may be preempted now: by sacctmgr's QOS, the site's notices, and what Slurm shows of each."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC
 from functools import lru_cache
 
@@ -42,6 +42,17 @@ def candidates(
             continue
         if obstacle(desk, entry, over=over) is None:
             found.append(candidate(desk, entry))
+
+
+def candidates_in(desk: Desk, lawful: frozenset[str], zones: Iterable[str]) -> list[Candidate]:
+    """The candidates of these QOS in a few zones, at once; in order of id."""
+    ids = sorted({claim_id for zone in zones for claim_id in desk.ledger.ids_in(zone)})
+    entries = (desk.book.get(claim_id) for claim_id in ids)
+    return [
+        candidate(desk, entry)
+        for entry in entries
+        if entry is not None and entry.record is not None and entry.record.qos in lawful and not obstacle(desk, entry)
+    ]
 
 
 def obstacle(desk: Desk, entry: Entry, *, over: bool = False) -> str | None:

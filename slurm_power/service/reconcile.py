@@ -6,16 +6,18 @@ The same for the daemon's loop and for `sreservation reconcile`. Nothing is chan
 from collections.abc import Iterator, Sequence
 
 from slurm_power.config.against_slurm import Aspect, Severity, check_against_slurm
-from slurm_power.core.reservation import Reservation, ReservationEvent, due
+from slurm_power.core.reservation import ReservationEvent
 from slurm_power.service.desk import Desk
 from slurm_power.service.drift_jobs import JobDrift
 from slurm_power.service.finding import Finding, Kind, Seen
 from slurm_power.service.mirror import holdings, steps
+from slurm_power.service.reserving import due_now
 
 _DUE = {
     ReservationEvent.BEGIN: (Kind.RESERVATION_LATE, "its window is open, and it has not begun", "begun"),
     ReservationEvent.EXPIRE: (Kind.RESERVATION_OVER, "its window has ended", "ended"),
     ReservationEvent.RELEASE: (Kind.RESERVATION_OVER, "its window has ended", "ended"),
+    ReservationEvent.MISS: (Kind.RESERVATION_OVER, "its window has ended, and nobody gave way", "ended as missed"),
     ReservationEvent.REFUSE: (Kind.RESERVATION_OVER, "nobody has approved it before its start", "refused"),
     ReservationEvent.DEGRADE: (Kind.RESERVATION_UNUSED, "nobody has used it for its grace", "its watts are given back"),
 }
@@ -55,14 +57,10 @@ def _reservations(desk: Desk) -> Iterator[Finding]:
     for one in desk.missed:
         yield Finding(Kind.RESERVATION_ZONE, one.name, one.cause, "ended as missed")
     for one in desk.reserved:
-        event = due(one, desk.ledger.now, used=_used(desk, one))
+        event = due_now(desk, one)
         if event in _DUE:
             kind, found, remedy = _DUE[event]
             yield Finding(kind, one.name, f"is {one.state}: {found}", remedy)
-
-
-def _used(desk: Desk, one: Reservation) -> bool:
-    return any(desk.reserved.used_w(one).values())
 
 
 def _mirrored(desk: Desk, seen: Seen) -> Iterator[Finding]:

@@ -56,8 +56,15 @@ def row(desk: Desk, reservation: Reservation) -> Row:
         "slurm": names_of(reservation),
         "created": format_instant(reservation.created),
         "created_by": reservation.created_by,
-        "cause": reservation.cause,
+        "cause": _cause(desk, reservation),
     }
+
+
+def _cause(desk: Desk, one: Reservation) -> str:
+    """Why it stands so; of one whose window is open and that has not begun, whom it waits for."""
+    if not one.planned or desk.ledger.now < one.terms.window.start:
+        return one.cause
+    return f"its window is open; {desk.preempting.why_not.get(one.name) or 'jobs are giving way to it'}"
 
 
 def _jobs(desk: Desk, reservation: Reservation) -> list[str]:

@@ -17,7 +17,9 @@ from slurm_power.core.ledger import Ledger
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.reservation import (
     KEEPING,
+    OPEN,
     Grant,
+    Policy,
     Reservation,
     ReservationEvent,
     ReservationState,
@@ -25,7 +27,9 @@ from slurm_power.core.reservation import (
     due,
 )
 from slurm_power.core.shortfall import Shortfall
+from slurm_power.core.trial import Trial
 from slurm_power.core.window import Window
+from slurm_power.service.candidates import candidates_in
 from slurm_power.service.desk import Desk
 from slurm_power.service.reserved import after
 from slurm_power.service.shares import caps
@@ -52,6 +56,8 @@ class Offer:
     grants: tuple[Grant, ...] = ()
     reasons: tuple[Reason, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
+    preempts: bool = False
+    """Whether jobs that run now have to give way before it begins."""
 
     @property
     def cause(self) -> str:
@@ -60,12 +66,29 @@ class Offer:
 
 
 def offer(desk: Desk, terms: Terms, instead: Reservation | None = None) -> Offer:
-    """What these terms would be granted now; `instead` is the reservation that they are to take the place of."""
+    """What these terms would be granted now; `instead` is the reservation that they are to take the place of.
+
+    One that has not begun may be in the place of jobs that its tier may preempt, by its policy, where it has no nodes
+    of its own: Slurm reserves none that are in use.
+    """
+    found = _offered(desk, terms, instead)
+    begun = instead is not None and instead.state in OPEN
+    if found.answer is not Answer.LATER or terms.policy is not Policy.PREEMPT or terms.nodes or begun:
+        return found
+    lawful = desk.preempting.law.victims_of(desk.site.policy.tiers[terms.tier].qos)
+    with Trial(desk.ledger) as trial:
+        trial.without(candidates_in(desk, lawful, terms.zones))
+        then = _offered(desk, terms, instead)
+    return replace(then, preempts=True) if then.grants else found
+
+
+def _offered(desk: Desk, terms: Terms, instead: Reservation | None) -> Offer:
     ledger = desk.ledger
     if instead is None:
         return _offer(desk, ledger, terms, None)
     no_more = _no_more(instead, terms)
-    if no_more is not None:
+    promised = terms.policy is Policy.WAIT and instead.planned  # what was but a plan has to fit from now on
+    if no_more is not None and not promised:
         return Offer(Answer.FITS, no_more)
     with ledger.set_aside(instead.claim_id):
         found = _offer(desk, ledger, terms, instead)
@@ -225,13 +248,27 @@ def changes(desk: Desk) -> list[Reservation]:
 
 def _changed(desk: Desk, reservation: Reservation, now: int) -> Reservation | None:
     one = _noted(desk, reservation, now)
-    event = due(one, now, used=_used(desk, one))
-    if event is None or (event is ReservationEvent.USE and not _fits_again(desk, one)):
+    event = due_now(desk, one)
+    if event is None:
         return None
     one = after(one, event, now, _CAUSES[event])
     if event is not ReservationEvent.DEGRADE:
         _put(desk, one)
     return one
+
+
+def due_now(desk: Desk, one: Reservation) -> ReservationEvent | None:
+    """What time and use do to it now, where its watts allow it; None: nothing.
+
+    One that is degraded comes back, and one to which others give way begins, once all that it was granted is free;
+    where that has not come before its end it is missed.
+    """
+    now = desk.ledger.now
+    event = due(one, now, used=_used(desk, one))
+    room_first = event is ReservationEvent.USE or (event is ReservationEvent.BEGIN and one.planned)
+    if not room_first or _fits(desk, one):
+        return event
+    return ReservationEvent.MISS if event is ReservationEvent.BEGIN and now >= one.terms.window.end else None
 
 
 def degrade(desk: Desk, one: Reservation, before: Reservation | None) -> bool:
@@ -258,6 +295,7 @@ _CAUSES = {
     ReservationEvent.USE: "it is used again, and its watts are free",
     ReservationEvent.RELEASE: "its window has ended while nobody used it",
     ReservationEvent.EXPIRE: "its window has ended",
+    ReservationEvent.MISS: "nobody gave way to it before its end",
 }
 
 
@@ -274,8 +312,8 @@ def _noted(desk: Desk, reservation: Reservation, now: int) -> Reservation:
     return noted
 
 
-def _fits_again(desk: Desk, reservation: Reservation) -> bool:
-    """Whether all that it was granted can be kept again, beside what others have been promised meanwhile."""
+def _fits(desk: Desk, reservation: Reservation) -> bool:
+    """Whether all that it was granted can be kept from now on, beside what others hold and have been promised."""
     return _short_beside(desk, replace(reservation, state=ReservationState.ACTIVE)) is None
 
 

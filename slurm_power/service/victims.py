@@ -5,15 +5,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from slurm_power.core.claim import Claim
 from slurm_power.core.giving_way import UNTOUCHED, Preemption, Stage, Trigger, Victim
 from slurm_power.core.lifecycle import State
 from slurm_power.core.offer import Candidate
 from slurm_power.core.policy import Mode
-from slurm_power.core.preemption import plan, shed
+from slurm_power.core.preemption import make_room, plan, shed
 from slurm_power.core.reservation import Policy, Reservation, ReservationState
 from slurm_power.core.steps import Steps
 from slurm_power.core.trial import Trial
-from slurm_power.core.want import over
+from slurm_power.core.want import lacking_for, over
 from slurm_power.core.window import Window
 from slurm_power.ports import HoldKind
 from slurm_power.service.book import Entry
@@ -23,6 +24,8 @@ from slurm_power.service.nearest import nearest
 
 _AGAIN_S = 10
 """How long no victims are looked for again where there were none."""
+_LEAVING_S = 60
+"""So long before a reservation begins those who give way to it go, that they have left by then."""
 _FEW = 1_000
 """Instants of checkpoints that may be remembered beside twice as many as there are jobs."""
 
@@ -62,10 +65,19 @@ def needed(desk: Desk, one: Preemption) -> str | None:
         if entry is None:
             return "the job is gone"
         return None if _waits(desk, entry) else f"the job is {entry.state}"
+    planned = _planned(desk, one)
+    if planned is not None:
+        return None if lacking_for(desk.ledger, planned) else "enough is free"
     elements = _elements(desk, one)
     if not elements:
         return "the reservation is over" if one.trigger is Trigger.RESERVATION else "the site has no such zone or feed"
     return None if over(desk.ledger, elements) else "enough is free"
+
+
+def _planned(desk: Desk, one: Preemption) -> Claim | None:
+    """What a reservation has still to make room for; None where it has begun or is no more."""
+    reservation = desk.reserved.get(one.beneficiary) if one.trigger is Trigger.RESERVATION else None
+    return reservation.claim() if reservation is not None and reservation.planned else None
 
 
 def _elements(desk: Desk, one: Preemption) -> list[str]:
@@ -82,8 +94,12 @@ def spared(desk: Desk, one: Preemption) -> frozenset[str]:
     """The keys of victims who could stay after all: during their notice others may have made room."""
     entries = [entry for victim in one.victims if (entry := on_nodes(desk, victim)) is not None]
     found = [candidate(desk, entry) for entry in entries if entry.key in desk.ledger.claims]
+    planned = _planned(desk, one)
     with _as_if_gone(desk, but=one):
-        if one.trigger is Trigger.JOB:
+        if planned is not None:
+            room = make_room(desk.ledger, planned, found)
+            left: Sequence[Candidate] = found if room is None else room
+        elif one.trigger is Trigger.JOB:
             entry = desk.book.get(one.beneficiary)
             if entry is None or entry.ask is None:
                 return frozenset()
@@ -138,7 +154,7 @@ def _for_job(desk: Desk, entry: Entry) -> Steps[list[Preemption]]:
         return []
     excess = _past_budget(desk, made.victims)
     if excess is not None:
-        return _none(desk, entry.key, f"as many jobs of tier {excess} as may give way in an hour have done so")
+        return _none(desk, entry.key, _too_many(excess))
     claim = made.verdict.claim
     one = _begun(desk, Trigger.JOB, entry.key, request.tier.name, made.victims)
     one = replace(one, charges=claim.charges, share_milli=claim.share_milli)
@@ -182,15 +198,41 @@ def _none(desk: Desk, key: str, why: str) -> list[Preemption]:
 
 def _for_reservation(desk: Desk, reservation: Reservation) -> Steps[list[Preemption]]:
     terms, state, now = reservation.terms, desk.preempting, desk.now()
-    if terms.policy is not Policy.PREEMPT or reservation.state is not ReservationState.ACTIVE:
-        return []
     busy = state.serving(Trigger.RESERVATION, reservation.name) is not None
-    elements = elements_of(desk, reservation)
     tier = desk.site.policy.tiers.get(terms.tier)
-    if busy or tier is None or state.not_before.get(reservation.name, 0) > now or not over(desk.ledger, elements):
+    if terms.policy is not Policy.PREEMPT or busy or tier is None or state.not_before.get(reservation.name, 0) > now:
         return []
     lawful = state.law.victims_of(tier.qos)
+    if reservation.planned:
+        return (yield from _for_planned(desk, reservation, lawful))
+    elements = elements_of(desk, reservation)
+    if reservation.state is not ReservationState.ACTIVE or not over(desk.ledger, elements):
+        return []
     return (yield from _shed(desk, Trigger.RESERVATION, reservation.name, tier.name, elements, lawful))
+
+
+def _for_planned(desk: Desk, reservation: Reservation, lawful: frozenset[str]) -> Steps[list[Preemption]]:
+    """Victims for one that is about to begin: in its own zones, and as early as their notice asks for."""
+    claim, terms = reservation.claim(), reservation.terms
+    longest_s = max((tier.notice_s or 0 for tier in desk.tiers if tier.qos in lawful), default=0)
+    early_s = terms.window.start - _LEAVING_S - desk.ledger.now
+    if claim is None or early_s > longest_s or not lacking_for(desk.ledger, claim):
+        return []
+    found: list[Candidate] = []
+    yield from candidates(desk, lawful, found, {charge.zone for charge in claim.charges})
+    if desk.reserved.get(reservation.name) is not reservation:
+        return []
+    desk.now()
+    with _as_if_gone(desk):
+        victims = make_room(desk.ledger, claim, sorted(found, key=lambda one: one.id))
+    if victims is None:
+        return _none(desk, reservation.name, "no jobs that may be preempted would make room for it")
+    if not victims or early_s > max(victim.notice_s for victim in victims):
+        return []
+    excess = _past_budget(desk, victims)
+    if excess is not None:
+        return _none(desk, reservation.name, _too_many(excess))
+    return [_begun(desk, Trigger.RESERVATION, reservation.name, terms.tier, victims)]
 
 
 def _shed(
@@ -251,6 +293,10 @@ def _as_if_gone(desk: Desk, but: Preemption | None = None) -> Iterator[None]:
     with Trial(desk.ledger) as trial:
         trial.without(candidate(desk, entry) for entry in entries if entry.key in desk.ledger.claims)
         yield
+
+
+def _too_many(tier: str) -> str:
+    return f"as many jobs of tier {tier} as may give way in an hour have done so"
 
 
 def _past_budget(desk: Desk, victims: Sequence[Candidate]) -> str | None:

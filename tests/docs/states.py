@@ -28,12 +28,12 @@ WHEN: Mapping[StrEnum, str] = {
     ReservationEvent.APPROVE: "an administrator, or where the site lets them a coordinator, has approved it, and it "
     "fits",
     ReservationEvent.REFUSE: "its start has come, and nobody has approved it",
-    ReservationEvent.BEGIN: "its start has come: Slurm holds its watts from here on",
+    ReservationEvent.BEGIN: "its start has come, and by the policy `preempt` its watts are free: Slurm holds them",
     ReservationEvent.DEGRADE: "no job has held watts of it for its grace",
     ReservationEvent.USE: "a job of its owner holds watts of it, and all that it was granted is free again",
     ReservationEvent.RELEASE: "its end has come while nobody used it",
     ReservationEvent.EXPIRE: "its end has come",
-    ReservationEvent.MISS: "a zone of it is not in the site file any more",
+    ReservationEvent.MISS: "a zone of it is not in the site file any more, or nobody gave way to it before its end",
     ReservationEvent.CANCEL: "its owner, a coordinator or an administrator has given it up",
 }
 
@@ -58,9 +58,10 @@ OF_RESERVATIONS = """\
 ## Of a reservation
 
 `sreservation show` shows it. Its watts, less what its jobs hold, are counted in the states marked so, over its window
-and in no other state; so one that is `approved` is in the way of whoever wants its watts then. Jobs may use it in
-`active` and `degraded`. It begins as `approved`, as `requested` where the site asks for approval, or as `refused` where
-it does not fit; one that is over stays as it is, and its name is free for another.
+and in no other state; so one that is `approved` is in the way of whoever wants its watts then, and with the policy
+`preempt` counted once it has begun. Jobs may use it in `active` and `degraded`. It begins as `approved`, as `requested`
+where the site asks for approval, or as `refused` where it does not fit; one that is over stays as it is, and its name
+is free for another.
 """
 
 

@@ -129,7 +129,9 @@ class Estate(Cluster):
     def keeping(self) -> list[Reservation]:
         """Those whose window is open and that keep their watts, by the database."""
         now = self.clock.instant
-        return [one for one in self.kept_rows() if one.state in KEEPING and now in one.terms.window]
+        return [
+            one for one in self.kept_rows() if one.state in KEEPING and not one.planned and now in one.terms.window
+        ]
 
     def kept(self, jobs: list[tuple[JobRecord, dict[str, int]]]) -> Counter[str]:
         """Zone or feed → watts granted and not held by these jobs, of reservations that are open."""

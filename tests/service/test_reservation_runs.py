@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
+from slurm_power.core.reservation import Policy
 from slurm_power.core.window import Window
 from tests.service.conftest import HISTORIES, LONG
 from tests.service.driver import Driver, array, components, spec
@@ -49,6 +50,8 @@ class EstateDriver(Driver):
         terms = replace(terms, any_zone=rng.random() < 0.3, min_w=rng.choice((None, 2_000)))
         if rng.random() < 0.3:
             terms = replace(terms, burst_w=2_000, burst_s=60)
+        if rng.random() < 0.3:
+            terms = replace(terms, policy=Policy.PREEMPT, tier="gold")
         self.estate.reserve(terms, dies=rng.random() < 0.03)
 
     def _change(self) -> None:
