@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -66,11 +66,12 @@ def story(home: Driver, *actions: str) -> list[dict[str, Any]]:
     return [line for line in home.ask("audit", limit=1_000)["lines"] if line["action"] in actions]
 
 
-def comes_back(home: Driver, job_id: int) -> None:
-    """It waits for power and for nobody's hold, and runs again once there is room."""
+def comes_back(home: Driver, job_id: int, *makes_room: str) -> None:
+    """It waits for power and for nobody's hold, and runs again once that command has made room."""
     home.held(job_id)
     (entry,) = home.entries(job_id)
     assert entry["hold"] == "power"
+    home.cluster.run(*makes_room)
     home.may_start_now(job_id)
     home.running(job_id)
     assert home.cluster.job(job_id)["Restarts"] == "1"
@@ -94,8 +95,7 @@ def test_gold_takes_just_the_bronze_job_that_the_rule_names(home: Driver) -> Non
     assert str(gold) not in line["cause"]
     (who,) = story(home, "preemption")
     assert who["cause"] == f"{small} (bronze) give way to {gold}"
-    home.cluster.run("scancel", str(gold))
-    comes_back(home, small)
+    comes_back(home, small, "scancel", str(gold))
 
 
 def test_silver_is_signalled_and_has_its_notice_to_the_second(home: Driver, notes: Path) -> None:
@@ -112,8 +112,7 @@ def test_silver_is_signalled_and_has_its_notice_to_the_second(home: Driver, note
     had_s = float((notes / "alive").read_text()) - float(warned.read_text())
     print(f"silver ran on for {had_s:.2f} s after the signal; its notice is {NOTICE_S} s")
     assert NOTICE_S - 0.3 <= had_s < NOTICE_S + 2  # it looks ten times a second
-    home.cluster.run("scancel", str(gold))
-    comes_back(home, silver)
+    comes_back(home, silver, "scancel", str(gold))
 
 
 def test_the_notice_is_called_off(home: Driver, notes: Path) -> None:
@@ -143,3 +142,30 @@ def test_a_job_tells_of_its_own_checkpoint(home: Driver, notes: Path) -> None:
     gold = submit(home, "gold", 9_000, "a")
     home.running(gold, newer)
     home.held(older)
+
+
+@pytest.fixture
+def spring(home: Driver) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Shows the reservation of that name, which ends with the test."""
+    yield lambda: home.ask("reservations", names=["spring"])["reservations"][0]
+    home.cluster.call("sreservation", "cancel", "spring")
+
+
+def test_a_reservation_in_the_place_of_jobs_begins_once_they_have_given_way(
+    home: Driver, spring: Callable[[], dict[str, Any]]
+) -> None:
+    silver = submit(home, "silver", 17_000, "a")
+    home.running(silver)
+    create = ("create", "spring", "--zones=a", "--watts=11kW", "--duration=1:00:00", "--accounts=research")
+    assert home.cluster.call("sreservation", "check", *create[2:], "--tier=gold").returncode == 3
+    made = home.cluster.call("sreservation", *create, "--tier=gold", "--policy=preempt")
+    assert made.returncode == 0, (made.stdout, made.stderr)
+    assert "jobs of lower tiers are to give way before it begins" in made.stdout
+    one = spring()
+    assert (one["state"], one["cause"]) == ("approved", "its window is open; jobs are giving way to it")
+    home.cluster.wait(spring, lambda one: one["state"] == "active", "spring to begin")
+    show = ("scontrol", "-o", "show", "res")
+    home.cluster.wait(lambda: home.cluster.run(*show), lambda said: "Licenses=pw_a:11000" in said, "Slurm to have it")
+    (who,) = story(home, "preempting")[-1:]
+    assert who["reservation"] == "spring"
+    comes_back(home, silver, "sreservation", "cancel", "spring")
