@@ -9,6 +9,9 @@ from slurm_power.cli.usage import ZONES
 LEVELS = Columns(
     text("tier"),
     count("max_delay", "max_delay_s"),
+    count("max_shortfall", "max_shortfall_s"),
+    count("max_burst_shortfall", "max_burst_shortfall_s"),
+    count("min_run", "min_run_s"),
     share("budget", "error_budget"),
     count("runs"),
     count("missed"),

@@ -251,6 +251,7 @@ Factor = Annotated[int, _field(Kind("number", "a number from 0.001 to 1000 such 
 Phases = Annotated[int, _field(Kind("`1` or `3`", "1 or 3"), _phases), Kind("`1` or `3`", "1 or 3")]
 Count = Annotated[int, _field(COUNT, _count), COUNT]
 Seconds = Annotated[int, _field(DURATION, _positive(parse_duration_s)), DURATION]
+SecondsOrZero = Annotated[int, _field(DURATION, parse_duration_s), DURATION]
 KeptFor = Annotated[int, _field(Kind("duration", "a duration from 1d on such as 400d"), _kept_for), DURATION]
 HookTimeout = Annotated[int, _field(Kind("duration", "1ms to 2s, such as 100ms"), _hook_timeout), DURATION]
 Notice = Annotated[int | None, _field(NOTICE, _notice), NOTICE]

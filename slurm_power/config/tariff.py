@@ -5,9 +5,11 @@ from typing import Any
 
 from pydantic import Field
 
-from slurm_power.config.fields import Day, Decimal, Name, Seconds, Share, Text
+from slurm_power.config.fields import Day, Decimal, Name, Seconds, SecondsOrZero, Share, Text
 from slurm_power.config.section import Section, key
+from slurm_power.core.service_level import Promise
 from slurm_power.core.showback import Tariff as Prices
+from slurm_power.core.window import FOREVER
 
 
 class Sla(Section):
@@ -15,6 +17,22 @@ class Sla(Section):
 
     max_delay: Seconds = Field(description="the longest placement delay: from eligible to start")
     error_budget: Share = Field(description="part of the runs that may miss it")
+    max_shortfall: SecondsOrZero | None = key(
+        None, "how long in all a zone or feed that carries a run may have more committed than usable"
+    )
+    max_burst_shortfall: SecondsOrZero | None = key(
+        None, "how long in all a zone or feed that carries a run may have more committed, with bursts, than its limit"
+    )
+    min_run: Seconds | None = key(None, "how long a run lasts before it may be preempted")
+
+    def promise(self, *, gives_way: bool) -> Promise:
+        """What a run of the tier is judged against; `gives_way`: whether the tier may be preempted at all."""
+        return Promise(
+            self.max_delay,
+            FOREVER if self.max_shortfall is None else self.max_shortfall,
+            FOREVER if self.max_burst_shortfall is None else self.max_burst_shortfall,
+            (self.min_run or 0) if gives_way else FOREVER,
+        )
 
 
 class Tariff(Section):

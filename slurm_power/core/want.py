@@ -65,8 +65,9 @@ def over(ledger: Ledger, elements: Iterable[str]) -> Lacks:
     found: Lacks = {}
     for name in elements:
         meter = ledger.meters[name]
-        found[Want(name, Aspect.PACKING)] = -meter.headroom_w
-        found[Want(name, Aspect.BURST)] = meter.committed_w + meter.burst_w - meter.limit_w
+        if meter.room_w < 0:  # it is remembered, so that to look at all of a large floor takes little
+            found[Want(name, Aspect.PACKING)] = -meter.headroom_w
+            found[Want(name, Aspect.BURST)] = meter.committed_w + meter.burst_w - meter.limit_w
     return _short(found)
 
 

@@ -176,6 +176,7 @@ class Rounds:
             begun = self._clock.monotonic()
             jobs = await self._learn_all(begun)
             await self.reservations.tick()
+            await self._look_at_limits()
             self.usage.step(begun)
             await self._reconciler.turn(begun)
             await self.preemptions.before_pass()
@@ -424,6 +425,10 @@ class Rounds:
 
     async def _observe(self, jobs: Sequence[JobRecord], begun: float) -> None:
         async for _ in self._breathe(self._observer.steps(jobs, begun)):
+            pass
+
+    async def _look_at_limits(self) -> None:
+        async for _ in self._breathe(self._desk.metering.look(self._desk.ledger)):
             pass
 
     async def _breathe(self, steps: Iterable[T]) -> AsyncIterator[T]:

@@ -14,16 +14,23 @@ from slurm_power.core.admission import Hold, Reject
 from slurm_power.core.claim import Claim
 from slurm_power.core.envelope import parse_comment
 from slurm_power.core.errors import EnvelopeError
+from slurm_power.core.ledger import Ledger
 from slurm_power.core.lifecycle import State
+from slurm_power.core.overage import Overages
 from slurm_power.core.reservation import OPEN, Owner, Reservation
 from slurm_power.core.score import Standings, tenants
-from slurm_power.core.service_level import Miss, Promise, cause_of, judge
+from slurm_power.core.service_level import Miss, Promise, Run, cause_of, judge
+from slurm_power.core.steps import Steps
 from slurm_power.core.usage import Share, Usage
+from slurm_power.core.want import Aspect, Want, over
+from slurm_power.core.window import FOREVER
 from slurm_power.ports import Decision, Rule
 from slurm_power.service.book import Entry, Journal
 
 MISSED = "sla"
 """The action of a line of the audit log about a run that missed its service level."""
+_AT_ONCE = 500
+"""Zones and feeds that are looked at before others get their turn."""
 _FOUND_S = 60
 """A job that was submitted so long before we first saw it has waited while we were away."""
 
@@ -54,6 +61,7 @@ class Metering:
         self._standings = Standings()
         self._site = site
         self._journal = journal
+        self._overages = Overages()
         self._lives: dict[str, _Life] = {}
         self._accuracies: dict[str, float] = {}
         """As of when usage was last taken: the queue asks for each job."""
@@ -67,6 +75,14 @@ class Metering:
     def change_site(self, site: Site) -> None:
         """Another site file."""
         self._site = site
+
+    def look(self, ledger: Ledger) -> Steps[None]:
+        """Note which zones and feeds have more committed than they may now; what nobody looks at is not known."""
+        names, found = list(ledger.meters), set[Want]()
+        for start in range(0, len(names), _AT_ONCE):
+            found.update(over(ledger, names[start : start + _AT_ONCE]))
+            yield
+        self._overages.tell(found, ledger.now)
 
     # -- jobs ---------------------------------------------------------------------------------------------------
 
@@ -89,7 +105,7 @@ class Metering:
         self._lives.pop(entry.key, None)
 
     def preempted(self, key: str) -> None:
-        """The running job of that key is being preempted: if its tier never is, its run misses its service level."""
+        """The running job of that key is being preempted: where it was promised not to be, its run misses that."""
         life = self._lives.setdefault(key, _Life(self.accrual.through, State.RUNNING))
         life.preempted = True
 
@@ -131,15 +147,12 @@ class Metering:
     def _misses(self, entry: Entry, held: Held, now: int) -> bool:
         """Whether the run has missed its service level; a miss is written down with its cause."""
         tier, level = self._site.policy.tiers.get(held.share.tier), (self._site.sla or {}).get(held.share.tier)
-        life = self._lives.get(entry.key)
-        if tier is None or level is None or life is None:
+        if tier is None or level is None:
             return False
-        preempted = life.preempted and tier.notice_s is None
-        waited = life.waited_s or {}
-        miss = judge(waited, Promise(level.max_delay), preempted=preempted)
+        run, promise = self._run(entry, held, now), level.promise(gives_way=tier.notice_s is not None)
+        miss = judge(run, promise)
         if miss is None:
             return False
-        waited_s = {f"{cause}_s": seconds for cause, seconds in sorted(waited.items())}
         self._journal.record(
             Decision(
                 at=now,
@@ -152,10 +165,29 @@ class Metering:
                 zones=tuple(charge.zone for charge in held.charges),
                 cause=miss,
                 rule=f"{Rule.SERVICE_LEVEL}.{tier.name}",
-                numbers={"delay_s": sum(waited.values()), "max_delay_s": level.max_delay, **waited_s},
+                numbers=_numbers(run, promise),
             )
         )
         return True
+
+    def _run(self, entry: Entry, held: Held, now: int) -> Run:
+        """How the run that ends now has fared; of the wait of one that was found on its nodes nothing is known."""
+        life, asked_s = self._lives.get(entry.key), limit_s(entry)
+        return Run(
+            (life.waited_s if life is not None else None) or {},
+            max(now - held.since, 0),
+            FOREVER if asked_s is None else asked_s,
+            life is not None and life.preempted,
+            self._short_s(held, Aspect.PACKING, now),
+            self._short_s(held, Aspect.BURST, now),
+        )
+
+    def _short_s(self, held: Held, aspect: Aspect, now: int) -> int:
+        """How long a zone or feed that carries the job was over while it did, in s; by the floor as it is now."""
+        taps = self._site.topology.taps
+        zones = [charge.zone for charge in held.charges]
+        feeds = [tap.feed for zone in zones for tap in taps.get(zone, ())]
+        return self._overages.seconds({Want(name, aspect) for name in (*zones, *feeds)}, held.since, now)
 
     def holding(self, entry: Entry, claim: Claim) -> Held:
         """What a job holds on nodes with this claim."""
@@ -211,6 +243,19 @@ class Metering:
     @property
     def _half_life_s(self) -> int:
         return self._site.reservations.score.half_life
+
+
+def _numbers(run: Run, promise: Promise) -> dict[str, int]:
+    """What a miss was judged by, in s; what the tier was not promised is left out."""
+    numbers = {"delay_s": run.delay_s, "max_delay_s": promise.max_delay_s}
+    numbers |= {f"{cause}_s": seconds for cause, seconds in sorted(run.waited_s.items())}
+    if promise.max_shortfall_s < FOREVER:
+        numbers |= {"shortfall_s": run.shortfall_s, "max_shortfall_s": promise.max_shortfall_s}
+    if promise.max_burst_shortfall_s < FOREVER:
+        numbers |= {"burst_shortfall_s": run.burst_shortfall_s, "max_burst_shortfall_s": promise.max_burst_shortfall_s}
+    if 0 < promise.min_run_s < FOREVER:
+        numbers |= {"run_s": run.ran_s, "min_run_s": promise.min_run_s}
+    return numbers
 
 
 def limit_s(entry: Entry) -> int | None:

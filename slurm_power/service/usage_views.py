@@ -221,6 +221,9 @@ def _level_row(site: Site, tier: str, total: Total, causes: Counter[str]) -> Row
     return {
         "tier": tier,
         "max_delay_s": level.max_delay if level is not None else None,
+        "max_shortfall_s": level.max_shortfall if level is not None else None,
+        "max_burst_shortfall_s": level.max_burst_shortfall if level is not None else None,
+        "min_run_s": level.min_run if level is not None else None,
         "error_budget": float(level.error_budget) if level is not None else None,
         "runs": total.runs,
         "missed": total.missed,

@@ -8,13 +8,14 @@ from click.testing import CliRunner, Result
 
 from slurm_power.cli.sreservation import sreservation
 from slurm_power.core.usage import Usage
+from slurm_power.ports import Decision
 from tests.cli.conftest import Scene, run
 from tests.cli.stage import ALICE, SITE, Stage, play, short_directory
 from tests.cli.test_schemas import faults
 
 PRICED = SITE + (
     "tariff: {currency: EUR, kwh: 0.20, reserved_kwh: 0.05}\n"
-    "sla: {gold: {max_delay: 30m, error_budget: 1%}}\n"
+    "sla: {gold: {max_delay: 30m, error_budget: 1%, max_shortfall: 0s, max_burst_shortfall: 10m, min_run: 1h}}\n"
 )
 PERIOD = ("-S", "2026-01-01T00:00:00Z", "-E", "2026-01-02T00:00:00Z")
 DAY = 1_767_225_600
@@ -34,6 +35,12 @@ def scene() -> Iterator[Scene]:
                 Usage("", "late", 7, "bronze", DAY + 86_400, jobs_ws=1_800_000),
             ],
             1 << 50,
+        )
+        stage.store.record(
+            [
+                Decision(DAY + 9, "7", "tok7", ALICE, "research", "sla", "enforce", cause=cause, rule="sla.gold")
+                for cause in ("watts", "burst", "watts")
+            ]
         )
         yield Scene(stage, jobs)
 
@@ -108,7 +115,10 @@ def test_service_levels(scene: Scene) -> None:
     answer = json.loads(scene.spower("report", "--sla", "-S", "2026-01-01T00:00:00Z", "--json").output)
     assert faults("levels", answer) == []
     found = scene.spower("report", "--sla", "-S", "2026-01-01T00:00:00Z", "-P").output.splitlines()
-    assert found[1] == "gold|1800|0.01|4|1|0.25|no|"
+    assert found[1] == "gold|1800|0|600|3600|0.01|4|1|0.25|no|burst=1,watts=2"
+    shown = scene.spower("report", "--sla", "-S", "2026-01-01T00:00:00Z").output
+    assert "MAX_SHORTFALL" in shown
+    assert "burst 1, watts 2" in shown
 
 
 def test_who_holds_what_and_until_when(scene: Scene) -> None:

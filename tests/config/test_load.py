@@ -8,7 +8,9 @@ import pytest
 from slurm_power.config import Site, load_site
 from slurm_power.config.site import local_timezone
 from slurm_power.core.policy import BurstRule, Hours, Mode, Native, Scope
+from slurm_power.core.service_level import Promise
 from slurm_power.core.topology import FeedKind, Lane, Redundancy, Side, Tap
+from slurm_power.core.window import FOREVER
 
 EXAMPLE = Path(__file__).parents[2] / "etc" / "slurm_power.yaml"
 
@@ -123,6 +125,22 @@ def test_tariffs_that_hold_from_a_day_on() -> None:
         (0, Fraction(1, 5), 1),
         (1_782_856_800, Fraction(3, 10), Fraction(4, 5)),
     ]
+
+
+def test_what_a_tier_is_promised() -> None:
+    """What is left out is not promised; a shortfall may be promised away altogether."""
+    loaded = site(
+        SMALL
+        + "tiers: {gold: {qos: gold, notice: never}, bronze: {qos: bronze, notice: 0s}}\n"
+        + "sla:\n"
+        + "  gold: {max_delay: 5m, error_budget: 1%, max_shortfall: 0s, max_burst_shortfall: 10m}\n"
+        + "  bronze: {max_delay: 1h, error_budget: 10%, min_run: 30m}\n"
+    )
+    assert loaded.sla is not None
+    gold, bronze = loaded.sla["gold"], loaded.sla["bronze"]
+    assert gold.promise(gives_way=False) == Promise(300, 0, 600, FOREVER)
+    assert gold.promise(gives_way=True) == Promise(300, 0, 600, 0)
+    assert bronze.promise(gives_way=True) == Promise(3_600, FOREVER, FOREVER, 1_800)
 
 
 def test_the_example_needs_no_warning() -> None:

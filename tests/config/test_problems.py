@@ -294,6 +294,10 @@ RELATIONS = [
     ),
     (ZONE + "sla: {iron: {max_delay: 5m, error_budget: 1%}}\n", "sla.iron: there is no tier 'iron'"),
     (
+        ZONE + "tiers: {gold: {qos: gold}}\nsla: {gold: {max_delay: 5m, error_budget: 1%, min_run: 0s}}\n",
+        "sla.gold.min_run: '0s' is nothing",
+    ),
+    (
         ZONE + "tariff: {currency: EUR, kwh: 1, tiers: {iron: 1}}\n",
         "tariff.tiers.iron: there is no tier 'iron'",
     ),

@@ -1,18 +1,24 @@
 """For what jobs wait, from the submission to the start, and which of their runs miss their service level."""
 
+import asyncio
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
+from slurm_power.adapters.store import StoreWriter
 from slurm_power.core.lifecycle import Event
+from slurm_power.core.steps import finish
 from slurm_power.core.usage import Usage
+from slurm_power.daemon.rounds import Rounds
 from slurm_power.ports import Decision, HoldKind, JobRecord, JobState
 from slurm_power.service.launch import launch
 from slurm_power.service.observe import Observer
 from slurm_power.service.release import run_pass
 from slurm_power.service.submit import submit
-from tests.service.metered import PRICED
-from tests.service.support import START, Lab, job, site_of
+from tests.fakes.store import MemoryStore
+from tests.service.metered import PRICED, Metered
+from tests.service.support import START, Lab, fake_slurm, job, site_of
 
 
 @pytest.fixture
@@ -152,3 +158,144 @@ def test_a_job_that_waited_while_we_were_away_has_waited(lab: Lab) -> None:
     assert launch(lab.desk, {"SLURM_JOB_ID": "4", "SLURM_JOB_NODELIST": "n01"}).verdict == "allow"
     lab.desk.book.drop(entry)
     assert [line.numbers["power_s"] for line in misses(lab)] == [5_000]
+
+
+# -- what a run was promised while it runs ---------------------------------------------------------------------------
+
+PROMISED = PRICED.replace(
+    "sla: {gold: {max_delay: 30m,", "sla: {gold: {max_delay: 30m, max_shortfall: 5m, max_burst_shortfall: 10m,"
+).replace("bronze: {max_delay: 1h,", "bronze: {max_delay: 1h, min_run: 30m,")
+ZONE = 'rack01: {nodes: "n[01-03]", feeds: [pdu-a1, pdu-b1, loop], redundancy: 2N, limit: 30kW'
+CUT = PROMISED.replace(ZONE, ZONE.replace("30kW", "20kW"))
+"""20 kW, of which 18 kW are usable."""
+FEED = "pdu-b1: {side: B, parent: ups-b, limit: 46kW}"
+CUT_FEED = PROMISED.replace(FEED, FEED.replace("46kW", "35kW"))
+"""More than either zone below it may carry, less than both hold."""
+
+
+@pytest.fixture
+def metered() -> Iterator[Metered]:
+    with Metered(PROMISED).open() as found:
+        yield found
+
+
+def rounds(metered: Metered, seconds: int) -> None:
+    """Time passes, with a round of the daemon now and at its end."""
+    for pause_s in (0, seconds):
+        metered.lab.wait(pause_s)
+        finish(metered.desk.metering.look(metered.desk.ledger))
+
+
+def under(metered: Metered, text: str, seconds: int) -> None:
+    """The site file has other limits for a while."""
+    metered.desk.change_site(site_of(text))
+    rounds(metered, seconds)
+    metered.desk.change_site(site_of(PROMISED))
+    rounds(metered, 0)
+
+
+@pytest.mark.parametrize("text", [CUT, CUT_FEED])
+def test_a_run_whose_zone_or_feed_holds_more_than_usable_for_too_long(metered: Metered, text: str) -> None:
+    metered.run("1", 18_000)
+    metered.run("2", 2_000, zone="rack03")
+    metered.run("3", 18_000, zone="rack02", tier="silver")
+    rounds(metered, 60)
+    under(metered, text, 200)
+    rounds(metered, 60)
+    under(metered, text, 101)
+    rounds(metered, 60)
+    metered.end("1")
+    metered.end("2")
+    [line] = misses(metered.lab)
+    assert (line.job, line.cause, line.rule, line.zones) == ("1", "watts", "sla.gold", ("rack01",))
+    assert (line.numbers["shortfall_s"], line.numbers["max_shortfall_s"]) == (301, 300)
+    assert sum(row.missed for row in metered.desk.metering.take(metered.desk.now())) == 1
+
+
+def test_no_longer_than_was_promised(metered: Metered) -> None:
+    metered.run("1", 18_000)
+    under(metered, CUT, 300)
+    metered.end("1")
+    assert misses(metered.lab) == []
+
+
+def test_only_what_was_short_while_it_ran_counts(metered: Metered) -> None:
+    """From its start on, and until its end, though the limit has not been raised again."""
+    metered.run("1", 18_000)
+    metered.desk.change_site(site_of(CUT))
+    rounds(metered, 200)
+    metered.run("2", 500)
+    rounds(metered, 300)
+    metered.end("2")
+    metered.lab.wait(50)
+    metered.end("1")
+    [line] = misses(metered.lab)
+    assert (line.job, line.numbers["shortfall_s"]) == ("1", 550)
+
+
+def test_bursts_that_are_not_backed(metered: Metered) -> None:
+    """16 kW of 18 kW usable are committed with the baseline, and 6 kW on top are more than the limit."""
+    entry = metered.run("1", 15_000)
+    claim = metered.desk.ledger.claims["1"]
+    [charge] = claim.charges
+    bursty = replace(claim, charges=(replace(charge, max_w=charge.est_w + 6_000),))
+    metered.desk.book.move(entry, Event.LAUNCH, bursty)
+    under(metered, CUT, 601)
+    metered.end("1")
+    [line] = misses(metered.lab)
+    assert line.cause == "burst"
+    assert (line.numbers["burst_shortfall_s"], line.numbers["max_burst_shortfall_s"]) == (601, 600)
+    assert line.numbers["shortfall_s"] == 0
+
+
+def test_a_run_that_is_a_fact_beyond_the_limit_is_short_of_its_watts_too() -> None:
+    text = PRICED.replace("bronze: {max_delay: 1h,", "bronze: {max_delay: 1h, max_shortfall: 0s,")
+    with Metered(text).open() as found:
+        found.run("1", 40_000, tier="bronze")
+        rounds(found, 1)
+        found.end("1")
+        [line] = misses(found.lab)
+    assert line.cause == "watts"
+    assert line.numbers == {"delay_s": 0, "max_delay_s": 3_600, "shortfall_s": 1, "max_shortfall_s": 0}
+
+
+def test_a_run_that_gives_way_before_it_has_run_so_long(metered: Metered) -> None:
+    for key in ("1", "2", "3"):
+        metered.run(key, 1_000, tier="bronze", limit_s=600 if key == "3" else 3_600)
+    metered.lab.wait(1_799)
+    for key in ("1", "2", "3"):
+        metered.desk.metering.preempted(key)
+    metered.end("1")
+    metered.end("3")
+    metered.lab.wait(1)
+    metered.end("2")
+    [line] = misses(metered.lab)
+    assert (line.job, line.cause) == ("1", "preempted")
+    assert line.numbers == {"delay_s": 0, "max_delay_s": 3_600, "run_s": 1_799, "min_run_s": 1_800}
+
+
+def test_a_tier_without_these_promises_is_not_judged_by_them() -> None:
+    with Metered().open() as metered:
+        metered.run("1", 40_000)
+        rounds(metered, 10_000)
+        metered.end("1")
+        assert misses(metered.lab) == []
+
+
+def test_the_daemon_looks_in_each_round() -> None:
+    lab = Lab(site_of(PROMISED))
+    slurm, writer = fake_slurm(lab.site), StoreWriter(MemoryStore())
+    running = slurm.submit(uid=1_001, comment="power:est=40kW", qos="gold", time_limit_s=3_600)
+    rounds = Rounds(lab.desk, slurm, writer, lab.observer, lab.clock)
+
+    async def some() -> None:
+        slurm.schedule()
+        await rounds.round()
+        lab.wait(301)
+        slurm.finish(running.job_id)
+        slurm.tick(lab.clock.instant)
+        await rounds.round()
+
+    asyncio.run(some())
+    writer.close(10)
+    assert [line.numbers["shortfall_s"] for line in misses(lab)] == [301]

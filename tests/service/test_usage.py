@@ -305,8 +305,8 @@ def test_service_levels(metered: Metered) -> None:
     tiers = {row["tier"]: row for row in metered.ask("levels")["tiers"]}
     assert list(tiers) == ["gold", "silver", "bronze"]
     assert tiers["gold"] == {
-        "tier": "gold", "max_delay_s": 1_800, "error_budget": 0.5, "runs": 3, "missed": 1, "missed_part": 0.3333,
-        "kept": True, "causes": {"preempted": 1},
+        "tier": "gold", "max_delay_s": 1_800, "max_shortfall_s": None, "max_burst_shortfall_s": None, "min_run_s": None,
+        "error_budget": 0.5, "runs": 3, "missed": 1, "missed_part": 0.3333, "kept": True, "causes": {"preempted": 1},
     }  # fmt: skip
     assert (tiers["bronze"]["runs"], tiers["bronze"]["missed"]) == (1, 0)
     assert (tiers["silver"]["max_delay_s"], tiers["silver"]["kept"], tiers["bronze"]["kept"]) == (None, None, True)
