@@ -11,4 +11,8 @@ class Preemption(Section):
         "60", "the most jobs of one tier that give way within an hour; a cut of a limit knows no such bound"
     )
     min_run: Seconds = key("10m", "how long a job that was requeued runs before it may have to give way again")
-    warn_signal: SignalName = key("USR1", "the signal that a job's batch shell gets when its notice begins")
+    warn_signal: SignalName = key(
+        "URG",
+        "the signal that a job's batch shell gets when its notice begins; URG does nothing to a job that does not "
+        "expect it, USR1 would end it there and then",
+    )

@@ -10,7 +10,7 @@ ZONES = "zones: {a: {nodes: n1, limit: 1kW}}\n"
 
 def test_defaults() -> None:
     found = load_site(text=ZONES).preemption
-    assert (found.per_hour, found.min_run, found.warn_signal) == (60, 600, "USR1")
+    assert (found.per_hour, found.min_run, found.warn_signal) == (60, 600, "URG")
 
 
 def test_every_key() -> None:

@@ -27,7 +27,6 @@ tiers:
   gold:   {qos: gold, notice: never}
   silver: {qos: silver, notice: 4s}
   bronze: {qos: bronze, notice: 0s}
-preemption: {warn_signal: USR2}
 """
 NOTICE_S = 4
 AT_ONCE_S = 10.0
@@ -99,7 +98,7 @@ def test_gold_takes_just_the_bronze_job_that_the_rule_names(home: Driver) -> Non
 
 
 def test_silver_is_signalled_and_has_its_notice_to_the_second(home: Driver, notes: Path) -> None:
-    script = f"trap 'date +%s.%N >{notes}/warned' USR2\nwhile :; do sleep 0.1; date +%s.%N >{notes}/alive; done"
+    script = f"trap 'date +%s.%N >{notes}/warned' URG\nwhile :; do sleep 0.1; date +%s.%N >{notes}/alive; done"
     silver = submit(home, "silver", 19_000, "a", script)
     home.running(silver)
     gold = submit(home, "gold", 15_000, "a")
@@ -116,7 +115,7 @@ def test_silver_is_signalled_and_has_its_notice_to_the_second(home: Driver, note
 
 
 def test_the_notice_is_called_off(home: Driver, notes: Path) -> None:
-    silver = submit(home, "silver", 19_000, "a", f"trap 'touch {notes}/warned' USR2\nwhile :; do sleep 0.1; done")
+    silver = submit(home, "silver", 19_000, "a", f"trap 'touch {notes}/warned' URG\nwhile :; do sleep 0.1; done")
     home.running(silver)
     gold = submit(home, "gold", 15_000, "a")
     home.cluster.wait((notes / "warned").exists, bool, "the signal")
