@@ -315,6 +315,12 @@ class TestShed:
         one.set_limit("r1", 60_000)
         assert victims(finish(shed(one, candidates(one)))) == ["a"]
 
+    def test_bursts_that_do_not_add_up(self) -> None:
+        """Sixteen groups of 2 kW burst by 16 kW together, thirteen by 14.4 kW, twelve by 13.9 kW."""
+        one = filled(*(claim(f"j{k:02}", "r1", 1_000, 3_000) for k in range(16)), r1=32_000)
+        one.set_limit("r1", 27_000)
+        assert victims(finish(shed(one, candidates(one)))) == ["j00", "j01", "j02", "j03"]
+
     def test_who_helps_where_not_all_suffice_and_what_is_left(self) -> None:
         one = ledger([zone("r1", feeds=("p",)), zone("r2", feeds=("p",))], [feed("p", 100_000)])
         one.load([claim("a", "r1", 30_000), claim("b", "r1", 20_000), claim("c", "r2", 30_000)])
