@@ -1,6 +1,6 @@
 """Whether Slurm is set up as the site file has it: nodes, partitions, features, licences."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -10,6 +10,9 @@ from slurm_power.core.binding import PREFIX, feature_of, licence_plan
 from slurm_power.core.policy import Native
 from slurm_power.core.topology import Zone
 from slurm_power.ports import LicenseRecord, NodeRecord, PartitionRecord
+
+_AT_ONCE = 500
+"""Zones or nodes that are looked at before others get their turn."""
 
 
 class Severity(StrEnum):
@@ -48,13 +51,26 @@ def check_against_slurm(
 ) -> tuple[Finding, ...]:
     """All differences that matter, zones first, in the order of the site file."""
     by_name = {node.name: node for node in nodes}
-    found: list[Finding] = []
-    for zone in site.topology.zones.values():
-        found.extend(_zone(zone, by_name))
-    found.extend(_strays(site, nodes))
-    found.extend(_partitions(site, partitions))
-    found.extend(_licences(site, licenses))
-    return tuple(found)
+    nodes_of = {record.name: expand_hostlist_or_nothing(record.nodes) for record in partitions}
+    return tuple(one for one in differences(site, by_name, nodes_of, licenses) if one is not None)
+
+
+def differences(
+    site: Site,
+    nodes: Mapping[str, NodeRecord],
+    partitions: Mapping[str, Collection[str]],
+    licenses: Sequence[LicenseRecord],
+) -> Iterator[Finding | None]:
+    """The same, given nodes and the partitions' nodes by name; None where others may be answered."""
+    for number, zone in enumerate(site.topology.zones.values()):
+        if number % _AT_ONCE == 0:
+            yield None
+        yield from _zone(zone, nodes)
+    yield from _strays(site, nodes.values())
+    yield None
+    yield from _partitions(site, partitions)
+    yield None
+    yield from _licences(site, licenses)
 
 
 def _zone(zone: Zone, nodes: Mapping[str, NodeRecord]) -> Iterator[Finding]:
@@ -71,10 +87,12 @@ def _zone(zone: Zone, nodes: Mapping[str, NodeRecord]) -> Iterator[Finding]:
         )
 
 
-def _strays(site: Site, nodes: Iterable[NodeRecord]) -> Iterator[Finding]:
+def _strays(site: Site, nodes: Iterable[NodeRecord]) -> Iterator[Finding | None]:
     """Nodes with the feature of a zone that they are not in: jobs bound to that zone could start there."""
     strays: dict[str, list[str]] = {}
-    for node in nodes:
+    for number, node in enumerate(nodes):
+        if number % _AT_ONCE == 0:
+            yield None
         zone = site.topology.zone_of_node.get(node.name)
         for feature in node.features:
             if feature.startswith(PREFIX) and (zone is None or feature != feature_of(zone)):
@@ -84,27 +102,25 @@ def _strays(site: Site, nodes: Iterable[NodeRecord]) -> Iterator[Finding]:
         yield _error(f"Feature={feature} on {_nodes(names)}, {where}", Aspect.FEATURE, feature)
 
 
-def _partitions(site: Site, records: Sequence[PartitionRecord]) -> Iterator[Finding]:
-    known = {record.name: record for record in records}
+def _partitions(site: Site, known: Mapping[str, Collection[str]]) -> Iterator[Finding]:
     for name in site.policy.partitions:
         if name not in known:
             yield _error(f"partition {name}: Slurm does not have it", Aspect.PARTITION, name)
-    for record in records:
-        names = expand_hostlist_or_nothing(record.nodes)
+    for partition, names in known.items():
         outside = [name for name in names if name not in site.topology.zone_of_node]
         if outside and len(outside) == len(names):
             yield _warning(
-                f"partition {record.name}: none of its nodes lies in a zone, so its jobs are not counted",
+                f"partition {partition}: none of its nodes lies in a zone, so its jobs are not counted",
                 Aspect.PARTITION,
-                record.name,
+                partition,
             )
         elif outside:
             yield _warning(
-                f"partition {record.name}: {_nodes(outside)} in no zone; watts drawn there are not counted",
+                f"partition {partition}: {_nodes(outside)} in no zone; watts drawn there are not counted",
                 Aspect.PARTITION,
-                record.name,
+                partition,
             )
-        yield from _unreachable(site, record.name, names)
+        yield from _unreachable(site, partition, names)
 
 
 def _unreachable(site: Site, partition: str, nodes: Iterable[str]) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from slurm_power.config.fields import Count, Seconds, SignalName
 from slurm_power.config.section import Section, key
+from slurm_power.core.reservation import Policy
 
 
 class Preemption(Section):
@@ -11,6 +12,11 @@ class Preemption(Section):
         "60", "the most jobs of one tier that give way within an hour; a cut of a limit knows no such bound"
     )
     min_run: Seconds = key("10m", "how long a job that was requeued runs before it may have to give way again")
+    after_cut: Policy = key(
+        "preempt",
+        "what becomes of running jobs where a reload of this file cuts a limit below what they hold: "
+        "`preempt`: those that may be preempted give way; `wait`: they run to their ends",
+    )
     warn_signal: SignalName = key(
         "URG",
         "the signal that a job's batch shell gets when its notice begins; URG does nothing to a job that does not "

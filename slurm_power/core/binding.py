@@ -9,6 +9,7 @@ Slurm reads a feature expression strictly from left to right. What stands beside
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from slurm_power.core.claim import Charge
 from slurm_power.core.immutable import immutable
@@ -82,6 +83,7 @@ class LicensePlan:
         return {licence.name: licence.count for licence in self.licences}
 
 
+@lru_cache(maxsize=2)  # of 10,000 zones it takes a tenth of a second, and is asked for once a minute
 def licence_plan(topology: Topology) -> LicensePlan:
     """One licence a zone, usable − baseline; one for a feed only where the zones below can together pass its usable."""
     licences = [

@@ -12,6 +12,7 @@ from operator import add
 from typing import NamedTuple
 
 from slurm_power.core.offer import Amounts, Offer, minus
+from slurm_power.core.steps import Steps
 
 _FEW = 36
 """Up to so many candidates are all decided by one search."""
@@ -25,11 +26,13 @@ _WAITING = 64
 """Of many, so many are looked at beyond the next of a greedy choice."""
 _STEPS, _STEPS_MENDING = 3_000, 300
 """Sets that a search may look at."""
+_AT_ONCE = 1_000
+"""Offers that are looked at before others get their turn."""
 _SHIFT = 20
 """Bounds are kept as whole numbers of 2⁻²⁰ (of values 2⁻⁶⁰), rounded down so that they stay bounds."""
 
 
-def cover(need: Amounts, offers: Sequence[Offer]) -> list[Offer]:
+def cover(need: Amounts, offers: Sequence[Offer]) -> Steps[list[Offer]]:
     """Of offers that suffice together a set that does too, none of which can be left out.
 
     It comes first, or nearly, by watts, jobs, work lost, youth and job ids.
@@ -44,12 +47,14 @@ def cover(need: Amounts, offers: Sequence[Offer]) -> list[Offer]:
         gifts = [tuple([offer.gives[place] for place in places]) for offer in offers]
     # To give all of one thing that is needed is worth as much as to give all of another.
     values = tuple((1 << 2 * _SHIFT) // amount + 1 for amount in need)
-    rows = _by_worth(need, values, offers, gifts)
+    rows = yield from _by_worth(need, values, offers, gifts)
+    yield
     chosen = _greedy(need, values, rows)
+    yield
     if len(rows) <= _FEW:
         chosen = _Search(need, values, [_Item._make(row) for row in rows], _STEPS).best(chosen)
     else:
-        chosen = _mended(need, values, rows, chosen)
+        chosen = yield from _mended(need, values, rows, chosen)
     return [item.offer for item in _reduced(need, chosen)]
 
 
@@ -74,20 +79,24 @@ class _Item(NamedTuple):
 
 def _by_worth(
     need: Amounts, values: Amounts, offers: Sequence[Offer], gifts: Sequence[Amounts]
-) -> list[_Row]:
+) -> Steps[list[_Row]]:
     """The items that give anything, by the watts that they cost for what they cover; of equals the largest first.
 
     They stay plain tuples until one is looked at: of 10,000 few ever are.
     """
     covers = [0] * len(offers)  # by dimension and not by offer: with 10,000 that takes half the time
     for most, value, column in zip(need, values, zip(*gifts, strict=True), strict=True):
+        yield
         covers = list(map(add, covers, [(given if given < most else most) * value for given in column]))
     found: list[_Row] = []
-    for offer, gives, covered in zip(offers, gifts, covers, strict=True):
+    for number, (offer, gives, covered) in enumerate(zip(offers, gifts, covers, strict=True)):
+        if number % _AT_ONCE == 0:
+            yield
         if covered:
             watts, one = offer.watts, offer.candidate
             worth = watts / covered
             found.append((worth, -watts, gives, one.lost_s, -one.started, one.job_id, one.claim.id, watts, offer))
+    yield
     found.sort()
     return found
 
@@ -140,13 +149,14 @@ def _covered(left: Amounts, values: Amounts, gives: Amounts) -> int:
     return covered
 
 
-def _mended(need: Amounts, values: Amounts, rows: Sequence[_Row], chosen: list[_Item]) -> list[_Item]:
+def _mended(need: Amounts, values: Amounts, rows: Sequence[_Row], chosen: list[_Item]) -> Steps[list[_Item]]:
     """A choice, parts of which are decided anew; of a long one only among those who are worth least."""
     chosen.sort()
     settled, open_ = chosen[:-_MENDED], chosen[-_MENDED:]
     need = minus(need, _given(settled, len(need)))
     taken = {item.id for item in chosen}
     for turn in range(_MENDINGS_OF_MANY if len(rows) > _MANY else _MENDINGS):
+        yield
         again = open_[-_TAKEN:] if turn % 2 == 0 else open_[turn // 2 :: -(-len(open_) // _TAKEN)]
         names = {item.id for item in again}
         kept = [item for item in open_ if item.id not in names]

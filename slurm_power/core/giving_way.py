@@ -134,6 +134,11 @@ class Preemption:
     """Why it ended, for people."""
 
     @property
+    def elements(self) -> list[str]:
+        """The zones and feeds that were cut."""
+        return self.beneficiary.split(",")
+
+    @property
     def notice_s(self) -> int:
         """The longest notice that a victim has; all go together then, so that nobody loses more than he has to."""
         return max((victim.notice_s for victim in self.victims), default=0)

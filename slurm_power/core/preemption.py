@@ -1,24 +1,28 @@
 """Preemption by watts: where a held request would cost least, and who has to go when a limit was cut.
 
 What is short, and what each candidate would give back, is estimated as if it added up. Bursts do not (rss), nor do
-nodes, nor ends before the window's worst instant: so each choice is tried on the ledger itself, from which the victims
-are taken for a while. What is still short then is asked on top; in the end everybody is put back who can be.
+nodes, nor ends before the window's worst instant: so each choice for a request is tried on the ledger itself, from
+which the victims are taken for a while, and each choice after a cut on a copy of the sums that it is about. What is
+still short then is asked on top; in the end everybody is put back who can be.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from heapq import nsmallest
+from typing import Protocol
 
 from slurm_power.core.admission import Admit, admit
 from slurm_power.core.claim import Claim
+from slurm_power.core.excess import Account, Excess
 from slurm_power.core.immutable import immutable
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.offer import Candidate, Offer
 from slurm_power.core.placement import Placement, Placer
 from slurm_power.core.request import Request
+from slurm_power.core.steps import Steps, finish
 from slurm_power.core.trial import Trial
 from slurm_power.core.victims import Price, choose, highest_touched, in_order, price
-from slurm_power.core.want import Aspect, Lacks, Want, gift, lacking, lacking_for, over
+from slurm_power.core.want import Aspect, Carried, Lacks, Want, gift, lacking, lacking_for, over
 from slurm_power.core.wiring import Loads
 
 _LOOKED_AT = 128
@@ -29,9 +33,24 @@ _ROUNDS = 6
 """How often a choice that did not suffice is raised, before all that help are taken and put back one by one."""
 _MOST_PARTS = 64
 """The most zones among which room is made for one job over several."""
+_AT_ONCE, _OUT_AT_ONCE, _TRIED_AT_ONCE = 200, 1_000, 50
+"""Candidates looked at, victims taken out, and those tried one by one, before others get their turn."""
 
 Check = Callable[[], Lacks]
-"""Says what is short on the ledger as it is at that moment."""
+"""Says what is short without those who are out at that moment."""
+
+
+class Out(Protocol):
+    """Where victims are taken out for a while: the ledger (`Trial`), or sums of it (`Excess`)."""
+
+    def without(self, victims: Iterable[Candidate]) -> None:
+        """Have just these out."""
+
+    def put_back(self, victim: Candidate) -> None:
+        """Have one of them back."""
+
+    def take_out(self, victim: Candidate) -> None:
+        """Have one more out."""
 
 
 @immutable
@@ -67,7 +86,8 @@ def plan(
     if request.not_before > ledger.now:
         return None
     placer = Placer(request, ledger, request.window(ledger.now), ignore)
-    stock = _Stock(ledger, candidates)
+    stock = _Stock(ledger, ledger.meters)
+    finish(stock.fill(candidates))
     with Trial(ledger) as trial:
         return _in_one_zone(placer, stock, trial) or _over_zones(placer, stock, trial)
 
@@ -78,61 +98,113 @@ def make_room(ledger: Ledger, claim: Claim, candidates: Iterable[Candidate]) -> 
     Whoever ends before it begins is left alone. The ledger is left as it was.
     """
     start, now = claim.window.start, ledger.now
-    stock = _Stock(ledger, (one for one in candidates if one.claim.window.end > start or start <= now))
+    stock = _Stock(ledger, ledger.meters)
+    finish(stock.fill(one for one in candidates if one.claim.window.end > start or start <= now))
     with Trial(ledger) as trial:
-        return _settle(trial, stock, lambda: lacking_for(ledger, claim))
+        return finish(_settle(trial, stock, lambda: lacking_for(ledger, claim)))
 
 
-def shed(ledger: Ledger, candidates: Iterable[Candidate], elements: Iterable[str] | None = None) -> Shed:
+def shed(
+    ledger: Ledger,
+    candidates: Iterable[Candidate],
+    elements: Iterable[str] | None = None,
+    gone: Iterable[Candidate] = (),
+) -> Steps[Shed]:
     """The victims after whom committed ≤ usable and committed + burst ≤ limit on these zones and feeds (None: on all).
 
-    Where all candidates together do not suffice, those without whom it would be more. The ledger is left as it was.
+    Where all candidates together do not suffice, those without whom it would be more. `gone` are thought away
+    beforehand. Whoever draws on a reservation is left alone, for that keeps what its jobs give back. The ledger is read
+    at the first step and may change after it.
     """
-    excess = over(ledger, ledger.meters if elements is None else elements)
-    looked_at = sorted({want.element for want in excess})
-    stock = _Stock(ledger, candidates)
-    with Trial(ledger) as trial:
-        victims = _settle(trial, stock, lambda: over(ledger, looked_at))
-        if victims is not None:
-            return Shed(victims)
-        trial.without(offer.candidate for offer in stock.offers(sorted(excess)))
-        least = over(ledger, looked_at)
-        trial.without(())
-        victims = _settle(trial, stock, lambda: _beyond(over(ledger, looked_at), least))
-    return Shed(victims or (), tuple(sorted(least.items())))
+    looked_at = over(ledger.meters, ledger.meters if elements is None else elements)
+    accounts = {want.element: Account(ledger.meters[want.element]) for want in sorted(looked_at)}
+    stock = _Stock(ledger, accounts)
+    Excess(accounts, stock.loads_of).without(gone)
+    yield from stock.fill(one for one in candidates if not one.claim.within)
+    victims: list[Candidate] = []
+    left: Lacks = {}
+    for part in (yield from _apart(stock, accounts)):
+        chosen, lacks = yield from _shed_part(stock, {name: accounts[name] for name in part})
+        victims += chosen
+        left |= lacks
+    return Shed(in_order(victims), tuple(sorted(left.items())))
+
+
+def _shed_part(stock: "_Stock", accounts: Mapping[str, Account]) -> Steps[tuple[tuple[Candidate, ...], Lacks]]:
+    """Victims of these zones and feeds, and what then is still over."""
+    excess = Excess(accounts, stock.loads_of)
+    victims = yield from _settle(excess, stock, excess.lacks)
+    if victims is not None:
+        return victims, {}
+    offers = yield from stock.offers(sorted(excess.lacks()))
+    least = yield from _without(excess, [offer.candidate for offer in offers], excess.lacks)
+    victims = yield from _settle(excess, stock, lambda: _beyond(excess.lacks(), least))
+    return victims or (), least
+
+
+def _apart(stock: "_Stock", elements: Iterable[str]) -> Steps[list[list[str]]]:
+    """The elements in as many parts as can be chosen for apart: no candidate gives anything back in two of them."""
+    parts = {name: [name] for name in elements}
+    for number, one in enumerate(stock.of(stock.zones, 0)):
+        if number % _AT_ONCE == 0:
+            yield
+        touched = [name for name in stock.loads_of(one) if name in parts]
+        largest = max((parts[name] for name in touched), key=len, default=[])
+        for name in touched:
+            joined = parts[name]
+            if joined is not largest:
+                largest += joined
+                parts.update(dict.fromkeys(joined, largest))
+    found = {id(part): part for part in parts.values()}
+    return sorted(sorted(part) for part in found.values())
 
 
 class _Stock:
-    """The candidates that have a live claim, by zone, and what they would give back."""
+    """The candidates that have a live claim, by zone, and what they would give back on these meters."""
 
-    def __init__(self, ledger: Ledger, candidates: Iterable[Candidate]) -> None:
+    def __init__(self, ledger: Ledger, meters: Mapping[str, Carried]) -> None:
         self._ledger = ledger
+        self._meters = meters
         self._in_zone: dict[str, list[Candidate]] = {}
         self._loads: dict[str, Loads] = {}
+        self.ranks: list[int] = []
+        """Of all tiers, the lowest promise first."""
+
+    def fill(self, candidates: Iterable[Candidate]) -> Steps[None]:
+        """Take them in."""
         ranks: set[int] = set()
-        for candidate in candidates:
-            if candidate.id in ledger.claims:
+        for number, candidate in enumerate(candidates):
+            if number % _AT_ONCE == 0:
+                yield
+            if candidate.id in self._ledger.claims:
                 ranks.add(candidate.rank)
                 for charge in candidate.claim.charges:
                     self._in_zone.setdefault(charge.zone, []).append(candidate)
         self.ranks = sorted(ranks, reverse=True)
-        """Of all tiers, the lowest promise first."""
+
+    @property
+    def zones(self) -> Iterable[str]:
+        """Where there are any."""
+        return self._in_zone
 
     def of(self, zones: Iterable[str], rank: int) -> list[Candidate]:
         """Those in these zones whose promise is no higher."""
         found = {one.id: one for zone in zones for one in self._in_zone.get(zone, ()) if one.rank >= rank}
         return list(found.values())
 
-    def offers(self, wants: Sequence[Want]) -> list[Offer]:
+    def offers(self, wants: Sequence[Want]) -> Steps[list[Offer]]:
         """Those who give back anything of what is wanted. To be asked while nobody is out: bursts do not add up."""
         topology = self._ledger.topology
         zones: dict[str, None] = {}
         for want in wants:
             zones.update(dict.fromkeys(topology.zones_under.get(want.element, (want.element,))))
         found = []
-        for one in self.of(zones, 0):
-            loads = self._loads_of(one)
-            gives = tuple([gift(self._ledger, one.claim, loads.get(want.element), want) for want in wants])
+        asked = [(want, self._meters[want.element]) for want in wants]
+        for number, one in enumerate(self.of(zones, 0)):
+            if number % _AT_ONCE == 0:
+                yield
+            loads = self.loads_of(one)
+            gives = tuple([gift(meter, one.claim, loads.get(want.element), want) for want, meter in asked])
             if any(gives):
                 found.append(Offer(one, one.claim.est_w, gives))
         return found
@@ -152,7 +224,8 @@ class _Stock:
                 return rank
         return None
 
-    def _loads_of(self, one: Candidate) -> Loads:
+    def loads_of(self, one: Candidate) -> Loads:
+        """What its claim puts on each zone and feed."""
         loads = self._loads.get(one.id)
         if loads is None:
             loads = self._loads[one.id] = self._ledger.loads(one.claim.charges, one.claim.share_milli)
@@ -224,7 +297,8 @@ def _estimates(placer: Placer, stock: _Stock, zones: Iterable[str]) -> Iterator[
     for zone in zones:
         lacks = lacking(placer, placer.charges_in(zone))
         wants = sorted(lacks)
-        rank = highest_touched([lacks[want] for want in wants], stock.offers(wants)) if lacks else stock.ranks[0]
+        offers = finish(stock.offers(wants))
+        rank = highest_touched([lacks[want] for want in wants], offers) if lacks else stock.ranks[0]
         if rank is not None:
             yield -rank, max((w for want, w in lacks.items() if want.aspect is Aspect.PACKING), default=0), zone
 
@@ -234,7 +308,7 @@ def _estimates(placer: Placer, stock: _Stock, zones: Iterable[str]) -> Iterator[
 
 def _tried(placer: Placer, stock: _Stock, trial: Trial, placement: Placement) -> Plan | None:
     """Victims for this very place, which then stands by the rules of admission; None if nobody's end makes it free."""
-    victims = _settle(trial, stock, lambda: lacking(placer, placement.charges))
+    victims = finish(_settle(trial, stock, lambda: lacking(placer, placement.charges)))
     if victims is None:
         return None
     trial.without(victims)
@@ -244,7 +318,7 @@ def _tried(placer: Placer, stock: _Stock, trial: Trial, placement: Placement) ->
     return Plan(victims, verdict) if stands else None
 
 
-def _settle(trial: Trial, stock: _Stock, check: Check) -> tuple[Candidate, ...] | None:
+def _settle(trial: Out, stock: _Stock, check: Check) -> Steps[tuple[Candidate, ...] | None]:
     """Victims without whom nothing is short, none of whom can be put back; None where all who help do not suffice.
 
     The trial is left with nobody out, as it has to be at the beginning.
@@ -254,32 +328,33 @@ def _settle(trial: Trial, stock: _Stock, check: Check) -> tuple[Candidate, ...] 
         return ()
     victims: tuple[Candidate, ...] = ()
     for _ in range(_ROUNDS):
-        offers = _raised(stock, short, lacks, victims)
-        chosen = choose([short[want] for want in sorted(short)], offers)
+        offers = yield from _raised(stock, short, lacks, victims)
+        chosen = yield from choose([short[want] for want in sorted(short)], offers)
         if chosen is None:
             break
         victims = chosen
-        lacks = _without(trial, victims, check)
+        lacks = yield from _without(trial, victims, check)
         if not lacks:
-            return _spared(trial, _lower(trial, stock, short, victims, check), check)
-    everyone = _all_who_help(trial, stock, short, check)
-    return _spared(trial, everyone, check) if everyone is not None else None
+            victims = yield from _lower(trial, stock, short, victims, check)
+            return (yield from _spared(trial, victims, check))
+    everyone = yield from _all_who_help(trial, stock, short, check)
+    return (yield from _spared(trial, everyone, check)) if everyone is not None else None
 
 
 def _lower(
-    trial: Trial, stock: _Stock, short: Lacks, victims: tuple[Candidate, ...], check: Check
-) -> tuple[Candidate, ...]:
+    trial: Out, stock: _Stock, short: Lacks, victims: tuple[Candidate, ...], check: Check
+) -> Steps[tuple[Candidate, ...]]:
     """All of lower tiers than the highest among the victims where they suffice too: an estimate can miss that."""
     highest = min(victim.rank for victim in victims)
-    offers = stock.offers(sorted(short))
+    offers = yield from stock.offers(sorted(short))
     lower = in_order(offer.candidate for offer in offers if offer.candidate.rank > highest)
-    return lower if lower and not _without(trial, lower, check) else victims
+    return lower if lower and not (yield from _without(trial, lower, check)) else victims
 
 
-def _raised(stock: _Stock, short: Lacks, lacks: Lacks, victims: Sequence[Candidate]) -> list[Offer]:
+def _raised(stock: _Stock, short: Lacks, lacks: Lacks, victims: Sequence[Candidate]) -> Steps[list[Offer]]:
     """What there is for all that is short; `short` is raised to what the last victims gave and what still lacks."""
     wants = sorted({*short, *lacks})
-    offers, gone = stock.offers(wants), {victim.id for victim in victims}
+    offers, gone = (yield from stock.offers(wants)), {victim.id for victim in victims}
     given = [offer.gives for offer in offers if offer.candidate.id in gone]
     for place, want in enumerate(wants):
         if want in lacks:
@@ -287,12 +362,13 @@ def _raised(stock: _Stock, short: Lacks, lacks: Lacks, victims: Sequence[Candida
     return offers
 
 
-def _all_who_help(trial: Trial, stock: _Stock, short: Lacks, check: Check) -> tuple[Candidate, ...] | None:
+def _all_who_help(trial: Out, stock: _Stock, short: Lacks, check: Check) -> Steps[tuple[Candidate, ...] | None]:
     """All who give back anything of what is short, or turns out to be; None if that does not suffice."""
     wants: set[Want] = set(short)
     while True:
-        everyone = in_order(offer.candidate for offer in stock.offers(sorted(wants)))
-        lacks = _without(trial, everyone, check)
+        offers = yield from stock.offers(sorted(wants))
+        everyone = in_order(offer.candidate for offer in offers)
+        lacks = yield from _without(trial, everyone, check)
         if not lacks:
             return everyone
         if lacks.keys() <= wants:
@@ -300,20 +376,30 @@ def _all_who_help(trial: Trial, stock: _Stock, short: Lacks, check: Check) -> tu
         wants |= lacks.keys()
 
 
-def _without(trial: Trial, victims: Iterable[Candidate], check: Check) -> Lacks:
-    """What is short without these; then they are all back."""
+def _take_out(trial: Out, victims: Sequence[Candidate]) -> Steps[None]:
+    """Have just these out, nobody being out before."""
+    for end in range(_OUT_AT_ONCE, len(victims), _OUT_AT_ONCE):
+        trial.without(victims[:end])
+        yield
     trial.without(victims)
+
+
+def _without(trial: Out, victims: Sequence[Candidate], check: Check) -> Steps[Lacks]:
+    """What is short without these; then they are all back."""
+    yield from _take_out(trial, victims)
     lacks = check()
     trial.without(())
     return lacks
 
 
-def _spared(trial: Trial, victims: Sequence[Candidate], check: Check) -> tuple[Candidate, ...]:
+def _spared(trial: Out, victims: Sequence[Candidate], check: Check) -> Steps[tuple[Candidate, ...]]:
     """The victims without those who can be put back: the highest promise first, of a tier the dearest first."""
-    trial.without(victims)
+    yield from _take_out(trial, victims)
     spared = set()
     dearest_last = sorted(victims, key=lambda v: (-v.rank, v.claim.est_w, v.lost_s, -v.started, v.job_id, v.id))
-    for victim in reversed(dearest_last):
+    for number, victim in enumerate(reversed(dearest_last)):
+        if number % _TRIED_AT_ONCE == 0:
+            yield
         trial.put_back(victim)
         if check():
             trial.take_out(victim)

@@ -15,9 +15,10 @@ from operator import attrgetter
 
 from slurm_power.core.cover import cover
 from slurm_power.core.offer import Amounts, Candidate, Offer, minus
+from slurm_power.core.steps import Steps
 
 
-def choose(short: Sequence[int], offers: Iterable[Offer]) -> tuple[Candidate, ...] | None:
+def choose(short: Sequence[int], offers: Iterable[Offer]) -> Steps[tuple[Candidate, ...] | None]:
     """The victims, lowest tier first, then by job id; None where all candidates together do not suffice."""
     tiers: dict[int, list[Offer]] = {}
     for offer in offers:
@@ -31,7 +32,7 @@ def choose(short: Sequence[int], offers: Iterable[Offer]) -> tuple[Candidate, ..
         must = need
         for rank in touched[:place]:
             must = minus(must, totals[rank])
-        chosen = cover(must, tiers[touched[place]])
+        chosen = yield from cover(must, tiers[touched[place]])
         for offer in chosen:
             need = minus(need, offer.gives)
         victims += (offer.candidate for offer in chosen)

@@ -1,15 +1,15 @@
 """What is short on zones and feeds, and what the end of a claim would give back of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from math import isqrt
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from slurm_power.core.claim import Charge, Claim
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.level import Load
-from slurm_power.core.meter import Meter
 from slurm_power.core.placement import Placer
+from slurm_power.core.policy import BurstRule
 
 
 class Aspect(StrEnum):
@@ -29,6 +29,26 @@ class Want(NamedTuple):
 
 Lacks = dict[Want, int]
 """How much is short, in W or thousandths of nodes; what is not short is left out."""
+
+
+class Carried(Protocol):
+    """What is live on one zone or feed, and what it may carry, in W: its meter, or a copy of the meter's sums."""
+
+    rule: BurstRule
+    usable_w: int
+    limit_w: int
+    committed_w: int
+    bursts_sum_w: int
+    squares: int
+    groups: dict[str, int]
+
+    @property
+    def burst_w(self) -> int:
+        """What may come on top of committed."""
+
+    @property
+    def room_w(self) -> int:
+        """How much more may come; negative where it holds more than it may."""
 
 
 def lacking(placer: Placer, charges: Iterable[Charge]) -> Lacks:
@@ -60,29 +80,29 @@ def lacking_for(ledger: Ledger, claim: Claim) -> Lacks:
     return _short(found)
 
 
-def over(ledger: Ledger, elements: Iterable[str]) -> Lacks:
+def over(meters: Mapping[str, Carried], elements: Iterable[str]) -> Lacks:
     """By how much committed passes usable, or committed + burst the limit, on these zones and feeds now."""
     found: Lacks = {}
     for name in elements:
-        meter = ledger.meters[name]
-        if meter.room_w < 0:  # it is remembered, so that to look at all of a large floor takes little
-            found[Want(name, Aspect.PACKING)] = -meter.headroom_w
+        meter = meters[name]
+        if meter.room_w < 0:  # a meter remembers it, so that to look at all of a large floor takes little
+            found[Want(name, Aspect.PACKING)] = meter.committed_w - meter.usable_w
             found[Want(name, Aspect.BURST)] = meter.committed_w + meter.burst_w - meter.limit_w
     return _short(found)
 
 
-def gift(ledger: Ledger, claim: Claim, load: Load | None, want: Want) -> int:
-    """About what the end of a live claim gives back, `load` being what it puts on the element."""
+def gift(meter: Carried, claim: Claim, load: Load | None, want: Want) -> int:
+    """About what the end of a live claim gives back on an element, `load` being what it puts there."""
     if load is None:
         return 0
     if want.aspect is Aspect.NODES:
         return load.node_milli
     if want.aspect is Aspect.PACKING:
         return load.est_w
-    return load.est_w + _relief_w(ledger.meters[want.element], claim.group, load.burst_w)
+    return load.est_w + _relief_w(meter, claim.group, load.burst_w)
 
 
-def _relief_w(meter: Meter, group: str, burst_w: int) -> int:
+def _relief_w(meter: Carried, group: str, burst_w: int) -> int:
     """By how much at least the burst on an element falls without `burst_w` of a group, in W.
 
     z·√Q − z·√(Q − Δ) ≥ z·Δ ÷ 2√Q with Δ = x² − (x − b)² = b(2x − b), x being the group's burst; where the sum of all

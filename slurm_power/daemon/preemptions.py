@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.core.errors import SlurmError, StoreError
@@ -23,6 +24,8 @@ from slurm_power.service.striking import Write, all_left, blows, proved, struck,
 from slurm_power.service.victims import chosen, keep, needed, on_nodes, spared
 
 _log = logging.getLogger("slurm_power.preemptions")
+
+T = TypeVar("T")
 
 ACTION = "preemption"
 """The action of our intents."""
@@ -84,6 +87,8 @@ class Preemptions:
             return
         self._intents.setdefault(one.id, []).append(number)
         self._desk.preempting.put(one)
+        if one.trigger is Trigger.OVER:
+            self._desk.preempting.cuts.go_on(one.elements)
         self._untold = [*(other for other in self._untold if other.id != one.id), one]
 
     # -- in each round --------------------------------------------------------------------------------------------
@@ -186,7 +191,7 @@ class Preemptions:
 
     async def _strike_after_notice(self, one: Preemption) -> None:
         """Whoever need not go any more stays."""
-        stay = spared(self._desk, one)
+        stay = await _in_steps(spared(self._desk, one))
         left = replace(one, victims=tuple(victim for victim in one.victims if victim.key not in stay))
         if all_left(self._desk, left):
             await self._end(one, Step.CALL_OFF, "enough is free")
@@ -275,7 +280,7 @@ class Preemptions:
         if over.stage is Stage.CALLED_OFF:
             lines.of_victims(self._desk, over, "preempt-off", "it need not give way")
         if over.stage is Stage.FAILED:
-            self._desk.preempting.not_before[one.beneficiary] = self._desk.ledger.now + _COOL_S
+            self._desk.preempting.put_off(one, self._desk.ledger.now + _COOL_S)
 
     async def _write(self, writes: Sequence[Write], one: Preemption | None = None) -> None:
         """Write to Slurm; where it fails or nobody knows, the next snapshot tells. `one`: in which they are struck."""
@@ -314,6 +319,17 @@ class Preemptions:
                 await self.act()
             self._soon()
             await asyncio.sleep(_FAR_S)  # where it could not be done, it is for the next round
+
+
+async def _in_steps(steps: Steps[T]) -> T:
+    """What they return, with a turn for everybody else between them."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: T = end.value
+            return found
+        await asyncio.sleep(0)
 
 
 def _is_rest(entry: Entry) -> bool:

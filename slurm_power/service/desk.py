@@ -13,7 +13,7 @@ from slurm_power.core.ledger import Ledger
 from slurm_power.core.policy import Mode, Scope, Tier
 from slurm_power.core.queue import SHADOW, shading
 from slurm_power.core.request import Request
-from slurm_power.core.reservation import Reservation
+from slurm_power.core.reservation import Policy, Reservation
 from slurm_power.core.shortfall import Shortfall
 from slurm_power.core.steps import Steps, finish
 from slurm_power.core.window import Window
@@ -113,6 +113,7 @@ class Desk:
     def mode(self, mode: Mode) -> None:
         if mode is not self._mode:
             self._mode = mode
+            self.preempting.cuts.clear()
             self.book.look_again()
 
     @property
@@ -219,14 +220,21 @@ class Desk:
             self._look(World(self.site, nodes, partitions, licenses))
 
     def change_site(self, site: Site) -> None:
-        """Another site file, on what Slurm last showed. Where it moves nodes, the next snapshot counts them anew."""
-        before = self.world
+        """Another site file, on what Slurm last showed. Where it moves nodes, the next snapshot counts them anew.
+
+        What it cuts is remembered where jobs are ours to end: before it and after it the mode is enforce.
+        """
+        before, mode, meters = self.world, self.mode, self.ledger.meters
         if site.topology.zone_of_node != self.site.topology.zone_of_node:
             self._moved_at = self.clock.monotonic()
         if site.policy.mode is not self.site.policy.mode:
             self.mode = site.policy.mode
         records = [partition.record for partition in before.partitions.values()]
         self._look(World(site, list(before.nodes.values()), records, before.all_licenses))
+        if mode is self.mode is Mode.ENFORCE and site.preemption.after_cut is Policy.PREEMPT:
+            self.preempting.cuts.note(meters, self.ledger.meters)
+        else:
+            self.preempting.cuts.clear()
 
     def _look(self, world: World) -> None:
         if world.site is not self.site or world.pools() != self.world.pools():

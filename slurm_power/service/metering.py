@@ -80,7 +80,7 @@ class Metering:
         """Note which zones and feeds have more committed than they may now; what nobody looks at is not known."""
         names, found = list(ledger.meters), set[Want]()
         for start in range(0, len(names), _AT_ONCE):
-            found.update(over(ledger, names[start : start + _AT_ONCE]))
+            found.update(over(ledger.meters, names[start : start + _AT_ONCE]))
             yield
         self._overages.tell(found, ledger.now)
 

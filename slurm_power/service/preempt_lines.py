@@ -81,7 +81,10 @@ def for_whom(one: Preemption) -> str:
         return f"a job of tier {one.tier} needs its watts"
     if one.trigger is Trigger.RESERVATION:
         return f"a reservation of tier {one.tier} is short of its watts"
-    return f"{one.beneficiary} holds more than its limit lets it"
+    first, *others = one.elements
+    if not others:
+        return f"{first} holds more than its limit lets it"
+    return f"{first} and {len(others)} more hold more than their limits let them"
 
 
 def _name(desk: Desk, one: Preemption) -> str:

@@ -8,6 +8,7 @@ from slurm_power.core.claim import Claim
 from slurm_power.core.giving_way import Preemption, Stage, Trigger, Victim
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.window import Window
+from slurm_power.service.cuts import Cuts
 from slurm_power.service.law import NO_LAW, Law
 
 KEPT = "preempt:"
@@ -21,6 +22,7 @@ class Preempting:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self.law: Law = NO_LAW
+        self.cuts = Cuts()
         self.heads: dict[str, str] = {}
         """Tier → the key of its first job that the last pass found no place for."""
         self.checkpoints: dict[str, int] = {}
@@ -60,13 +62,20 @@ class Preempting:
                 self.let_go(one.beneficiary)
 
     def serving(self, trigger: Trigger, beneficiary: str) -> Preemption | None:
-        """The live one that is for this job, reservation or element."""
+        """The live one that is for this job or reservation. Of a cut there may be several, by their notice."""
         return self._live.get(self._for.get((trigger, beneficiary), ""))
 
     def victim(self, key: str) -> tuple[Preemption, Victim] | None:
         """The preemption in which this job gives way, and its part in it."""
         one = self._live.get(self._victims.get(key, ""))
         return None if one is None else next((one, each) for each in one.victims if each.key == key)
+
+    def put_off(self, one: Preemption, until: int) -> None:
+        """It came to nothing: no victims are looked for again before this instant."""
+        if one.trigger is Trigger.OVER:
+            self.cuts.put_off(one.elements, until)
+        else:
+            self.not_before[one.beneficiary] = until
 
     def blocks(self, key: str) -> bool:
         """Whether a job waits until its victims' watts are proved to be free."""

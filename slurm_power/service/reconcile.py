@@ -5,7 +5,7 @@ The same for the daemon's loop and for `sreservation reconcile`. Nothing is chan
 
 from collections.abc import Iterator, Sequence
 
-from slurm_power.config.against_slurm import Aspect, Severity, check_against_slurm
+from slurm_power.config.against_slurm import Aspect, Severity, differences
 from slurm_power.core.reservation import ReservationEvent
 from slurm_power.service.desk import Desk
 from slurm_power.service.drift_jobs import JobDrift
@@ -84,12 +84,14 @@ def _intents(seen: Seen) -> Iterator[Finding]:
         yield Finding(Kind.INTENT_OPEN, str(intent.id), found, "closed; Slurm was read anew")
 
 
-def _site(desk: Desk, seen: Seen) -> Iterator[Finding]:
+def _site(desk: Desk, seen: Seen) -> Iterator[Finding | None]:
     """The site file against Slurm. All of this is for an administrator to mend."""
     world = desk.world
-    partitions = [partition.record for partition in world.partitions.values()]
-    for one in check_against_slurm(desk.site, list(world.nodes.values()), partitions, seen.licenses):
-        if one.aspect is not None and (one.severity is Severity.ERROR or one.aspect is Aspect.LICENCE):
+    partitions = {name: partition.nodes for name, partition in world.partitions.items()}
+    for one in differences(desk.site, dict(world.nodes), partitions, seen.licenses):
+        if one is None:
+            yield None
+        elif one.aspect is not None and (one.severity is Severity.ERROR or one.aspect is Aspect.LICENCE):
             kind, remedy = _ASPECTS[one.aspect]
             yield Finding(kind, one.subject, one.text, remedy, mends=False)
     for name, by_w in seen.miscounts.items():

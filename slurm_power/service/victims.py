@@ -1,8 +1,8 @@
-"""For whom others have to give way, and who they are: one preemption at a time for each job, reservation or cut."""
+"""For whom others have to give way, and who they are: one preemption at a time for each job and each reservation."""
 
+import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 
 from slurm_power.core.claim import Claim
@@ -10,7 +10,7 @@ from slurm_power.core.giving_way import UNTOUCHED, Preemption, Stage, Trigger, V
 from slurm_power.core.lifecycle import State
 from slurm_power.core.offer import Candidate
 from slurm_power.core.policy import Mode
-from slurm_power.core.preemption import make_room, plan, shed
+from slurm_power.core.preemption import Shed, make_room, plan, shed
 from slurm_power.core.reservation import Policy, Reservation, ReservationState
 from slurm_power.core.steps import Steps
 from slurm_power.core.trial import Trial
@@ -22,16 +22,18 @@ from slurm_power.service.candidates import candidate, candidates, tier_of
 from slurm_power.service.desk import Desk
 from slurm_power.service.nearest import nearest
 
+_log = logging.getLogger("slurm_power.victims")
 _AGAIN_S = 10
 """How long no victims are looked for again where there were none."""
-_LEAVING_S = 60
-"""So long before a reservation begins those who give way to it go, that they have left by then."""
+_LEAVE_S = 60
+"""So long victims may take to leave their nodes: before a reservation begins, and after a cut's notice."""
 _FEW = 1_000
 """Instants of checkpoints that may be remembered beside twice as many as there are jobs."""
 
 
 def chosen(desk: Desk) -> Steps[list[Preemption]]:
-    """New preemptions: at most one for the first held job of each tier, and one for each reservation that is short.
+    """New preemptions: for what was cut, at most one for the first held job of each tier, and one for each reservation
+    that is short.
 
     They are kept from here on; what is done about them is for the caller, and nothing has been done yet.
     """
@@ -39,6 +41,7 @@ def chosen(desk: Desk) -> Steps[list[Preemption]]:
     if desk.mode is not Mode.ENFORCE or not desk.settled:
         return found
     _forget_the_gone(desk)
+    found += yield from _for_cuts(desk)
     for tier in desk.tiers:
         entry = desk.book.get(desk.preempting.heads.get(tier.name, ""))
         if entry is not None:
@@ -46,14 +49,6 @@ def chosen(desk: Desk) -> Steps[list[Preemption]]:
     for reservation in list(desk.reserved):
         found += yield from _for_reservation(desk, reservation)
     return found
-
-
-def for_over(desk: Desk, elements: Sequence[str]) -> Steps[list[Preemption]]:
-    """Victims of a cut on these zones and feeds, of any tier that may be preempted at all."""
-    beneficiary = ",".join(sorted(elements))
-    if desk.preempting.serving(Trigger.OVER, beneficiary) is not None:
-        return []
-    return (yield from _shed(desk, Trigger.OVER, beneficiary, "", elements, None))
 
 
 def needed(desk: Desk, one: Preemption) -> str | None:
@@ -70,8 +65,8 @@ def needed(desk: Desk, one: Preemption) -> str | None:
         return None if lacking_for(desk.ledger, planned) else "enough is free"
     elements = _elements(desk, one)
     if not elements:
-        return "the reservation is over" if one.trigger is Trigger.RESERVATION else "the site has no such zone or feed"
-    return None if over(desk.ledger, elements) else "enough is free"
+        return "the reservation is over" if one.trigger is Trigger.RESERVATION else "the cut is no more"
+    return None if over(desk.ledger.meters, elements) else "enough is free"
 
 
 def _planned(desk: Desk, one: Preemption) -> Claim | None:
@@ -83,31 +78,34 @@ def _planned(desk: Desk, one: Preemption) -> Claim | None:
 def _elements(desk: Desk, one: Preemption) -> list[str]:
     """The zones and feeds that hold too much; none where what it is for is no more."""
     if one.trigger is Trigger.OVER:
-        return [name for name in one.beneficiary.split(",") if name in desk.ledger.meters]
+        return [name for name in one.elements if name in desk.preempting.cuts and name in desk.ledger.meters]
     reservation = desk.reserved.get(one.beneficiary)
     if reservation is None or reservation.state is not ReservationState.ACTIVE:
         return []
     return elements_of(desk, reservation)
 
 
-def spared(desk: Desk, one: Preemption) -> frozenset[str]:
+def spared(desk: Desk, one: Preemption) -> Steps[frozenset[str]]:
     """The keys of victims who could stay after all: during their notice others may have made room."""
     entries = [entry for victim in one.victims if (entry := on_nodes(desk, victim)) is not None]
     found = [candidate(desk, entry) for entry in entries if entry.key in desk.ledger.claims]
     planned = _planned(desk, one)
-    with _as_if_gone(desk, but=one):
-        if planned is not None:
+    if planned is not None:
+        with Trial(desk.ledger) as trial:
+            trial.without(_leaving(desk, but=one))
             room = make_room(desk.ledger, planned, found)
-            left: Sequence[Candidate] = found if room is None else room
-        elif one.trigger is Trigger.JOB:
-            entry = desk.book.get(one.beneficiary)
-            if entry is None or entry.ask is None:
-                return frozenset()
-            request = entry.ask.request.with_copies(1)
+        left: Sequence[Candidate] = found if room is None else room
+    elif one.trigger is Trigger.JOB:
+        entry = desk.book.get(one.beneficiary)
+        if entry is None or entry.ask is None:
+            return frozenset()
+        request = entry.ask.request.with_copies(1)
+        with Trial(desk.ledger) as trial:
+            trial.without(_leaving(desk, but=one))
             made = plan(request, desk.ledger, found, ignore=desk.ignored_by(request))
-            left = found if made is None else made.victims
-        else:
-            left = shed(desk.ledger, found, _elements(desk, one)).victims
+        left = found if made is None else made.victims
+    else:
+        left = (yield from shed(desk.ledger, found, _elements(desk, one), _leaving(desk, but=one))).victims
     return frozenset(each.id for each in found) - {each.id for each in left}
 
 
@@ -146,7 +144,8 @@ def _for_job(desk: Desk, entry: Entry) -> Steps[list[Preemption]]:
         return []
     desk.now()
     request = entry.ask.request.with_copies(1)
-    with _as_if_gone(desk):
+    with Trial(desk.ledger) as trial:
+        trial.without(_leaving(desk))
         made = plan(request, desk.ledger, found, ignore=desk.ignored_by(request))
     if made is None:
         return _none(desk, entry.key, "no jobs that it may preempt would make room for it")
@@ -197,25 +196,26 @@ def _none(desk: Desk, key: str, why: str) -> list[Preemption]:
 
 
 def _for_reservation(desk: Desk, reservation: Reservation) -> Steps[list[Preemption]]:
-    terms, state, now = reservation.terms, desk.preempting, desk.now()
-    busy = state.serving(Trigger.RESERVATION, reservation.name) is not None
+    name, terms, state, now = reservation.name, reservation.terms, desk.preempting, desk.now()
+    busy = state.serving(Trigger.RESERVATION, name) is not None or state.not_before.get(name, 0) > now
     tier = desk.site.policy.tiers.get(terms.tier)
-    if terms.policy is not Policy.PREEMPT or busy or tier is None or state.not_before.get(reservation.name, 0) > now:
+    if terms.policy is not Policy.PREEMPT or busy or tier is None:
         return []
     lawful = state.law.victims_of(tier.qos)
     if reservation.planned:
         return (yield from _for_planned(desk, reservation, lawful))
     elements = elements_of(desk, reservation)
-    if reservation.state is not ReservationState.ACTIVE or not over(desk.ledger, elements):
+    if reservation.state is not ReservationState.ACTIVE or not over(desk.ledger.meters, elements):
         return []
-    return (yield from _shed(desk, Trigger.RESERVATION, reservation.name, tier.name, elements, lawful))
+    victims = (yield from _shed(desk, elements, lawful)).victims
+    return _for_it(desk, reservation, victims)
 
 
 def _for_planned(desk: Desk, reservation: Reservation, lawful: frozenset[str]) -> Steps[list[Preemption]]:
     """Victims for one that is about to begin: in its own zones, and as early as their notice asks for."""
     claim, terms = reservation.claim(), reservation.terms
     longest_s = max((tier.notice_s or 0 for tier in desk.tiers if tier.qos in lawful), default=0)
-    early_s = terms.window.start - _LEAVING_S - desk.ledger.now
+    early_s = terms.window.start - _LEAVE_S - desk.ledger.now
     if claim is None or early_s > longest_s or not lacking_for(desk.ledger, claim):
         return []
     found: list[Candidate] = []
@@ -223,32 +223,58 @@ def _for_planned(desk: Desk, reservation: Reservation, lawful: frozenset[str]) -
     if desk.reserved.get(reservation.name) is not reservation:
         return []
     desk.now()
-    with _as_if_gone(desk):
+    with Trial(desk.ledger) as trial:
+        trial.without(_leaving(desk))
         victims = make_room(desk.ledger, claim, sorted(found, key=lambda one: one.id))
-    if victims is None:
+    if victims == () or (victims and early_s > max(victim.notice_s for victim in victims)):
+        return []  # those who give way already suffice, or it is not time yet
+    return _for_it(desk, reservation, victims or ())
+
+
+def _for_it(desk: Desk, reservation: Reservation, victims: Sequence[Candidate]) -> list[Preemption]:
+    """A preemption of these for a reservation, if there are any, and not too many."""
+    if not victims:
         return _none(desk, reservation.name, "no jobs that may be preempted would make room for it")
-    if not victims or early_s > max(victim.notice_s for victim in victims):
-        return []
     excess = _past_budget(desk, victims)
     if excess is not None:
         return _none(desk, reservation.name, _too_many(excess))
-    return [_begun(desk, Trigger.RESERVATION, reservation.name, terms.tier, victims)]
+    return [_begun(desk, Trigger.RESERVATION, reservation.name, reservation.terms.tier, victims)]
+
+
+def _for_cuts(desk: Desk) -> Steps[list[Preemption]]:
+    """Victims of any tier that may be preempted at all. Physics knows no budget of jobs an hour.
+
+    Whoever has less notice does not stay on for the others: each that leaves helps. While some are leaving, no others
+    make up for them; so another cut meanwhile asks for just those whom it takes on top.
+    """
+    elements = desk.preempting.cuts.due(desk.ledger, desk.now())
+    if not elements:
+        return []
+    chosen = yield from _shed(desk, elements, None, over=True)
+    stuck = desk.preempting.cuts.untold(want.element for want, _ in chosen.left)
+    if stuck:
+        _log.warning("cut below what jobs hold that nobody may preempt", extra={"elements": stuck[:20]})
+    notices = sorted({victim.notice_s for victim in chosen.victims})
+    again_s = notices[-1] + _LEAVE_S if notices and not chosen.left else _AGAIN_S
+    desk.preempting.cuts.put_off(elements, desk.ledger.now + again_s)
+    return [
+        _begun(desk, Trigger.OVER, ",".join(elements), "", [one for one in chosen.victims if one.notice_s == notice_s])
+        for notice_s in notices
+    ]
 
 
 def _shed(
-    desk: Desk, trigger: Trigger, beneficiary: str, tier: str, elements: Sequence[str], lawful: frozenset[str] | None
-) -> Steps[list[Preemption]]:
-    """Victims after whom these elements hold no more than they may. Physics knows no budget of jobs an hour."""
+    desk: Desk, elements: Sequence[str], lawful: frozenset[str] | None, *, over: bool = False
+) -> Steps[Shed]:
+    """Victims after whom these elements hold no more than they may."""
     found: list[Candidate] = []
     zones = {zone for name in elements for zone in desk.site.topology.zones_under.get(name, (name,))}
-    yield from candidates(desk, lawful, found, zones, over=trigger is Trigger.OVER)
+    yield from candidates(desk, lawful, found, zones, over=over)
     desk.now()
-    with _as_if_gone(desk):
-        victims = shed(desk.ledger, sorted(found, key=lambda one: one.id), elements).victims
-    excess = _past_budget(desk, victims) if trigger is Trigger.RESERVATION else None
-    if not victims or excess is not None:
-        return _none(desk, beneficiary, "no jobs that may be preempted would make room for it")
-    return [_begun(desk, trigger, beneficiary, tier, victims)]
+    ledger = desk.ledger
+    there = [one for one in found if ledger.claims.get(one.id) is one.claim]  # it may have changed since it was found
+    there.sort(key=lambda one: one.id)
+    return (yield from shed(ledger, there, [name for name in elements if name in ledger.meters], _leaving(desk)))
 
 
 # -- each of them -----------------------------------------------------------------------------------------------------
@@ -285,14 +311,11 @@ def _victim(desk: Desk, one: Candidate) -> Victim | None:
     )
 
 
-@contextmanager
-def _as_if_gone(desk: Desk, but: Preemption | None = None) -> Iterator[None]:
-    """For a choice: as if all who give way already had left, so that nobody has to make up for them."""
+def _leaving(desk: Desk, but: Preemption | None = None) -> list[Candidate]:
+    """All who give way already: for a choice as if they had left, so that nobody has to make up for them."""
     going = [victim for one in desk.preempting if one is not but for victim in one.victims]
     entries = [entry for victim in going if (entry := on_nodes(desk, victim)) is not None]
-    with Trial(desk.ledger) as trial:
-        trial.without(candidate(desk, entry) for entry in entries if entry.key in desk.ledger.claims)
-        yield
+    return [candidate(desk, entry) for entry in entries if entry.key in desk.ledger.claims]
 
 
 def _too_many(tier: str) -> str:

@@ -8,7 +8,7 @@ import multiprocessing
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -30,7 +30,7 @@ NONCE = "\x1fbench\x1f"
 def run(quick: bool) -> dict[str, object]:
     """Each run in a process of its own."""
     jobs, runs = (2_000, 1) if quick else (100_000, 5)
-    found = [_in_process(jobs) for _ in range(runs)]
+    found = [in_process(_measure, jobs) for _ in range(runs)]
     return {
         "jobs": jobs,
         "zones": jobs // NODES,
@@ -80,7 +80,7 @@ class Canned:
         record = f"power:id=token{job:08d},v=admit,tier=bronze,zones=rack{zone:05d}/1/5600/7280"
         fields = (
             *(job, job, "N/A", "RUNNING", 1000 + job % 500, f"user{job % 500}", "research", "bronze", "train"),
-            *(4_294_900_000 - job, "None", 0, 0, f"n{zone:05d}-{node}", 1, 64, "1-00:00:00"),
+            *(4_294_900_000 - job, "None", "N/A", "N/A", f"n{zone:05d}-{node}", 1, 64, "1-00:00:00"),
             *("1800000000", "1800000000", "1800000060", "4000000000", 0, 1, 1, f"pw_rack{zone:05d}:5600"),
             *(f"pw_rack{zone:05d}", "", "(null)", "(null)", 1, "cpu=64,node=1,gres/gpu=8", "N/A"),
             *("gres/gpu:8", "N/A", "N/A", "train.sh", record, "power:est=5.6kW,max=7.28kW", "YES", ""),
@@ -109,7 +109,8 @@ def _site(jobs: int) -> str:
     return f"mode: enforce\nfeeds:\n{feeds}zones:\n{zones}{tiers}"
 
 
-def _measure(jobs: int, answer: Connection) -> None:
+def floor(jobs: int) -> tuple[Desk, JobReader]:
+    """A desk that has seen nodes, partitions and licences, and what reads these running jobs."""
     site = load_site(text=_site(jobs))
     desk = Desk(site, SystemClock(), _NoJournal())
     names = [f"n{zone:05d}-{node}" for zone in range(jobs // NODES) for node in range(NODES)]
@@ -117,7 +118,11 @@ def _measure(jobs: int, answer: Connection) -> None:
     features = {name: (f"pw_rack{name[1:6]}",) for name in names}
     nodes = [NodeRecord(name, True, 64, 64, 8, 8, features=features[name]) for name in names]
     desk.survey(nodes, [PartitionRecord("train", hosts, default=True)], [f"pw_{zone}" for zone in site.topology.zones])
-    reader = JobReader(Canned(jobs), DIALECTS[2], lambda: NONCE)
+    return desk, JobReader(Canned(jobs), DIALECTS[2], lambda: NONCE)
+
+
+def _measure(jobs: int, answer: Connection) -> None:
+    desk, reader = floor(jobs)
     observer = Observer(desk)
     gc.disable()  # as the daemon does until its first round is over
     cpu, began = time.process_time(), time.perf_counter()
@@ -154,10 +159,11 @@ def _unchanged(reader: JobReader, observer: Observer) -> dict[str, float]:
     return {"unchanged_read_s": read - began, "unchanged_count_s": end - read, "unchanged_longest_s": longest}
 
 
-def _in_process(jobs: int) -> dict[str, float]:
+def in_process(measure: Callable[[int, Connection], None], jobs: int) -> dict[str, float]:
+    """What it sends back of so many jobs, from a process of its own."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    child = context.Process(target=_measure, args=(jobs, there))
+    child = context.Process(target=measure, args=(jobs, there))
     child.start()
     there.close()
     try:

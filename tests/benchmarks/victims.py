@@ -16,6 +16,7 @@ from ortools.sat.python import cp_model
 
 from slurm_power.core.claim import Charge, Claim
 from slurm_power.core.offer import Candidate, Offer
+from slurm_power.core.steps import finish
 from slurm_power.core.victims import choose, highest_touched
 from slurm_power.core.window import Window
 from slurm_power.daemon.main import spare_survivors
@@ -81,7 +82,7 @@ def timed(rounds: int) -> dict[str, object]:
         for seed in range(rounds):
             case = make(random.Random(seed), _MANY, share)
             began = thread_time()
-            victims = choose(case.short, case.offers)
+            victims = finish(choose(case.short, case.offers))
             times.append(thread_time() - began)
             if victims is None:
                 raise RuntimeError("all candidates do not suffice")
@@ -151,7 +152,7 @@ def spare(case: Case, gone: Sequence[Offer]) -> bool:
 
 
 def _gone(case: Case) -> list[Offer]:
-    victims = choose(case.short, case.offers)
+    victims = finish(choose(case.short, case.offers))
     if victims is None:
         raise RuntimeError("all candidates do not suffice")
     ids = {victim.id for victim in victims}

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slurm_power.core.offer import Candidate, Offer
+from slurm_power.core.steps import finish
 from slurm_power.core.victims import choose, highest_touched, price
 from tests.core.floors import claim
 
@@ -139,12 +140,12 @@ class TestOrder:
     def test_rule(
         self, what: str, offers: list[Offer], short: tuple[int, ...], gone: list[str] | None
     ) -> None:
-        assert ids(choose(short, offers)) == gone
-        assert ids(choose(short, offers[::-1])) == gone
+        assert ids(finish(choose(short, offers))) == gone
+        assert ids(finish(choose(short, offers[::-1]))) == gone
 
     def test_victims_come_lowest_tier_first_then_by_job_id(self) -> None:
         offers = [offer("a", 4, rank=SILVER, job_id=1), offer("b", 4, job_id=3), offer("c", 4, job_id=2)]
-        victims = choose((12,), offers)
+        victims = finish(choose((12,), offers))
         assert victims is not None
         assert [victim.id for victim in victims] == ["c", "b", "a"]
 
@@ -230,7 +231,7 @@ def cases(draw: st.DrawFn, most: int) -> tuple[tuple[int, ...], list[Offer]]:
 @given(case=cases(9))
 def test_few_candidates_are_chosen_as_by_trying_all_sets(case: tuple[tuple[int, ...], list[Offer]]) -> None:
     short, offers = case
-    assert ids(choose(short, offers)) == brute(short, offers)
+    assert ids(finish(choose(short, offers))) == brute(short, offers)
 
 
 def many(chance: Random) -> tuple[tuple[int, ...], list[Offer]]:
@@ -251,7 +252,7 @@ def many(chance: Random) -> tuple[tuple[int, ...], list[Offer]]:
 def test_any_choice_suffices_spares_whom_it_can_and_does_not_depend_on_the_order(seed: int) -> None:
     chance = Random(seed)
     short, offers = many(chance)
-    victims = choose(short, offers)
+    victims = finish(choose(short, offers))
     assert victims is not None
     gone = {victim.id for victim in victims}
     chosen = [one for one in offers if one.candidate.id in gone]
@@ -263,4 +264,4 @@ def test_any_choice_suffices_spares_whom_it_can_and_does_not_depend_on_the_order
         assert not suffices(short, [one for one in offers if one.candidate.rank > highest])
     assert highest_touched(short, offers) == highest
     chance.shuffle(offers)
-    assert choose(short, offers) == victims
+    assert finish(choose(short, offers)) == victims

@@ -1,4 +1,4 @@
-"""Reservations that begin short, limits that are cut, and what users are told of all this."""
+"""Reservations that begin short, and what users are told of preemption."""
 
 import asyncio
 from collections.abc import Iterator
@@ -11,12 +11,10 @@ from slurm_power.adapters.lines_server import Peer
 from slurm_power.core.errors import UsageError
 from slurm_power.core.giving_way import Stage, read_stored, stored
 from slurm_power.core.reservation import Grant, Owner, Policy, Reservation, ReservationState, Terms
-from slurm_power.core.steps import finish
 from slurm_power.core.window import Window
 from slurm_power.daemon.checkpoints import Checkpoints
 from slurm_power.ports import JobState, QosRecord, Viewer
 from slurm_power.service import views
-from slurm_power.service.victims import for_over
 from tests.service.preempt_rig import QOS, Rig
 
 
@@ -97,33 +95,6 @@ def test_a_job_within_a_reservation_is_no_candidate(rig: Rig) -> None:
     rig.submit("gold", est_w=18_000)
     rig.later(2, 3)
     assert rig.written() == []
-
-
-def test_a_cut_takes_who_may_be_taken_at_all_however_young(rig: Rig) -> None:
-    bronze = rig.running("bronze", est_w=6_000, more=",zones=a")
-    gold = rig.running("gold", est_w=12_000, more=",zones=a")
-    rig.desk.ledger.set_limit("a", 15_000)
-    assert len(finish(for_over(rig.desk, ["a"]))) == 1
-    assert finish(for_over(rig.desk, ["a"])) == []
-    rig.later(1)
-    assert rig.written() == [str(bronze)]
-    rig.later(1, 2)
-    assert (rig.live, rig.state(gold)) == ([], JobState.RUNNING)
-    (line,) = rig.lines("preempt")
-    assert line.rule == "over_limit"
-
-
-def test_a_cut_that_was_taken_back_is_called_off(rig: Rig) -> None:
-    silver = rig.running("silver", est_w=18_000, more=",zones=a")
-    rig.desk.ledger.set_limit("a", 15_000)
-    finish(for_over(rig.desk, ["a"]))
-    rig.later(1)
-    assert rig.stages == [Stage.NOTICE]
-    rig.desk.ledger.set_limit("a", 20_000)
-    rig.later(1)
-    assert rig.live == []
-    rig.later(700)
-    assert rig.state(silver) is JobState.RUNNING
 
 
 # -- what is told ----------------------------------------------------------------------------------------------------

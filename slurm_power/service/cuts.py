@@ -1,0 +1,71 @@
+"""Zones and feeds that a change of the site file has cut, and that hold more than they may since then."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from slurm_power.core.ledger import Ledger
+from slurm_power.core.meter import Meter
+from slurm_power.core.want import over
+
+
+class _May(NamedTuple):
+    """What a zone or feed may carry, in W."""
+
+    usable_w: int
+    limit_w: int
+
+
+_UNKNOWN = _May(1 << 60, 1 << 60)
+"""What it might carry before a cut that a restart has made us forget: more than anything carries now."""
+
+
+class Cuts:
+    """Remembered until they hold no more than they may, or may carry what they did before the first cut.
+
+    Whatever holds too much for another reason (found so in Slurm, put there by an operator) is not among them.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[str, _May] = {}
+        self._not_before: dict[str, int] = {}
+        self._told: set[str] = set()
+
+    def __contains__(self, element: str) -> bool:
+        """Whether it is cut."""
+        return element in self._before
+
+    def note(self, before: Mapping[str, Meter], after: Mapping[str, Meter]) -> None:
+        """Another site file is in force. Of all that is cut victims are looked for anew."""
+        known, self._before = self._before, {}
+        for name, meter in after.items():
+            if name in before:
+                was = known.get(name) or _May(before[name].usable_w, before[name].limit_w)
+                if meter.usable_w < was.usable_w or meter.limit_w < was.limit_w:
+                    self._before[name] = was
+        self._not_before.clear()
+        self._told.clear()
+
+    def go_on(self, elements: Iterable[str]) -> None:
+        """Others were giving way for these before a restart."""
+        self._before.update(dict.fromkeys(elements, _UNKNOWN))
+
+    def clear(self) -> None:
+        """Nobody is to give way for any of them."""
+        self._before.clear()
+
+    def due(self, ledger: Ledger, now: int) -> list[str]:
+        """Those for which victims are to be looked for now, in order of name; what is over no more is forgotten."""
+        known = [name for name in self._before if name in ledger.meters]
+        too_much = {want.element for want in over(ledger.meters, known)}
+        self._before = {name: self._before[name] for name in known if name in too_much}
+        return sorted(name for name in too_much if self._not_before.get(name, 0) <= now)
+
+    def put_off(self, elements: Iterable[str], until: int) -> None:
+        """No victims are looked for before this instant."""
+        self._not_before.update(dict.fromkeys(elements, until))
+
+    def untold(self, elements: Iterable[str]) -> list[str]:
+        """Those of whom nobody has been told yet that too few may be preempted; from here on somebody has."""
+        found = sorted(set(elements) - self._told)
+        self._told.update(found)
+        return found
