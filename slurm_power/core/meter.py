@@ -140,9 +140,9 @@ class Meter(Live):
             return self._excess_w(level, est_w, burst_w, group) > most_w
 
         for level in self.levels(window, now, ignore, worse):
-            lack = self._lack_at(level, est_w, burst_w, group)
-            if lack is not None and lack.asked_w - lack.free_w > most_w:
-                worst, most_w = lack, lack.asked_w - lack.free_w
+            if worse(level):
+                most_w = self._excess_w(level, est_w, burst_w, group)
+                worst = self._lack_at(level, est_w, burst_w, group)
         return worst
 
     def missing(
@@ -344,10 +344,7 @@ class Meter(Live):
         return None
 
     def _excess_w(self, level: Level, est_w: int, burst_w: int, group: str) -> int:
-        """By how much either rule would be broken, in W; at most nothing where none is.
-
-        It never falls as a level rises, and no shortage that `_lack_at` tells is larger.
-        """
+        """By how much either rule would be broken, in W; at most 0 where none is. It never falls as a level rises."""
         committed_w = level.committed_w + est_w
         top_w = committed_w + self._burst_with(level, burst_w, group)
         return max(committed_w - self.usable_w, top_w - self.limit_w)
