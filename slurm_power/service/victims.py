@@ -105,7 +105,8 @@ def spared(desk: Desk, one: Preemption) -> Steps[frozenset[str]]:
             made = plan(request, desk.ledger, found, ignore=desk.ignored_by(request))
         left = found if made is None else made.victims
     else:
-        left = (yield from shed(desk.ledger, found, _elements(desk, one), _leaving(desk, but=one))).victims
+        gone = [*_leaving(desk, but=one), *_not_started(desk)]
+        left = (yield from shed(desk.ledger, found, _elements(desk, one), gone)).victims
     return frozenset(each.id for each in found) - {each.id for each in left}
 
 
@@ -274,7 +275,8 @@ def _shed(
     ledger = desk.ledger
     there = [one for one in found if ledger.claims.get(one.id) is one.claim]  # it may have changed since it was found
     there.sort(key=lambda one: one.id)
-    return (yield from shed(ledger, there, [name for name in elements if name in ledger.meters], _leaving(desk)))
+    gone = [*_leaving(desk), *_not_started(desk)]
+    return (yield from shed(ledger, there, [name for name in elements if name in ledger.meters], gone))
 
 
 # -- each of them -----------------------------------------------------------------------------------------------------
@@ -320,6 +322,13 @@ def _leaving(desk: Desk, but: Preemption | None = None) -> list[Candidate]:
 
 def _too_many(tier: str) -> str:
     return f"as many jobs of tier {tier} as may give way in an hour have done so"
+
+
+def _not_started(desk: Desk) -> list[Candidate]:
+    """Those who draw nothing yet: the launch gate turns them away where they are too much, and no work is lost."""
+    keys = [*desk.book.keys_in(State.BINDING), *desk.book.keys_in(State.ADMITTED)]
+    claims = (desk.ledger.claims.get(key) for key in keys)
+    return [Candidate(claim, 0, desk.ledger.now) for claim in claims if claim is not None and not claim.within]
 
 
 def _past_budget(desk: Desk, victims: Sequence[Candidate]) -> str | None:

@@ -11,6 +11,7 @@ import pytest
 
 from slurm_power.config import load_site
 from slurm_power.core.giving_way import Stage
+from slurm_power.core.lifecycle import State
 from slurm_power.core.policy import Mode
 from slurm_power.core.preemption import shed
 from slurm_power.ports import JobState
@@ -58,6 +59,20 @@ def quiet(rig: Rig) -> bool:
 
 
 # -- who and when ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("running_w", [12_000, 16_000])
+def test_nobody_goes_for_who_has_not_started(rig: Rig, running_w: int) -> None:
+    """The launch gate turns that one away. Where what runs is too much by itself, that much goes, and no more."""
+    small, large = (rig.running("bronze", est_w=watts, more=",zones=a") for watts in (2_000, running_w - 2_000))
+    starts = rig.submit("bronze", est_w=20_000 - running_w, more=",zones=a")
+    rig.later(2)
+    (entry,) = (entry for entry in rig.desk.book.entries.values() if entry.job_id == starts)
+    assert entry.state is State.ADMITTED
+    cut(rig, "15kW")
+    rig.round()
+    assert rig.written() == ([] if running_w == 12_000 else [str(small)])
+    assert runs(rig, large) == [True]
 
 
 def test_the_least_watts_of_the_lowest_tier(rig: Rig) -> None:
