@@ -8,8 +8,9 @@ bounded, and counted rather than timed, so that the same input gives the same vi
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from itertools import islice
+from math import inf
 from operator import add
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 from slurm_power.core.offer import Amounts, Offer, minus
 from slurm_power.core.steps import Steps
@@ -26,8 +27,6 @@ _WAITING = 64
 """Of many, so many are looked at beyond the next of a greedy choice."""
 _STEPS, _STEPS_MENDING = 3_000, 300
 """Sets that a search may look at."""
-_AT_ONCE = 1_000
-"""Offers that are looked at before others get their turn."""
 _SHIFT = 20
 """Bounds are kept as whole numbers of 2⁻²⁰ (of values 2⁻⁶⁰), rounded down so that they stay bounds."""
 
@@ -47,19 +46,15 @@ def cover(need: Amounts, offers: Sequence[Offer]) -> Steps[list[Offer]]:
         gifts = [tuple([offer.gives[place] for place in places]) for offer in offers]
     # To give all of one thing that is needed is worth as much as to give all of another.
     values = tuple((1 << 2 * _SHIFT) // amount + 1 for amount in need)
-    rows = yield from _by_worth(need, values, offers, gifts)
+    ranked = yield from _by_worth(need, values, offers, gifts)
     yield
-    chosen = _greedy(need, values, rows)
+    chosen = _greedy(need, values, ranked)
     yield
-    if len(rows) <= _FEW:
-        chosen = _Search(need, values, [_Item._make(row) for row in rows], _STEPS).best(chosen)
+    if len(ranked) <= _FEW:
+        chosen = _Search(need, values, list(ranked), _STEPS).best(chosen)
     else:
-        chosen = yield from _mended(need, values, rows, chosen)
+        chosen = yield from _mended(need, values, ranked, chosen)
     return [item.offer for item in _reduced(need, chosen)]
-
-
-_Row = tuple[float, int, Amounts, int, int, int, str, int, Offer]
-"""The fields of an item."""
 
 
 class _Item(NamedTuple):
@@ -77,53 +72,91 @@ class _Item(NamedTuple):
     offer: Offer
 
 
+class _Ranked(Sequence[_Item]):
+    """Items in order. Each is made when it is first looked at: of 10,000 few ever are."""
+
+    def __init__(self, worths: Sequence[float], offers: Sequence[Offer], gifts: Sequence[Amounts]) -> None:
+        self._worths = worths
+        self._offers = offers
+        self._gifts = gifts
+        self._watts = [offer.watts for offer in offers]
+        self._order = sorted(range(len(worths)), key=self._watts.__getitem__, reverse=True)
+        self._order.sort(key=worths.__getitem__)
+        while self._order and worths[self._order[-1]] == inf:  # gives nothing that is needed
+            self._order.pop()
+        self._items: list[_Item | None] = [None] * len(self._order)
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @overload
+    def __getitem__(self, place: int) -> _Item: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[_Item]: ...
+    def __getitem__(self, place: int | slice) -> _Item | list[_Item]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        item = self._items[place]
+        return item if item is not None else self._made(place)
+
+    def _made(self, place: int) -> _Item:
+        """With all of the same worth and watts, which stand by their other fields."""
+        order, start, end = self._order, place, place + 1
+        while start and self._alike(order[start - 1], order[place]):
+            start -= 1
+        while end < len(order) and self._alike(order[end], order[place]):
+            end += 1
+        items = [self._item(number) for number in order[start:end]]
+        self._items[start:end] = sorted(items)
+        return self[place]
+
+    def _alike(self, one: int, other: int) -> bool:
+        return self._worths[one] == self._worths[other] and self._watts[one] == self._watts[other]
+
+    def _item(self, number: int) -> _Item:
+        offer = self._offers[number]
+        watts, one = offer.watts, offer.candidate
+        order = (self._worths[number], -watts, self._gifts[number], one.lost_s, -one.started, one.job_id, one.claim.id)
+        return _Item(*order, watts, offer)
+
+
 def _by_worth(
     need: Amounts, values: Amounts, offers: Sequence[Offer], gifts: Sequence[Amounts]
-) -> Steps[list[_Row]]:
-    """The items that give anything, by the watts that they cost for what they cover; of equals the largest first.
-
-    They stay plain tuples until one is looked at: of 10,000 few ever are.
-    """
+) -> Steps[_Ranked]:
+    """The items that give anything, by the watts that they cost for what they cover; of equals the largest first."""
     covers = [0] * len(offers)  # by dimension and not by offer: with 10,000 that takes half the time
     for most, value, column in zip(need, values, zip(*gifts, strict=True), strict=True):
         yield
         covers = list(map(add, covers, [(given if given < most else most) * value for given in column]))
-    found: list[_Row] = []
-    for number, (offer, gives, covered) in enumerate(zip(offers, gifts, covers, strict=True)):
-        if number % _AT_ONCE == 0:
-            yield
-        if covered:
-            watts, one = offer.watts, offer.candidate
-            worth = watts / covered
-            found.append((worth, -watts, gives, one.lost_s, -one.started, one.job_id, one.claim.id, watts, offer))
     yield
-    found.sort()
-    return found
+    worths = [offer.watts / covered if covered else inf for offer, covered in zip(offers, covers, strict=True)]
+    yield
+    return _Ranked(worths, offers, gifts)
 
 
-def _greedy(need: Amounts, values: Amounts, rows: Sequence[_Row]) -> list[_Item]:
+def _greedy(need: Amounts, values: Amounts, ranked: _Ranked) -> list[_Item]:
     """Each time the item that costs the fewest watts for what it gives of what is still missing, until nothing is.
 
     The less is missing, the less an item is worth; so it is told anew only once its turn comes, and if it has lost by
     that it waits. When many wait, the best of them goes before any that was not looked at.
     """
-    at = _at_once(need, rows)
-    taken = list(map(_Item._make, rows[:at]))
+    at = _at_once(need, ranked)
+    taken = ranked[:at]
     left = minus(need, _given(taken, len(need)))
     later: list[tuple[float, _Item]] = []
-    waiting = _WAITING if len(rows) > _MANY else len(rows)
+    waiting = _WAITING if len(ranked) > _MANY else len(ranked)
     while max(left) > 0:
-        if later and (at == len(rows) or len(later) >= waiting or later[0][0] < rows[at][0]):
+        if later and (at == len(ranked) or len(later) >= waiting or later[0][0] < ranked[at].worth):
             worth, item = heappop(later)
         else:
-            item = _Item._make(rows[at])
+            item = ranked[at]
             worth = item.worth
             at += 1
         covered = _covered(left, values, item.gives)
         if not covered:
             continue
         now = item.watts / covered
-        if now > worth and ((later and later[0] < (now, item)) or (at < len(rows) and rows[at][0] < now)):
+        if now > worth and ((later and later[0] < (now, item)) or (at < len(ranked) and ranked[at].worth < now)):
             heappush(later, (now, item))
         else:
             taken.append(item)
@@ -131,14 +164,14 @@ def _greedy(need: Amounts, values: Amounts, rows: Sequence[_Row]) -> list[_Item]
     return _reduced(need, taken)
 
 
-def _at_once(need: Amounts, rows: Sequence[_Row]) -> int:
+def _at_once(need: Amounts, ranked: _Ranked) -> int:
     """How many of the first items may be taken one after another, for none gives more of anything than is missing."""
     left = need
-    for number, row in enumerate(rows):
-        left = minus(left, row[2])
+    for number, item in enumerate(ranked):
+        left = minus(left, item.gives)
         if min(left) < 0:
             return number
-    return len(rows)
+    return len(ranked)
 
 
 def _covered(left: Amounts, values: Amounts, gives: Amounts) -> int:
@@ -149,31 +182,32 @@ def _covered(left: Amounts, values: Amounts, gives: Amounts) -> int:
     return covered
 
 
-def _mended(need: Amounts, values: Amounts, rows: Sequence[_Row], chosen: list[_Item]) -> Steps[list[_Item]]:
+def _mended(need: Amounts, values: Amounts, ranked: _Ranked, chosen: list[_Item]) -> Steps[list[_Item]]:
     """A choice, parts of which are decided anew; of a long one only among those who are worth least."""
     chosen.sort()
     settled, open_ = chosen[:-_MENDED], chosen[-_MENDED:]
     need = minus(need, _given(settled, len(need)))
     taken = {item.id for item in chosen}
-    for turn in range(_MENDINGS_OF_MANY if len(rows) > _MANY else _MENDINGS):
+    for turn in range(_MENDINGS_OF_MANY if len(ranked) > _MANY else _MENDINGS):
         yield
         again = open_[-_TAKEN:] if turn % 2 == 0 else open_[turn // 2 :: -(-len(open_) // _TAKEN)]
         names = {item.id for item in again}
         kept = [item for item in open_ if item.id not in names]
         left = minus(need, _given(kept, len(need)))
-        others = _others(rows, taken, turn)
+        others = _others(ranked, taken, turn)
         found = _Search(left, values, sorted([*again, *others]), _STEPS_MENDING).best(again)
         open_ = sorted(kept + found)
         taken = taken - names | {item.id for item in found}
     return settled + open_
 
 
-def _others(rows: Sequence[_Row], taken: set[str], turn: int) -> list[_Item]:
+def _others(ranked: _Ranked, taken: set[str], turn: int) -> list[_Item]:
     """Of the items that are not taken those that come first, and some of all worths, each turn others."""
-    stride = max(1, len(rows) // (2 * _OTHERS))
-    first = islice((row for row in rows if row[6] not in taken), _NEXT)
-    spread = (row for row in rows[turn * 7 % stride :: stride] if row[6] not in taken)
-    return [_Item._make(row) for row in {row[6]: row for row in (*first, *islice(spread, _OTHERS))}.values()]
+    stride = max(1, len(ranked) // (2 * _OTHERS))
+    first = islice((item for item in ranked if item.id not in taken), _NEXT)
+    all_worths = (ranked[place] for place in range(turn * 7 % stride, len(ranked), stride))
+    spread = islice((item for item in all_worths if item.id not in taken), _OTHERS)
+    return list({item.id: item for item in (*first, *spread)}.values())
 
 
 def _given(items: Iterable[_Item], dimensions: int) -> Amounts:
