@@ -280,6 +280,9 @@ class Preemptions:
         if over.stage is Stage.CALLED_OFF:
             lines.of_victims(self._desk, over, "preempt-off", "it need not give way")
         if over.stage is Stage.FAILED:
+            for victim in over.victims:
+                if on_nodes(self._desk, victim) is not None:
+                    self._desk.metering.stayed(victim.key)
             self._desk.preempting.put_off(one, self._desk.ledger.now + _COOL_S)
 
     async def _write(self, writes: Sequence[Write], one: Preemption | None = None) -> None:

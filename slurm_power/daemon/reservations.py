@@ -74,8 +74,7 @@ class Reservations:
         unused = [one for one in changed if one.state is ReservationState.DEGRADED]
         done = [one for one in changed if one.state is not ReservationState.DEGRADED]
         if done:
-            rows = [to_row(one) for one in done]
-            self._writer.put(lambda store: store.save_reservations(rows))
+            self.write(done)
         for one in [*done, *[one for one in unused if await self._degrade(one)]]:
             self.record(one, str(one.state), one.cause)
 
@@ -112,6 +111,11 @@ class Reservations:
                 numbers={"watts_w": one.terms.watts_w, "granted_w": one.granted_w},
             )
         )
+
+    def write(self, changed: Sequence[Reservation]) -> None:
+        """Have them written down, soon."""
+        rows = [to_row(one) for one in changed]
+        self._writer.put(lambda store: store.save_reservations(rows))
 
     async def save(self, one: Reservation) -> None:
         """Make it durable. Raises StoreError."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from slurm_power.adapters.lines_server import Peer
 from slurm_power.adapters.slurm.words import scontrol_words
-from slurm_power.core.errors import StoreError, UsageError
+from slurm_power.core.errors import PowerError, StoreError, UsageError
 from slurm_power.core.reservation import OPEN, Reservation, ReservationEvent, ReservationState, Terms
 from slurm_power.core.units import format_watts
 from slurm_power.core.window import format_instant
@@ -58,6 +58,12 @@ class ReservationVerbs:
         async with self._turn:
             return await verb(rights, request)
 
+    def _offer(self, terms: Terms, before: Reservation | None = None) -> Offer:
+        """Raises PowerError until what runs is counted where its nodes lie: till then zones may look emptier."""
+        if not self._desk.settled:
+            raise PowerError("the jobs on the floor are being counted; ask again in a few seconds")
+        return offer(self._desk, terms, before)
+
     async def show(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
         """The reservations that the peer may see: live ones, the newest of each name given, or with `over` all."""
         rights = await self._rights(peer)
@@ -92,7 +98,7 @@ class ReservationVerbs:
     async def _check(self, rights: Rights, request: Mapping[str, Any]) -> dict[str, object]:
         now = self._desk.now()
         terms = self._read(request, now)
-        found = offer(self._desk, terms)
+        found = self._offer(terms)
         one = self._made(terms, found, rights, now, approved=True)
         return views.answer(self._desk, one, found, f"Such a reservation {_said(one, found)}.")
 
@@ -125,7 +131,7 @@ class ReservationVerbs:
         check_owner(terms.owner, privileges)
         if desk.reserved.get(terms.name) is not None:
             raise UsageError(f"there is a reservation {terms.name} already; give another name, or update that one")
-        found = offer(desk, terms)
+        found = self._offer(terms)
         one = self._made(terms, found, rights, now, approved=rights.may_approve(terms.owner, approval))
         sentence = f"Reservation {one.name} {_said(one, found)}."
         if request.get("dry_run"):
@@ -185,7 +191,10 @@ class ReservationVerbs:
             except StoreError:
                 now = reserved.of_claim(one.claim_id)
                 if now is not None:  # else its time was over meanwhile
-                    reserved.put(before if before.claim() is None else _as_now(before, now))
+                    opened = before.terms.window.start <= self._desk.ledger.now
+                    stays = _as_now(before, now) if opened and before.claim() is not None else before
+                    reserved.put(stays)
+                    self._keeper.write([stays])  # a round may have written down meanwhile that the new one began
                 raise
             now = reserved.of_claim(one.claim_id)
             if now is None:
@@ -205,7 +214,7 @@ class ReservationVerbs:
             raise UsageError(f"reservation {before.name} keeps its name, by which jobs know it; make another one")
         self._check_update(rights, before, terms, approves=approves)
         check_owner(terms.owner, privileges)
-        found = offer(desk, terms, before)
+        found = self._offer(terms, before)
         if found.answer is not Answer.FITS:
             sentence = f"Reservation {before.name} stays as it is: {found.cause}."
             return views.answer(desk, before, found, sentence)
@@ -266,7 +275,8 @@ class ReservationVerbs:
         """Slurm's commands for it as far as they can be told now: while it is not open Slurm holds nothing of it."""
         desk, now = self._desk, self._desk.now()
         start = one.terms.window.start
-        opens = replace(one, state=ReservationState.ACTIVE) if one.state is ReservationState.APPROVED else one
+        approved = one.state is ReservationState.APPROVED
+        opens = replace(one, state=ReservationState.ACTIVE, since=max(now, start)) if approved else one
         known = before if before is not None else replace(one, state=ReservationState.CANCELLED)
         shown, counted = self._keeper.shown()
         try:

@@ -29,6 +29,8 @@ class Cuts:
         self._before: dict[str, _May] = {}
         self._not_before: dict[str, int] = {}
         self._told: set[str] = set()
+        self.noted = 0
+        """How often another site file came into force."""
 
     def __contains__(self, element: str) -> bool:
         """Whether it is cut."""
@@ -44,6 +46,7 @@ class Cuts:
                     self._before[name] = was
         self._not_before.clear()
         self._told.clear()
+        self.noted += 1
 
     def go_on(self, elements: Iterable[str]) -> None:
         """Others were giving way for these before a restart."""

@@ -91,6 +91,8 @@ def _barred(reservation: Reservation, ask: Ask, request: Request, ledger: Ledger
     single_w = request.with_copies(1).est_w
     if single_w > most_w:
         return Reject((Reason(Code.RESERVED_POWER, request.reservation, single_w, most_w),))
+    if reservation.state is ReservationState.APPROVED and start <= ledger.now:
+        return _later(request, "it opens once others have given way to it")
     if reservation.state is ReservationState.APPROVED:
         return _later(request, f"it opens at {format_instant(start)}", start)
     return None

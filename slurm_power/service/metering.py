@@ -17,13 +17,13 @@ from slurm_power.core.errors import EnvelopeError
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.lifecycle import State
 from slurm_power.core.overage import Overages
-from slurm_power.core.reservation import OPEN, Owner, Reservation
+from slurm_power.core.reservation import OPEN, Owner, Policy, Reservation
 from slurm_power.core.score import Standings, tenants
 from slurm_power.core.service_level import Miss, Promise, Run, cause_of, judge
 from slurm_power.core.steps import Steps
 from slurm_power.core.usage import Share, Usage
 from slurm_power.core.want import Aspect, Want, over
-from slurm_power.core.window import FOREVER
+from slurm_power.core.window import FOREVER, Window
 from slurm_power.ports import Decision, Rule
 from slurm_power.service.book import Entry, Journal
 
@@ -108,6 +108,12 @@ class Metering:
         """The running job of that key is being preempted: where it was promised not to be, its run misses that."""
         life = self._lives.setdefault(key, _Life(self.accrual.through, State.RUNNING))
         life.preempted = True
+
+    def stayed(self, key: str) -> None:
+        """It was to be preempted, and has not left its nodes."""
+        life = self._lives.get(key)
+        if life is not None:
+            life.preempted = False
 
     def _waited(self, entry: Entry, now: int) -> None:
         life, alone = self._lives.get(entry.key), entry.key == entry.token
@@ -207,7 +213,10 @@ class Metering:
             return
         share = Share(one.id, ",".join(one.terms.owner.accounts), one.created_by, one.terms.tier)
         granted = {grant.zone: grant.watts_w for grant in one.grants}
-        self.accrual.open(one.claim_id, share, granted, one.terms.window, now)
+        window = one.terms.window
+        if one.terms.policy is Policy.PREEMPT:  # it began when its watts came free
+            window = Window(min(max(window.start, one.since), window.end - 1), window.end)
+        self.accrual.open(one.claim_id, share, granted, window, now)
 
     # -- standings ----------------------------------------------------------------------------------------------
 

@@ -34,6 +34,8 @@ from slurm_power.service.desk import Desk
 from slurm_power.service.reserved import after
 from slurm_power.service.shares import caps
 
+_PLANNED_IN = 8
+"""In no more zones one is in the place of others: who has to go is chosen at once, and submissions wait meanwhile."""
 _ELSEWHERE = 64
 """In so many other zones, by name, a place is looked for."""
 
@@ -68,8 +70,8 @@ class Offer:
 def offer(desk: Desk, terms: Terms, instead: Reservation | None = None) -> Offer:
     """What these terms would be granted now; `instead` is the reservation that they are to take the place of.
 
-    One that has not begun may be in the place of jobs that its tier may preempt, by its policy, where it has no nodes
-    of its own: Slurm reserves none that are in use.
+    One that has not begun may be in the place of jobs that its tier may preempt, by its policy, in a few zones, and
+    where it has no nodes of its own: Slurm reserves none that are in use.
     """
     found = _offered(desk, terms, instead)
     begun = instead is not None and instead.state in OPEN
@@ -79,7 +81,7 @@ def offer(desk: Desk, terms: Terms, instead: Reservation | None = None) -> Offer
     with Trial(desk.ledger) as trial:
         trial.without(candidates_in(desk, lawful, terms.zones))
         then = _offered(desk, terms, instead)
-    return replace(then, preempts=True) if then.grants else found
+    return replace(then, preempts=True) if 0 < len(then.grants) <= _PLANNED_IN else found
 
 
 def _offered(desk: Desk, terms: Terms, instead: Reservation | None) -> Offer:
@@ -261,14 +263,19 @@ def due_now(desk: Desk, one: Reservation) -> ReservationEvent | None:
     """What time and use do to it now, where its watts allow it; None: nothing.
 
     One that is degraded comes back, and one to which others give way begins, once all that it was granted is free;
-    where that has not come before its end it is missed.
+    where that has not come before its end, or cannot come any more, it is missed.
     """
     now = desk.ledger.now
     event = due(one, now, used=_used(desk, one))
     room_first = event is ReservationEvent.USE or (event is ReservationEvent.BEGIN and one.planned)
-    if not room_first or _fits(desk, one):
+    if not room_first:
         return event
-    return ReservationEvent.MISS if event is ReservationEvent.BEGIN and now >= one.terms.window.end else None
+    if not desk.settled:
+        return None  # zones may look emptier than they are
+    if _fits(desk, one):
+        return event
+    over = now >= one.terms.window.end or not _fits_anybody(desk, one)
+    return ReservationEvent.MISS if event is ReservationEvent.BEGIN and over else None
 
 
 def degrade(desk: Desk, one: Reservation, before: Reservation | None) -> bool:
@@ -295,7 +302,7 @@ _CAUSES = {
     ReservationEvent.USE: "it is used again, and its watts are free",
     ReservationEvent.RELEASE: "its window has ended while nobody used it",
     ReservationEvent.EXPIRE: "its window has ended",
-    ReservationEvent.MISS: "nobody gave way to it before its end",
+    ReservationEvent.MISS: "it could not begin: its watts did not come free",
 }
 
 
@@ -315,6 +322,12 @@ def _noted(desk: Desk, reservation: Reservation, now: int) -> Reservation:
 def _fits(desk: Desk, reservation: Reservation) -> bool:
     """Whether all that it was granted can be kept from now on, beside what others hold and have been promised."""
     return _short_beside(desk, replace(reservation, state=ReservationState.ACTIVE)) is None
+
+
+def _fits_anybody(desk: Desk, reservation: Reservation) -> bool:
+    """Whether an empty floor could carry what it was granted: after a cut it may not."""
+    claim = reservation.claim()
+    return claim is None or desk.floor.shortfall(claim.charges, claim.group, claim.window) is None
 
 
 def _short_beside(desk: Desk, one: Reservation) -> Shortfall | None:

@@ -96,7 +96,8 @@ def dishonoured_ws(asked: Asked, known: Mapping[str, Reservation]) -> dict[str, 
     found: dict[str, int] = {}
     for one in known.values():
         window = one.terms.window
-        start, end = max(one.since, window.start, asked.period.start), min(window.end, asked.period.end)
+        since = one.since if one.since < window.end else window.start  # missed at its end it had never begun
+        start, end = max(since, window.start, asked.period.start), min(window.end, asked.period.end)
         if one.state is ReservationState.MISSED and start < end and asked.sees(_of(one), known):
             key = _KEYS[asked.by](_of(one))
             found[key] = found.get(key, 0) + one.granted_w * (end - start)

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from slurm_power.core.claim import Claim
@@ -62,6 +62,8 @@ def needed(desk: Desk, one: Preemption) -> str | None:
         return None if _waits(desk, entry) else f"the job is {entry.state}"
     planned = _planned(desk, one)
     if planned is not None:
+        if _early_s(desk, planned) > one.notice_s:
+            return "it begins later"
         return None if lacking_for(desk.ledger, planned) else "enough is free"
     elements = _elements(desk, one)
     if not elements:
@@ -94,7 +96,7 @@ def spared(desk: Desk, one: Preemption) -> Steps[frozenset[str]]:
         with Trial(desk.ledger) as trial:
             trial.without(_leaving(desk, but=one))
             room = make_room(desk.ledger, planned, found)
-        left: Sequence[Candidate] = found if room is None else room
+        left: Sequence[Candidate] = room or ()  # where they do not suffice any more, nobody goes in vain
     elif one.trigger is Trigger.JOB:
         entry = desk.book.get(one.beneficiary)
         if entry is None or entry.ask is None:
@@ -214,22 +216,33 @@ def _for_reservation(desk: Desk, reservation: Reservation) -> Steps[list[Preempt
 
 def _for_planned(desk: Desk, reservation: Reservation, lawful: frozenset[str]) -> Steps[list[Preemption]]:
     """Victims for one that is about to begin: in its own zones, and as early as their notice asks for."""
-    claim, terms = reservation.claim(), reservation.terms
+    claim = reservation.claim()
     longest_s = max((tier.notice_s or 0 for tier in desk.tiers if tier.qos in lawful), default=0)
-    early_s = terms.window.start - _LEAVE_S - desk.ledger.now
-    if claim is None or early_s > longest_s or not lacking_for(desk.ledger, claim):
+    if claim is None or _early_s(desk, claim) > longest_s or not lacking_for(desk.ledger, claim):
         return []
     found: list[Candidate] = []
     yield from candidates(desk, lawful, found, {charge.zone for charge in claim.charges})
-    if desk.reserved.get(reservation.name) is not reservation:
-        return []
     desk.now()
+    early_s = _early_s(desk, claim)
+    if desk.reserved.get(reservation.name) is not reservation or early_s > _longest_s(found):
+        return []
+    found = [one for one in found if desk.ledger.claims.get(one.id) is one.claim]
     with Trial(desk.ledger) as trial:
         trial.without(_leaving(desk))
         victims = make_room(desk.ledger, claim, sorted(found, key=lambda one: one.id))
-    if victims == () or (victims and early_s > max(victim.notice_s for victim in victims)):
+    if victims == () or early_s > _longest_s(victims or ()):
         return []  # those who give way already suffice, or it is not time yet
     return _for_it(desk, reservation, victims or ())
+
+
+def _early_s(desk: Desk, planned: Claim) -> int:
+    """How long it is until those without notice go for a reservation, in s."""
+    return planned.window.start - _LEAVE_S - desk.ledger.now
+
+
+def _longest_s(victims: Iterable[Candidate]) -> int:
+    """The longest notice among them, in s."""
+    return max((victim.notice_s for victim in victims), default=0)
 
 
 def _for_it(desk: Desk, reservation: Reservation, victims: Sequence[Candidate]) -> list[Preemption]:
@@ -248,16 +261,18 @@ def _for_cuts(desk: Desk) -> Steps[list[Preemption]]:
     Whoever has less notice does not stay on for the others: each that leaves helps. While some are leaving, no others
     make up for them; so another cut meanwhile asks for just those whom it takes on top.
     """
-    elements = desk.preempting.cuts.due(desk.ledger, desk.now())
+    cuts = desk.preempting.cuts
+    elements, noted = cuts.due(desk.ledger, desk.now()), cuts.noted
     if not elements:
         return []
     chosen = yield from _shed(desk, elements, None, over=True)
-    stuck = desk.preempting.cuts.untold(want.element for want, _ in chosen.left)
+    stuck = cuts.untold(want.element for want, _ in chosen.left)
     if stuck:
         _log.warning("cut below what jobs hold that nobody may preempt", extra={"elements": stuck[:20]})
     notices = sorted({victim.notice_s for victim in chosen.victims})
     again_s = notices[-1] + _LEAVE_S if notices and not chosen.left else _AGAIN_S
-    desk.preempting.cuts.put_off(elements, desk.ledger.now + again_s)
+    if cuts.noted == noted:  # else there was another cut meanwhile, which asks for others on top
+        cuts.put_off(elements, desk.ledger.now + again_s)
     return [
         _begun(desk, Trigger.OVER, ",".join(elements), "", [one for one in chosen.victims if one.notice_s == notice_s])
         for notice_s in notices

@@ -33,7 +33,7 @@ WHEN: Mapping[StrEnum, str] = {
     ReservationEvent.USE: "a job of its owner holds watts of it, and all that it was granted is free again",
     ReservationEvent.RELEASE: "its end has come while nobody used it",
     ReservationEvent.EXPIRE: "its end has come",
-    ReservationEvent.MISS: "a zone of it is not in the site file any more, or nobody gave way to it before its end",
+    ReservationEvent.MISS: "a zone of it is not in the site file any more, or its watts did not come free",
     ReservationEvent.CANCEL: "its owner, a coordinator or an administrator has given it up",
 }
 

@@ -154,7 +154,7 @@ def test_it_waits_for_who_does_not_go_and_says_so(rig: Rig) -> None:
     until(rig, start + HOUR)
     assert state(rig) is None
     (line,) = rig.lines("missed")
-    assert (line.cause, rig.state(bronze)) == ("nobody gave way to it before its end", JobState.RUNNING)
+    assert (line.cause, rig.state(bronze)) == ("it could not begin: its watts did not come free", JobState.RUNNING)
 
 
 def test_cancelled_during_the_notice(rig: Rig) -> None:
