@@ -117,7 +117,9 @@ def slurm_has_saved(home: Driver) -> None:
 
 
 def test_its_owners_have_its_watts_and_everybody_else_exactly_the_rest(home: Driver) -> None:
-    made = sreservation(home, "create", "spring", "--zones=a", "--watts=12kW", LENGTH, "--accounts=research")
+    # Longer than its jobs: one that outlasts it would be in the way of who is to have those watts next, and wait.
+    longer = "--duration=2:00:00"
+    made = sreservation(home, "create", "spring", "--zones=a", "--watts=12kW", longer, "--accounts=research")
     assert (made["verdict"], made["reservation"]["granted_w"]) == ("fits", 12_000)
     slurm_keeps(home, a=12_000)
     record = home.cluster.run("scontrol", "-o", "show", "reservation", "pw_a_research")
