@@ -326,13 +326,14 @@ class Preemptions:
 
 async def _in_steps(steps: Steps[T]) -> T:
     """What they return, with a turn for everybody else between them."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: T = end.value
-            return found
+    found: list[T] = []
+
+    def collecting() -> Steps[None]:
+        found.append((yield from steps))
+
+    for _ in collecting():
         await asyncio.sleep(0)
+    return found[0]
 
 
 def _is_rest(entry: Entry) -> bool:

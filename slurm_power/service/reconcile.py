@@ -17,7 +17,7 @@ _DUE = {
     ReservationEvent.BEGIN: (Kind.RESERVATION_LATE, "its window is open, and it has not begun", "begun"),
     ReservationEvent.EXPIRE: (Kind.RESERVATION_OVER, "its window has ended", "ended"),
     ReservationEvent.RELEASE: (Kind.RESERVATION_OVER, "its window has ended", "ended"),
-    ReservationEvent.MISS: (Kind.RESERVATION_OVER, "its window has ended, and nobody gave way", "ended as missed"),
+    ReservationEvent.MISS: (Kind.RESERVATION_OVER, "its watts did not come free", "ended as missed"),
     ReservationEvent.REFUSE: (Kind.RESERVATION_OVER, "nobody has approved it before its start", "refused"),
     ReservationEvent.DEGRADE: (Kind.RESERVATION_UNUSED, "nobody has used it for its grace", "its watts are given back"),
 }

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from slurm_power.core.calendar import Alternative, Kind
+from slurm_power.core.giving_way import Trigger
 from slurm_power.core.reservation import OPEN, Reservation
 from slurm_power.core.units import format_watts
 from slurm_power.core.window import format_instant
@@ -64,7 +65,9 @@ def _cause(desk: Desk, one: Reservation) -> str:
     """Why it stands so; of one whose window is open and that has not begun, whom it waits for."""
     if not one.planned or desk.ledger.now < one.terms.window.start:
         return one.cause
-    return f"its window is open; {desk.preempting.why_not.get(one.name) or 'jobs are giving way to it'}"
+    if desk.preempting.serving(Trigger.RESERVATION, one.name) is not None:
+        return "its window is open; jobs are giving way to it"
+    return f"its window is open; {desk.preempting.why_not.get(one.name) or 'its watts are not free yet'}"
 
 
 def _jobs(desk: Desk, reservation: Reservation) -> list[str]:

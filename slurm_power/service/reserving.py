@@ -35,7 +35,7 @@ from slurm_power.service.reserved import after
 from slurm_power.service.shares import caps
 
 _PLANNED_IN = 8
-"""In no more zones one is in the place of others: who has to go is chosen at once, and submissions wait meanwhile."""
+"""One for no more zones may be in the place of others: who has to go is chosen at once, and submissions wait for it."""
 _ELSEWHERE = 64
 """In so many other zones, by name, a place is looked for."""
 
@@ -75,13 +75,14 @@ def offer(desk: Desk, terms: Terms, instead: Reservation | None = None) -> Offer
     """
     found = _offered(desk, terms, instead)
     begun = instead is not None and instead.state in OPEN
-    if found.answer is not Answer.LATER or terms.policy is not Policy.PREEMPT or terms.nodes or begun:
+    unfit = begun or terms.nodes or len(terms.zones) > _PLANNED_IN
+    if found.answer is not Answer.LATER or terms.policy is not Policy.PREEMPT or unfit:
         return found
     lawful = desk.preempting.law.victims_of(desk.site.policy.tiers[terms.tier].qos)
     with Trial(desk.ledger) as trial:
         trial.without(candidates_in(desk, lawful, terms.zones))
         then = _offered(desk, terms, instead)
-    return replace(then, preempts=True) if 0 < len(then.grants) <= _PLANNED_IN else found
+    return replace(then, preempts=True) if then.grants else found
 
 
 def _offered(desk: Desk, terms: Terms, instead: Reservation | None) -> Offer:

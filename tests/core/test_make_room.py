@@ -12,7 +12,8 @@ from slurm_power.core.want import lacking_for
 from slurm_power.core.window import FOREVER, Window
 from tests.core.floors import NOW, claim, ledger, zone
 from tests.core.oracle import excess, touched
-from tests.core.test_preemption import SETTINGS, candidates, floors
+from tests.core.test_preemption import candidates
+from tests.core.test_preemption_floors import SETTINGS, floors
 from tests.core.test_properties import fingerprint
 
 TONIGHT = Window(NOW + 3_600, NOW + 7_200)

@@ -160,7 +160,7 @@ def test_a_reservation_in_the_place_of_jobs_begins_once_they_have_given_way(
     made = home.cluster.call("sreservation", *create, "--tier=gold", "--policy=preempt")
     assert made.returncode == 0, (made.stdout, made.stderr)
     assert "jobs of lower tiers are to give way before it begins" in made.stdout
-    one = spring()
+    one = home.cluster.wait(spring, lambda one: "giving way" in one["cause"], "silver to be told")
     assert (one["state"], one["cause"]) == ("approved", "its window is open; jobs are giving way to it")
     home.cluster.wait(spring, lambda one: one["state"] == "active", "spring to begin")
     show = ("scontrol", "-o", "show", "res")

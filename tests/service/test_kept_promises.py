@@ -1,7 +1,6 @@
 """What a reservation keeps is within what there is: when it is used again, changed, or the database fails meanwhile."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,13 +15,6 @@ from tests.service.bureau import CAROL, HOUR, ROOT, START, Bureau
 
 ACTIVE, DEGRADED = ReservationState.ACTIVE, ReservationState.DEGRADED
 OTHERS = "power:est=20kW,max=20kW,zones=rack01"
-
-
-@pytest.fixture
-def bureau(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bureau]:
-    found = Bureau(monkeypatch)
-    yield found
-    found.close()
 
 
 def within(bureau: Bureau) -> bool:

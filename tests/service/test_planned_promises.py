@@ -1,6 +1,6 @@
 """What a reservation in the place of others, and a cut, must not do where something comes in between."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -20,13 +20,6 @@ from tests.service.test_preempt_planned import HOUR, LEAVING, reserve, rig, stat
 
 __all__ = ["rig"]
 A, B = 'a: {nodes: "a[1-4]", limit: 20kW}', 'b: {nodes: "b[1-4]", limit: 20kW}'
-
-
-@pytest.fixture
-def bureau(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bureau]:
-    made = Bureau(monkeypatch)
-    yield made
-    made.close()
 
 
 def late(rig: Rig) -> Reservation:

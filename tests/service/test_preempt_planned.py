@@ -10,6 +10,7 @@ from slurm_power.core.policy import Mode
 from slurm_power.core.reservation import OPEN, Owner, Policy, Reservation, ReservationState, Terms
 from slurm_power.core.window import Window
 from slurm_power.ports import JobState
+from slurm_power.service import reserving
 from slurm_power.service.finding import Kind, Seen
 from slurm_power.service.reconcile import findings
 from slurm_power.service.reservation_views import row
@@ -77,6 +78,12 @@ class TestWhatIsOffered:
     ) -> None:
         rig.running("bronze", est_w=18_000, more=",zones=a")
         assert not offer(rig.desk, terms(rig, begins_in, **more)).preempts
+
+    def test_not_in_many_zones_for_it_is_chosen_at_once(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+        rig.running("bronze", est_w=18_000, more=",zones=a")
+        monkeypatch.setattr(reserving, "_PLANNED_IN", 1)
+        assert offer(rig.desk, terms(rig)).preempts
+        assert not offer(rig.desk, terms(rig, zones=("a", "b"), watts_w=30_000)).preempts
 
     def test_not_in_the_place_of_a_tier_that_is_never_preempted(self, rig: Rig) -> None:
         rig.running("gold", est_w=18_000, more=",zones=a")
@@ -185,6 +192,9 @@ def test_nothing_happens_while_the_mode_is_observe(rig: Rig) -> None:
     rig.desk.mode = Mode.OBSERVE
     until(rig, start + 60)
     assert (rig.written(), state(rig)) == ([], ReservationState.APPROVED)
+    waits = rig.desk.reserved.get("spring")
+    assert waits is not None
+    assert row(rig.desk, waits)["cause"] == "its window is open; its watts are not free yet"
 
 
 @pytest.mark.parametrize("before_s", [90, 45, 10])

@@ -1,6 +1,5 @@
 """Jobs within a reservation: of every shape, through their whole life, and what outsiders see of it meanwhile."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,13 +15,6 @@ from tests.service.support import job
 
 OPS: dict[str, Any] = {"accounts": ["ops"]}
 FIVE = "power:est=5kW,max=5kW,reservation=spring"
-
-
-@pytest.fixture
-def bureau(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bureau]:
-    found = Bureau(monkeypatch)
-    yield found
-    found.close()
 
 
 def used(bureau: Bureau) -> dict[str, int]:

@@ -1,6 +1,5 @@
 """What time, use, restarts, the clock and the site file do to a reservation."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,13 +13,6 @@ from tests.service.support import SITE, site_of
 OPS: dict[str, Any] = {"accounts": ["ops"]}
 ACTIVE, DEGRADED, APPROVED = ReservationState.ACTIVE, ReservationState.DEGRADED, ReservationState.APPROVED
 WITHOUT_RACK01 = "\n".join(line for line in SITE.splitlines() if "rack01" not in line) + "\n"
-
-
-@pytest.fixture
-def bureau(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bureau]:
-    found = Bureau(monkeypatch)
-    yield found
-    found.close()
 
 
 def over(bureau: Bureau, name: str = "spring") -> tuple[str, str]:

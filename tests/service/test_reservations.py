@@ -15,13 +15,6 @@ OPS: dict[str, Any] = {"accounts": ["ops"]}
 
 
 @pytest.fixture
-def bureau(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bureau]:
-    found = Bureau(monkeypatch)
-    yield found
-    found.close()
-
-
-@pytest.fixture
 def roomy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bureau]:
     """Where one owner may reserve everything."""
     found = Bureau(monkeypatch, site_of(f"{SITE}reservations: {{max_share: 100%}}\n"))

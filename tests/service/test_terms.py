@@ -1,7 +1,6 @@
 """Terms as they come over the socket: each wrong one is named, with what to write instead, and nothing is done."""
 
 import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -129,13 +128,6 @@ class TestAnUpdate:
 
 
 # -- through the control socket ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def bureau(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bureau]:
-    found = Bureau(monkeypatch)
-    yield found
-    found.close()
 
 
 JSON = st.recursive(
