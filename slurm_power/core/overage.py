@@ -4,7 +4,7 @@ What is over is told from time to time, and counts from then until the next time
 """
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 
 from slurm_power.core.want import Want
 
@@ -20,6 +20,11 @@ class Overages:
         self._since: dict[Want, int] = {}
         self._past: dict[Want, deque[tuple[int, int]]] = {}
         """In order of time."""
+
+    def only(self, elements: Container[str]) -> None:
+        """There are no others any more: what was told of them is forgotten."""
+        self._since = {want: start for want, start in self._since.items() if want.element in elements}
+        self._past = {want: stretches for want, stretches in self._past.items() if want.element in elements}
 
     def tell(self, found: Collection[Want], now: int) -> None:
         """These are over now, and no others."""

@@ -194,6 +194,10 @@ class Reservation:
         """Whether it has still to make room for itself: others plan around it, and nothing of it is committed yet."""
         return self.state is ReservationState.APPROVED and self.terms.policy is Policy.PREEMPT
 
+    def begun(self, now: int) -> bool:
+        """Whether it has its watts, or has them any moment; one that makes room for itself may be late."""
+        return self.state in OPEN or (self.terms.window.start <= now and not self.planned)
+
     def left_w(self, used_w: Mapping[str, int]) -> dict[str, int]:
         """Zone → what is left of its grant where jobs hold so much of it, in W; none below 0."""
         return {grant.zone: max(grant.watts_w - used_w.get(grant.zone, 0), 0) for grant in self.grants}

@@ -100,8 +100,7 @@ class Preemptions:
         untold, self._untold = self._untold, []
         for one in untold:
             with self._desk.faults.apart(f"preemption {one.id}"):
-                if one.trigger is Trigger.JOB:
-                    keep(self._desk, one)
+                keep(self._desk, one)
         with self._desk.faults.apart("stage preemption"):
             await self.act()
 
@@ -181,13 +180,19 @@ class Preemptions:
             await self._strike(one)
         elif self._clock.now() >= one.strike_at:
             await self._strike_after_notice(one)
+        elif self._notice_ends(one) < one.strike_at:
+            # the clock was ahead when they were told
+            keep(self._desk, await self._save(replace(one, strike_at=self._notice_ends(one))))
 
     async def _give_notice(self, one: Preemption) -> None:
-        """Their notice begins now that they have been told; the clock's whole seconds cut none of it short."""
-        noticed = await self._step(one, Step.WARNED, strike_at=self._clock.now() + one.notice_s + 1)
-        if one.trigger is Trigger.JOB:
-            keep(self._desk, noticed)
+        """Their notice begins now that they have been told."""
+        noticed = await self._step(one, Step.WARNED, strike_at=self._notice_ends(one))
+        keep(self._desk, noticed)
         lines.of_victims(self._desk, noticed, "preempt-notice", "the warn signal was sent, and the notice begins")
+
+    def _notice_ends(self, one: Preemption) -> int:
+        """When a notice ends that begins now; the clock's whole seconds cut none of it short."""
+        return self._clock.now() + one.notice_s + 1
 
     async def _strike_after_notice(self, one: Preemption) -> None:
         """Whoever need not go any more stays."""

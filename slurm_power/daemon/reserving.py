@@ -89,7 +89,7 @@ class ReservationVerbs:
     async def _rights(self, peer: Peer) -> Rights:
         return await self._keeper.rights(peer.uid, master=peer.uid in self._masters)
 
-    def _read(self, request: Mapping[str, Any], now: int, before: Terms | None = None) -> Terms:
+    def _read(self, request: Mapping[str, Any], now: int, before: Reservation | None = None) -> Terms:
         gpus = {zone: nodes.gpus for zone, nodes in self._desk.ledger.nodes.items()}
         return read_terms(_terms(request), self._desk.site, now, before, gpus)
 
@@ -209,7 +209,7 @@ class ReservationVerbs:
         desk, privileges = self._desk, await self._keeper.privileges()
         before, now = self._live(request, rights), desk.now()
         approves = bool(request.get("approve"))
-        terms = self._read(request, now, before.terms)
+        terms = self._read(request, now, before)
         if terms.name != before.name:
             raise UsageError(f"reservation {before.name} keeps its name, by which jobs know it; make another one")
         self._check_update(rights, before, terms, approves=approves)

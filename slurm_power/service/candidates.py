@@ -44,14 +44,14 @@ def candidates(
             found.append(candidate(desk, entry))
 
 
-def candidates_in(desk: Desk, lawful: frozenset[str], zones: Iterable[str]) -> list[Candidate]:
-    """The candidates of these QOS in a few zones, at once; in order of id."""
+def some_day(desk: Desk, lawful: frozenset[str], zones: Iterable[str]) -> list[Candidate]:
+    """Who of these QOS holds watts in a few zones and may be preempted, if not now then later; in order of id."""
     ids = sorted({claim_id for zone in zones for claim_id in desk.ledger.ids_in(zone)})
-    entries = (desk.book.get(claim_id) for claim_id in ids)
+    entries = [entry for claim_id in ids if (entry := desk.book.get(claim_id)) is not None]
     return [
         candidate(desk, entry)
         for entry in entries
-        if entry is not None and entry.record is not None and entry.record.qos in lawful and not obstacle(desk, entry)
+        if entry.record is not None and entry.record.qos in lawful and not lasting(desk, entry, entry.record)
     ]
 
 
@@ -62,7 +62,13 @@ def obstacle(desk: Desk, entry: Entry, *, over: bool = False) -> str | None:
         return "it is not running, or has just changed"
     if desk.preempting.victim(entry.key) is not None:
         return "it gives way already"
-    if claim.within:
+    unfit = lasting(desk, entry, record, over=over)
+    return unfit if unfit is not None or over else _spared(desk, record)
+
+
+def lasting(desk: Desk, entry: Entry, record: JobRecord, *, over: bool = False) -> str | None:
+    """Why a job with a claim may not be preempted later either; None if it may."""
+    if desk.ledger.claims[entry.key].within:
         return "it draws on a reservation, and its end would free nothing for others"
     if record.het_job_id is not None:
         return "it is a component of a heterogeneous job"
@@ -73,8 +79,7 @@ def obstacle(desk: Desk, entry: Entry, *, over: bool = False) -> str | None:
         return f"tier {tier.name} is never preempted"
     if entry.token in desk.preempting.protected and not over:
         return "an operator protects it"
-    unfit = desk.preempting.law.obstacle(record)
-    return unfit if unfit is not None or over else _spared(desk, record)
+    return desk.preempting.law.obstacle(record)
 
 
 def _spared(desk: Desk, record: JobRecord) -> str | None:

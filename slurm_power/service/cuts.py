@@ -1,28 +1,37 @@
 """Zones and feeds that a change of the site file has cut, and that hold more than they may since then."""
 
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from typing import NamedTuple
 
 from slurm_power.core.ledger import Ledger
-from slurm_power.core.meter import Meter
 from slurm_power.core.want import over
 
 
 class _May(NamedTuple):
-    """What a zone or feed may carry, in W."""
+    """What a zone or feed may carry beside what it draws without jobs, in W; and how much of a job's it is charged."""
 
     usable_w: int
     limit_w: int
+    shares: Mapping[str, Fraction]
+    """Zone → the share of its load that a feed carries."""
+
+    def is_less_than(self, other: "_May") -> bool:
+        """Whether jobs for which there was room then might find none now."""
+        dearer = any(share > other.shares.get(zone, 0) for zone, share in self.shares.items())
+        return dearer or self.usable_w < other.usable_w or self.limit_w < other.limit_w
 
 
-_UNKNOWN = _May(1 << 60, 1 << 60)
+_UNKNOWN = _May(1 << 60, 1 << 60, {})
 """What it might carry before a cut that a restart has made us forget: more than anything carries now."""
 
 
 class Cuts:
     """Remembered until they hold no more than they may, or may carry what they did before the first cut.
 
-    Whatever holds too much for another reason (found so in Slurm, put there by an operator) is not among them.
+    A cut is a lower limit, a larger margin or baseline, and for a feed a larger share of a zone's load: under 2N it has
+    to carry the whole. Whatever holds too much for another reason (found so in Slurm, put there by an operator, moved
+    there with its nodes) is not among them.
     """
 
     def __init__(self) -> None:
@@ -36,16 +45,15 @@ class Cuts:
         """Whether it is cut."""
         return element in self._before
 
-    def note(self, before: Mapping[str, Meter], after: Mapping[str, Meter]) -> None:
+    def note(self, before: Ledger, after: Ledger) -> None:
         """Another site file is in force. Of all that is cut victims are looked for anew."""
         known, self._before = self._before, {}
-        for name, meter in after.items():
-            if name in before:
-                was = known.get(name) or _May(before[name].usable_w, before[name].limit_w)
-                if meter.usable_w < was.usable_w or meter.limit_w < was.limit_w:
+        for name in after.meters:
+            if name in before.meters:
+                was = known.get(name) or _may(before, name)
+                if _may(after, name).is_less_than(was):
                     self._before[name] = was
-        self._not_before.clear()
-        self._told.clear()
+        self.look_again()
         self.noted += 1
 
     def go_on(self, elements: Iterable[str]) -> None:
@@ -55,6 +63,12 @@ class Cuts:
     def clear(self) -> None:
         """Nobody is to give way for any of them."""
         self._before.clear()
+        self.look_again()
+
+    def look_again(self) -> None:
+        """What was put off is due, and told anew."""
+        self._not_before.clear()
+        self._told.clear()
 
     def due(self, ledger: Ledger, now: int) -> list[str]:
         """Those for which victims are to be looked for now, in order of name; what is over no more is forgotten."""
@@ -72,3 +86,14 @@ class Cuts:
         found = sorted(set(elements) - self._told)
         self._told.update(found)
         return found
+
+
+def _may(ledger: Ledger, name: str) -> _May:
+    meter, topology = ledger.meters[name], ledger.topology
+    shares = {
+        zone: Fraction(tap.numerator, tap.denominator)
+        for zone in topology.zones_under.get(name, ())
+        for tap in topology.taps[zone]
+        if tap.feed == name
+    }
+    return _May(meter.usable_w - meter.baseline_w, meter.limit_w - meter.baseline_w, shares)

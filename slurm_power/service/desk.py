@@ -148,6 +148,7 @@ class Desk:
             return
         _log.warning("the clock was ahead, the ledger goes back to its time", extra={"seconds": ahead - now})
         self.book.not_later_than(now)
+        self.preempting.look_again()
         self._rebuild(self.world, now)
         self._count_nodes()
 
@@ -224,7 +225,7 @@ class Desk:
 
         What it cuts is remembered where jobs are ours to end: before it and after it the mode is enforce.
         """
-        before, mode, meters = self.world, self.mode, self.ledger.meters
+        before, mode, ledger = self.world, self.mode, self.ledger
         if site.topology.zone_of_node != self.site.topology.zone_of_node:
             self._moved_at = self.clock.monotonic()
         if site.policy.mode is not self.site.policy.mode:
@@ -232,7 +233,7 @@ class Desk:
         records = [partition.record for partition in before.partitions.values()]
         self._look(World(site, list(before.nodes.values()), records, before.all_licenses))
         if mode is self.mode is Mode.ENFORCE and site.preemption.after_cut is Policy.PREEMPT:
-            self.preempting.cuts.note(meters, self.ledger.meters)
+            self.preempting.cuts.note(ledger, self.ledger)
         else:
             self.preempting.cuts.clear()
 

@@ -105,7 +105,7 @@ def holder_rows(
 def _of_reservation(desk: Desk, one: Reservation) -> Iterator[Row]:
     used = running_w(desk, one)
     owner, window = one.terms.owner, one.terms.window
-    returns = _returns_at(one)
+    returns = _returns_at(one, desk.ledger.now)
     for grant in one.grants:
         yield {
             "zone": grant.zone,
@@ -130,10 +130,13 @@ _OTHERWISE = {
 }
 
 
-def _returns_at(one: Reservation) -> int | None:
-    """When its watts return to everybody if no job uses them; None where they have, or it has none yet."""
+def _returns_at(one: Reservation, now: int) -> int | None:
+    """When its watts return to everybody if no job uses them; None where they have, or it has none yet.
+
+    One that has still to make room for itself, and is late, does not begin before now.
+    """
     if one.state is ReservationState.APPROVED:
-        return min(one.terms.window.start + one.terms.grace_s, one.terms.window.end)
+        return min(max(one.terms.window.start, now) + one.terms.grace_s, one.terms.window.end)
     return next_change(one) if one.state is ReservationState.ACTIVE else None
 
 

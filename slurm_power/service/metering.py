@@ -75,6 +75,7 @@ class Metering:
     def change_site(self, site: Site) -> None:
         """Another site file."""
         self._site = site
+        self._overages.only({*site.topology.zones, *site.topology.feeds})
 
     def look(self, ledger: Ledger) -> Steps[None]:
         """Note which zones and feeds have more committed than they may now; what nobody looks at is not known."""

@@ -77,6 +77,11 @@ class Preempting:
         else:
             self.not_before[one.beneficiary] = until
 
+    def look_again(self) -> None:
+        """Victims are looked for whatever was put off: the clock by which it was has been set back."""
+        self.not_before.clear()
+        self.cuts.look_again()
+
     def blocks(self, key: str) -> bool:
         """Whether a job waits until its victims' watts are proved to be free."""
         one = self.serving(Trigger.JOB, key)

@@ -14,6 +14,8 @@ from slurm_power.core.diagnosis import shortage
 from slurm_power.core.immutable import immutable
 from slurm_power.core.kept import Kept, drawing
 from slurm_power.core.ledger import Ledger
+from slurm_power.core.offer import Candidate
+from slurm_power.core.preemption import make_room
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.reservation import (
     KEEPING,
@@ -29,8 +31,9 @@ from slurm_power.core.reservation import (
 from slurm_power.core.shortfall import Shortfall
 from slurm_power.core.trial import Trial
 from slurm_power.core.window import Window
-from slurm_power.service.candidates import candidates_in
+from slurm_power.service.candidates import some_day
 from slurm_power.service.desk import Desk
+from slurm_power.service.hourly import too_many_ever
 from slurm_power.service.reserved import after
 from slurm_power.service.shares import caps
 
@@ -79,10 +82,25 @@ def offer(desk: Desk, terms: Terms, instead: Reservation | None = None) -> Offer
     if found.answer is not Answer.LATER or terms.policy is not Policy.PREEMPT or unfit:
         return found
     lawful = desk.preempting.law.victims_of(desk.site.policy.tiers[terms.tier].qos)
+    others = some_day(desk, lawful, terms.zones)
     with Trial(desk.ledger) as trial:
-        trial.without(candidates_in(desk, lawful, terms.zones))
+        trial.without(others)
         then = _offered(desk, terms, instead)
-    return replace(then, preempts=True) if then.grants else found
+    if not then.grants:
+        return found
+    now = desk.ledger.now
+    before = instead or Reservation("", terms, ReservationState.APPROVED, now, now, 0)
+    one = replace(before, terms=terms, grants=then.grants, state=ReservationState.APPROVED)
+    too_many = _too_many(desk, one, others)
+    return replace(then, preempts=True) if too_many is None else replace(found, reasons=(*found.reasons, too_many))
+
+
+def _too_many(desk: Desk, planned: Reservation, others: Sequence[Candidate]) -> Reason | None:
+    """Why it could never make room for itself: by what runs now, too many would have to give way within an hour."""
+    claim = planned.claim()
+    victims = make_room(desk.ledger, claim, others) if claim is not None else ()
+    detail = too_many_ever(desk, victims or ())
+    return Reason(Code.RESERVATION, planned.name, detail=detail) if detail is not None else None
 
 
 def _offered(desk: Desk, terms: Terms, instead: Reservation | None) -> Offer:

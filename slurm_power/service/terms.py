@@ -11,7 +11,7 @@ from slurm_power.config import Site
 from slurm_power.core.binding import PREFIX
 from slurm_power.core.errors import UsageError
 from slurm_power.core.policy import Tier
-from slurm_power.core.reservation import Owner, Policy, Terms
+from slurm_power.core.reservation import Owner, Policy, Reservation, Terms
 from slurm_power.core.units import MAX_WATTS, format_watts
 from slurm_power.core.window import FOREVER, Window
 
@@ -70,7 +70,7 @@ def read_terms(
     given: Mapping[str, Any],
     site: Site,
     now: int,
-    before: Terms | None = None,
+    before: Reservation | None = None,
     node_gpus: Mapping[str, int] = MappingProxyType({}),
 ) -> Terms:
     """The terms of a reservation that is to be made, or those of `before` with what is given. Raises UsageError.
@@ -81,7 +81,7 @@ def read_terms(
         raise UsageError("a window has an end or a length; write --end or --duration, not both")
     if before is not None:
         asked_anew = {"end": None} if "length_s" in given else {}
-        given = {**fields_of(before), **asked_anew, **({"nodes": 0} if given.get("gpus") else {}), **given}
+        given = {**fields_of(before.terms), **asked_anew, **({"nodes": 0} if given.get("gpus") else {}), **given}
     try:
         asked = _Asked.model_validate(given)
     except ValidationError as error:
@@ -138,13 +138,13 @@ def _least(asked: _Asked) -> int | None:
     return asked.min_w
 
 
-def _window(asked: _Asked, now: int, before: Terms | None) -> Window:
+def _window(asked: _Asked, now: int, before: Reservation | None) -> Window:
     start = now if asked.start is None else asked.start
-    if before is None or start != before.window.start:
+    if before is None or start != before.terms.window.start:
         start = max(start, now) if start >= now - _LATE_S else start
         if start < now:
             raise UsageError("the start is in the past; write --start=now or a time to come, such as now+2hours")
-        if before is not None and before.window.start <= now:
+        if before is not None and before.begun(now):
             raise UsageError("it has begun already; change its --end, or make another one")
     if start - now > _YEAR_S:
         raise UsageError("a reservation begins within a year; write an earlier --start")

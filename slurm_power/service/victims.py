@@ -1,12 +1,11 @@
 """For whom others have to give way, and who they are: one preemption at a time for each job and each reservation."""
 
 import logging
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from slurm_power.core.claim import Claim
-from slurm_power.core.giving_way import UNTOUCHED, Preemption, Stage, Trigger, Victim
+from slurm_power.core.giving_way import Preemption, Stage, Trigger, Victim
 from slurm_power.core.lifecycle import State
 from slurm_power.core.offer import Candidate
 from slurm_power.core.policy import Mode
@@ -20,6 +19,7 @@ from slurm_power.ports import HoldKind
 from slurm_power.service.book import Entry
 from slurm_power.service.candidates import candidate, candidates, tier_of
 from slurm_power.service.desk import Desk
+from slurm_power.service.hourly import too_many_now
 from slurm_power.service.nearest import nearest
 
 _log = logging.getLogger("slurm_power.victims")
@@ -154,9 +154,9 @@ def _for_job(desk: Desk, entry: Entry) -> Steps[list[Preemption]]:
         return _none(desk, entry.key, "no jobs that it may preempt would make room for it")
     if not made.victims:
         return []
-    excess = _past_budget(desk, made.victims)
+    excess = too_many_now(desk, made.victims)
     if excess is not None:
-        return _none(desk, entry.key, _too_many(excess))
+        return _none(desk, entry.key, excess)
     claim = made.verdict.claim
     one = _begun(desk, Trigger.JOB, entry.key, request.tier.name, made.victims)
     one = replace(one, charges=claim.charges, share_milli=claim.share_milli)
@@ -168,9 +168,9 @@ def _for_job(desk: Desk, entry: Entry) -> Steps[list[Preemption]]:
 def keep(desk: Desk, one: Preemption) -> None:
     """Have others plan around the place for which victims leave, from when they have left.
 
-    Nothing is kept where the job or a zone of its place is not known any more.
+    Nothing is kept where it is not for a job, or the job or a zone of its place is not known any more.
     """
-    entry = desk.book.get(one.beneficiary)
+    entry = desk.book.get(one.beneficiary) if one.trigger is Trigger.JOB else None
     if entry is None or entry.ask is None or any(charge.zone not in desk.ledger.nodes for charge in one.charges):
         return
     start = max(desk.ledger.now + 1, one.strike_at or desk.ledger.now + one.notice_s)
@@ -249,9 +249,9 @@ def _for_it(desk: Desk, reservation: Reservation, victims: Sequence[Candidate]) 
     """A preemption of these for a reservation, if there are any, and not too many."""
     if not victims:
         return _none(desk, reservation.name, "no jobs that may be preempted would make room for it")
-    excess = _past_budget(desk, victims)
+    excess = too_many_now(desk, victims)
     if excess is not None:
-        return _none(desk, reservation.name, _too_many(excess))
+        return _none(desk, reservation.name, excess)
     return [_begun(desk, Trigger.RESERVATION, reservation.name, reservation.terms.tier, victims)]
 
 
@@ -335,25 +335,11 @@ def _leaving(desk: Desk, but: Preemption | None = None) -> list[Candidate]:
     return [candidate(desk, entry) for entry in entries if entry.key in desk.ledger.claims]
 
 
-def _too_many(tier: str) -> str:
-    return f"as many jobs of tier {tier} as may give way in an hour have done so"
-
-
 def _not_started(desk: Desk) -> list[Candidate]:
     """Those who draw nothing yet: the launch gate turns them away where they are too much, and no work is lost."""
     keys = [*desk.book.keys_in(State.BINDING), *desk.book.keys_in(State.ADMITTED)]
     claims = (desk.ledger.claims.get(key) for key in keys)
     return [Candidate(claim, 0, desk.ledger.now) for claim in claims if claim is not None and not claim.within]
-
-
-def _past_budget(desk: Desk, victims: Sequence[Candidate]) -> str | None:
-    """A tier of which more jobs would give way within an hour than may."""
-    records = [entry.record for one in victims if (entry := desk.book.get(one.id)) is not None]
-    tiers = Counter(tier_of(desk, record).name for record in records if record is not None)
-    given = Counter(desk.preempting.given(desk.ledger.now))
-    given.update(victim.tier for one in desk.preempting if one.stage in UNTOUCHED for victim in one.victims)
-    most = desk.site.preemption.per_hour
-    return next((tier for tier in sorted(tiers) if given[tier] + tiers[tier] > most), None)
 
 
 def _forget_the_gone(desk: Desk) -> None:

@@ -34,6 +34,14 @@ def test_as_counted_second_by_second(told: dict[int, frozenset[Want]], wants: fr
     assert overages.seconds(wants, since, until) == counted
 
 
+def test_of_what_there_is_no_more_nothing_is_known(overages: Overages) -> None:
+    overages.tell([RACK, FEED], 10)
+    overages.tell([RACK], 20)
+    overages.only({"pdu"})
+    assert overages.seconds([FEED], 0, 30) == 10
+    assert overages.seconds([RACK], 0, 30) == 0
+
+
 def tell(overages: Overages, *told: tuple[int, Sequence[Want]]) -> None:
     for at, found in told:
         overages.tell(found, at)

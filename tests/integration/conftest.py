@@ -6,6 +6,7 @@ of `racks.yaml`, which all the other modules share. `home` is the same for one t
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -84,3 +85,12 @@ def home(unwatched: Driver) -> Iterator[Driver]:
     """As above, and no budget was passed at any moment."""
     with unwatched.watched():
         yield unwatched
+
+
+@pytest.fixture
+def notes() -> Iterator[Path]:
+    """Where jobs of all users write what happens to them, and look for what they wait for."""
+    with TemporaryDirectory(prefix="spower") as name:
+        path = Path(name)
+        path.chmod(0o777)
+        yield path

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -38,15 +37,6 @@ link.sendall(json.dumps({"v": 1, "op": "checkpointed", "job": os.environ["SLURM_
 print(link.makefile().readline())
 """
 """What `spower checkpointed` does, for users who cannot run the Python that the tests run in."""
-
-
-@pytest.fixture
-def notes() -> Iterator[Path]:
-    """Where jobs of all users write what happens to them."""
-    with TemporaryDirectory(prefix="spower") as name:
-        path = Path(name)
-        path.chmod(0o777)
-        yield path
 
 
 def submit(home: Driver, qos: str, est_w: int, zone: str, script: str = "sleep 300") -> int:

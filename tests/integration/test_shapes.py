@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from ClusterShell.NodeSet import NodeSet
@@ -109,10 +110,11 @@ def test_a_throttled_array_claims_what_may_run(home: Driver) -> None:
     assert home.agree()["a"] == 11_000
 
 
-def test_an_array_larger_than_any_zone_goes_range_by_range(home: Driver) -> None:
-    """36 kW of tasks on a pair that carries 28 and a rack of 17."""
-    array = home.submit("--array=0-11", est_w=5_000, script="sleep 2")
+def test_an_array_larger_than_any_zone_goes_range_by_range(home: Driver, notes: Path) -> None:
+    """60 kW of tasks on a pair that carries 28 and a rack of 17."""
+    array = home.submit("--array=0-11", est_w=5_000, script=f"while [ ! -e {notes}/go ]; do sleep 0.5; done")
     home.cluster.wait(lambda: len(home.on_nodes()), lambda count: count >= 6, "several ranges on nodes")
+    (notes / "go").touch()
     home.cluster.wait(lambda: home.task_states(array), lambda states: states == ["COMPLETED"] * 12, "all tasks")
     assert set(home.agree().values()) == {0}
 

@@ -1,7 +1,8 @@
 """A small floor on a fake Slurm whose QOS may preempt each other, with the daemon's whole loop on it."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -48,6 +49,7 @@ QOS = (
     QosRecord("silver", preempts=("bronze",), preempt_mode="requeue"),
     QosRecord("bronze", preempt_mode="requeue"),
 )
+HOUR = 3_600
 LATER = 130
 """After so many seconds Slurm starts a requeued job again."""
 
@@ -120,6 +122,15 @@ class Rig:
             self.clock.instant += seconds
             self.slurm.tick(self.clock.instant)
             self.round()
+
+    @contextmanager
+    def ahead(self) -> Iterator[None]:
+        """Our clock, and neither Slurm's nor monotonic time, is an hour ahead; then it is right again."""
+        self.clock.instant += HOUR
+        self.clock.wait(-HOUR)
+        yield
+        self.clock.instant -= HOUR
+        self.clock.wait(HOUR)
 
     def submit(self, qos: str = "bronze", *, est_w: int = 5_000, more: str = "", **fields: Any) -> int:
         """A job as the hook leaves it while it has to wait; its id."""

@@ -100,6 +100,47 @@ def test_a_larger_margin_is_a_cut_too(rig: Rig) -> None:
     assert rig.written() == [str(bronze)]
 
 
+@pytest.fixture
+def paired() -> Iterator[Rig]:
+    """The same zones on two sides, each of which carries half of them."""
+    text = SITE.replace("zones:", "feeds:\n  left: {limit: 15kW, side: A}\n  right: {limit: 15kW, side: B}\nzones:")
+    made = Rig(text=text.replace("20kW}", "20kW, feeds: [left, right]}"))
+    yield made
+    made.end()
+
+
+def test_a_higher_baseline_is_a_cut_too(rig: Rig) -> None:
+    bronze = rig.running("bronze", est_w=18_000, more=",zones=a")
+    rig.reload("limit: 20kW}", "limit: 20kW, baseline: 3kW}")
+    rig.later(2)
+    assert rig.written() == [str(bronze)]
+
+
+def test_a_side_that_has_to_carry_the_whole_from_now_on_is_cut(paired: Rig) -> None:
+    """And under N again it is not."""
+    small, large = (paired.running("silver", est_w=watts, more=",zones=a") for watts in (4_000, 13_000))
+    paired.reload("feeds: [left, right]}", "feeds: [left, right], redundancy: 2N}")
+    paired.later(2)
+    assert (paired.stages, paired.signalled()) == ([Stage.NOTICE], [str(small)])
+    paired.reload(", redundancy: 2N}", "}")
+    paired.later(700, 2)
+    assert (paired.live, runs(paired, small, large)) == ([], [True, True])
+
+
+def test_a_zone_that_a_feed_carries_from_now_on_cuts_it(fed: Rig) -> None:
+    """The feed has room for either zone, and not for both."""
+    fed.reload(", feeds: [ups]}", "}")
+    large = fed.running("bronze", est_w=18_000, more=",zones=a")
+    small = fed.running("bronze", est_w=9_000, more=",zones=b")
+    fed.reload("ups: {limit: 40kW}", "ups: {limit: 20kW}")
+    fed.reload("limit: 20kW}\n  b", "limit: 20kW, feeds: [ups]}\n  b")
+    fed.later(2)
+    assert fed.written() == []
+    fed.reload('b: {nodes: "b[1-4]", limit: 20kW', 'b: {nodes: "b[1-4]", limit: 20kW, feeds: [ups]')
+    fed.later(2)
+    assert (fed.written(), runs(fed, large)) == ([str(small)], [True])
+
+
 def test_a_feed_that_is_cut_takes_of_all_zones_under_it(fed: Rig) -> None:
     large = fed.running("bronze", est_w=18_000, more=",zones=a")
     small = fed.running("bronze", est_w=9_000, more=",zones=b")
@@ -329,6 +370,28 @@ def test_what_a_mode_in_between_has_called_off_is_not_begun_anew(rig: Rig) -> No
     assert rig.lines("preemption-called_off")[0].cause == "the cut is no more"
     rig.later(700, 2)
     assert (rig.live, rig.written()) == ([], [])
+
+
+def test_what_was_put_off_while_the_clock_was_ahead(rig: Rig) -> None:
+    """Nobody could be preempted then; it is not waited for an hour until that is looked at again."""
+    rig.running("gold", est_w=12_000, more=",zones=a")
+    with rig.ahead():
+        cut(rig, "10kW")
+        rig.round()
+    rig.later(2)
+    cuts, ledger = rig.desk.preempting.cuts, rig.desk.ledger
+    assert (cuts.due(ledger, ledger.now + 9), cuts.due(ledger, ledger.now + 10)) == ([], ["a"])
+
+
+def test_a_switch_back_to_preempting_waits_for_nothing_that_was_put_off(rig: Rig) -> None:
+    rig.running("gold", est_w=12_000, more=",zones=a")
+    cut(rig, "10kW")
+    rig.later(2)
+    for after in ("wait", "preempt"):
+        rig.reload("timezone: UTC\n", f"timezone: UTC\npreemption: {{after_cut: {after}}}\n")
+        rig.text = rig.text.replace(f"preemption: {{after_cut: {after}}}\n", "")
+    back(rig, "10kW", "9kW")
+    assert rig.desk.preempting.cuts.due(rig.desk.ledger, rig.clock.instant) == ["a"]
 
 
 def test_victims_who_will_not_leave(rig: Rig) -> None:

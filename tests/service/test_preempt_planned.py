@@ -8,10 +8,11 @@ import pytest
 from slurm_power.core.giving_way import Stage
 from slurm_power.core.policy import Mode
 from slurm_power.core.reservation import OPEN, Owner, Policy, Reservation, ReservationState, Terms
-from slurm_power.core.window import Window
+from slurm_power.core.window import Window, format_instant
 from slurm_power.ports import JobState
 from slurm_power.service import reserving
 from slurm_power.service.finding import Kind, Seen
+from slurm_power.service.holders import holder_rows
 from slurm_power.service.reconcile import findings
 from slurm_power.service.reservation_views import row
 from slurm_power.service.reserving import Answer, offer
@@ -85,6 +86,27 @@ class TestWhatIsOffered:
         assert offer(rig.desk, terms(rig)).preempts
         assert not offer(rig.desk, terms(rig, zones=("a", "b"), watts_w=30_000)).preempts
 
+    def test_in_the_place_of_who_can_only_be_preempted_later(self, rig: Rig) -> None:
+        """One that is admitted and has not started, and one that has only just been seen to run."""
+        starts = rig.submit("bronze", est_w=9_000, more=",zones=a")
+        rig.later(2)
+        assert rig.state(starts) is JobState.PENDING
+        assert offer(rig.desk, terms(rig)).preempts
+        rig.later(2, 2)
+        for entry in rig.desk.book.entries.values():
+            entry.touched = rig.desk.seen + 1
+        assert offer(rig.desk, terms(rig)).preempts
+
+    def test_not_where_more_would_have_to_go_than_may_in_an_hour(self) -> None:
+        rig = Rig(text=f"{SITE}reservations: {{max_share: 100%}}\npreemption: {{per_hour: 2}}\n")
+        for _ in range(3):
+            rig.running("bronze", est_w=6_000, more=",zones=a")
+        assert offer(rig.desk, terms(rig, watts_w=14_000)).preempts
+        found = offer(rig.desk, terms(rig))
+        assert (found.answer, found.preempts) == (Answer.LATER, False)
+        assert "more jobs of tier bronze would have to give way than the 2 that may in an hour" in found.cause
+        rig.end()
+
     def test_not_in_the_place_of_a_tier_that_is_never_preempted(self, rig: Rig) -> None:
         rig.running("gold", est_w=18_000, more=",zones=a")
         assert offer(rig.desk, terms(rig)).answer is Answer.LATER
@@ -157,6 +179,8 @@ def test_it_waits_for_who_does_not_go_and_says_so(rig: Rig) -> None:
     assert told is not None
     why = "its window is open; no jobs that may be preempted would make room for it"
     assert row(rig.desk, told)["cause"] == why
+    (shown,) = (one for one in holder_rows(rig.desk, lambda _: True, None) if one and one["kind"] == "reservation")
+    assert shown["returns_at"] == format_instant(rig.clock.instant + told.terms.grace_s)
     assert Kind.RESERVATION_LATE not in [found.kind for found in findings(rig.desk, Seen()) if found]
     until(rig, start + HOUR)
     assert state(rig) is None

@@ -85,6 +85,34 @@ def test_whom_the_mode_does_not_act_on() -> None:
     rig.end()
 
 
+# -- a clock that is set right -----------------------------------------------------------------------------------------
+
+
+def test_a_notice_that_was_told_while_the_clock_was_ahead_begins_anew(rig: Rig) -> None:
+    crowded(rig, "silver")
+    with rig.ahead():
+        rig.round()
+        assert rig.stages == [Stage.NOTICE]
+    rig.later(2)
+    (one,) = rig.live
+    assert one.strike_at == rig.clock.instant + 601
+    rig.later(601)
+    rig.later(2, 3)
+    assert rig.live == []
+
+
+def test_victims_are_looked_for_again_once_it_is_right(rig: Rig) -> None:
+    """While it was ahead there were none."""
+    crowded(rig, "bronze")
+    rig.desk.preempting.protected |= {entry.token for entry in rig.desk.book.entries.values()}
+    with rig.ahead():
+        rig.round()
+        assert rig.desk.preempting.why_not
+    rig.desk.preempting.protected.clear()
+    rig.later(2)
+    assert len(rig.written()) == 1
+
+
 # -- what others notice ----------------------------------------------------------------------------------------------
 
 

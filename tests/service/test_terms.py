@@ -1,6 +1,7 @@
 """Terms as they come over the socket: each wrong one is named, with what to write instead, and nothing is done."""
 
 import contextlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slurm_power.core.errors import PowerError, UsageError
-from slurm_power.core.reservation import Policy, Terms
+from slurm_power.core.reservation import Policy, Reservation, ReservationState, Terms
 from slurm_power.core.window import FOREVER, Window
 from slurm_power.service.terms import read_terms
 from tests.service.bureau import ALICE, HOUR, ROOT, START, TERMS, Bureau
@@ -103,10 +104,11 @@ def test_a_window_is_told_by_its_end_or_its_length_but_not_by_both() -> None:
 
 
 class TestAnUpdate:
-    before = read(start=START + HOUR, length_s=2 * HOUR, min_w=10_000, burst_w=1_000, burst_s=60)
+    terms = read(start=START + HOUR, length_s=2 * HOUR, min_w=10_000, burst_w=1_000, burst_s=60)
+    before = Reservation("k3", terms, ReservationState.APPROVED, START, START, 0)
 
     def test_nothing_given_leaves_all_as_it_was(self) -> None:
-        assert read_terms({}, SITE, START, self.before) == self.before
+        assert read_terms({}, SITE, START, self.before) == self.terms
 
     def test_a_length_takes_the_place_of_the_end(self) -> None:
         found = read_terms({"length_s": HOUR}, SITE, START, self.before)
@@ -114,10 +116,18 @@ class TestAnUpdate:
 
     def test_what_has_begun_keeps_its_start(self) -> None:
         now = START + HOUR + 100
-        assert read_terms({"watts_w": 11_000}, SITE, now, self.before).window == self.before.window
+        assert read_terms({"watts_w": 11_000}, SITE, now, self.before).window == self.terms.window
         for start in (now, now + 60, START + HOUR + 50):
             with pytest.raises(UsageError, match="it has begun already; change its --end"):
                 read_terms({"start": start}, SITE, now, self.before)
+
+    def test_what_waits_for_others_to_give_way_may_begin_later_still(self) -> None:
+        now = START + HOUR + 100
+        planned = replace(self.before, terms=replace(self.terms, tier="silver", policy=Policy.PREEMPT))
+        assert read_terms({"start": now + 60}, SITE, now, planned).window.start == now + 60
+        begun = replace(planned, state=ReservationState.ACTIVE)
+        with pytest.raises(UsageError, match="it has begun already"):
+            read_terms({"start": now + 60}, SITE, now, begun)
 
     def test_a_zone_that_there_is_no_more_has_to_be_named_anew(self) -> None:
         site = site_of(
