@@ -50,6 +50,8 @@ class Account:
 class Excess:
     """Thinks victims away from these accounts and back again, as a trial does on the ledger."""
 
+    tries_at_once = 50
+
     def __init__(self, accounts: Mapping[str, Account], loads_of: Callable[[Candidate], Loads]) -> None:
         self._accounts = accounts
         self._loads_of = loads_of

@@ -3,12 +3,14 @@
 What is short, and what each candidate would give back, is estimated as if it added up. Bursts do not (rss), nor do
 nodes, nor ends before the window's worst instant: so each choice for a request is tried on the ledger itself, from
 which the victims are taken for a while, and each choice after a cut on a copy of the sums that it is about. What is
-still short then is asked on top; in the end everybody is put back who can be.
+still short then is asked on top; in the end everybody is put back who can be. Between two steps all are back, and the
+ledger may change: so what comes of it is looked at once more.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from heapq import nsmallest
+from itertools import accumulate
 from typing import Protocol
 
 from slurm_power.core.admission import Admit, admit
@@ -33,8 +35,8 @@ _ROUNDS = 6
 """How often a choice that did not suffice is raised, before all that help are taken and put back one by one."""
 _MOST_PARTS = 64
 """The most zones among which room is made for one job over several."""
-_AT_ONCE, _OUT_AT_ONCE, _TRIED_AT_ONCE = 200, 1_000, 50
-"""Candidates looked at, victims taken out, and those tried one by one, before others get their turn."""
+_AT_ONCE, _OUT_AT_ONCE, _ZONES_AT_ONCE = 200, 1_000, 8
+"""Candidates looked at, victims taken out, and zones whose shortage is told, before others get their turn."""
 
 Check = Callable[[], Lacks]
 """Says what is short without those who are out at that moment."""
@@ -42,6 +44,9 @@ Check = Callable[[], Lacks]
 
 class Out(Protocol):
     """Where victims are taken out for a while: the ledger (`Trial`), or sums of it (`Excess`)."""
+
+    tries_at_once: int
+    """Victims that are tried one by one, before others get their turn."""
 
     def without(self, victims: Iterable[Candidate]) -> None:
         """Have just these out."""
@@ -58,6 +63,7 @@ class Plan:
     """Victims that make room for a request, and the verdict once they are gone."""
 
     victims: tuple[Candidate, ...]
+    placement: Placement
     verdict: Admit
 
     @property
@@ -75,33 +81,55 @@ class Shed:
 
 
 def plan(
-    request: Request, ledger: Ledger, candidates: Iterable[Candidate], *, ignore: str | None = None
-) -> Plan | None:
+    request: Request,
+    ledger: Ledger,
+    candidates: Iterable[Candidate],
+    gone: Iterable[Candidate] = (),
+    *,
+    ignore: str | None = None,
+) -> Steps[Plan | None]:
     """The cheapest victims for a request that is held at `ledger.now`; None where none were found.
 
     One zone goes before several. Zones compare by what their victims cost (`victims.price`), then by name. A bounded
-    number of zones is tried: those where by an estimate the lowest tiers and the fewest watts do. The ledger is left as
-    it was. `ignore` names a booked shadow that the request outranks.
+    number of zones is tried: those where by an estimate the lowest tiers and the fewest watts do. `gone` are thought
+    away. `ignore` names a booked shadow that the request outranks. A plan stands at the last step, else there is none.
     """
     if request.not_before > ledger.now:
         return None
     placer = Placer(request, ledger, request.window(ledger.now), ignore)
     stock = _Stock(ledger, ledger.meters)
-    finish(stock.fill(candidates))
-    with Trial(ledger) as trial:
-        return _in_one_zone(placer, stock, trial) or _over_zones(placer, stock, trial)
+    yield from stock.fill(candidates)
+    with Trial(ledger, gone) as trial:
+        found = yield from trial.between(_cheapest(placer, stock, trial))
+        if found is None or any(ledger.claims.get(victim.id) is not victim.claim for victim in found.victims):
+            return None
+        return _stands(placer, trial, found.victims, found.placement)
 
 
-def make_room(ledger: Ledger, claim: Claim, candidates: Iterable[Candidate]) -> tuple[Candidate, ...] | None:
+def make_room(
+    ledger: Ledger, claim: Claim, candidates: Iterable[Candidate], gone: Iterable[Candidate] = ()
+) -> Steps[tuple[Candidate, ...] | None]:
     """The victims after whom a reservation has its watts over its whole window; None where they do not suffice.
 
-    Whoever ends before it begins is left alone. The ledger is left as it was.
+    Whoever ends before it begins is left alone; `gone` are thought away. If the ledger changes between two steps, see
+    whether these still suffice.
     """
     start, now = claim.window.start, ledger.now
     stock = _Stock(ledger, ledger.meters)
-    finish(stock.fill(one for one in candidates if one.claim.window.end > start or start <= now))
-    with Trial(ledger) as trial:
-        return finish(_settle(trial, stock, lambda: lacking_for(ledger, claim)))
+    yield from stock.fill(one for one in candidates if one.claim.window.end > start or start <= now)
+    with Trial(ledger, gone) as trial:
+        return (yield from trial.between(_settle(trial, stock, lambda: lacking_for(ledger, claim))))
+
+
+def fewest(ledger: Ledger, claim: Claim, candidates: Iterable[Candidate]) -> int:
+    """At least so many of these would have to go before a reservation has its watts, whoever they are."""
+    lacks, stock = lacking_for(ledger, claim), _Stock(ledger, ledger.meters)
+    finish(stock.fill(candidates))
+    offers, most = finish(stock.offers(sorted(lacks))), 0
+    for place, want in enumerate(sorted(lacks)):
+        given = accumulate(sorted((offer.gives[place] for offer in offers), reverse=True))
+        most = max(most, 1 + sum(1 for watts in given if watts < lacks[want]))
+    return most
 
 
 def shed(
@@ -235,15 +263,22 @@ class _Stock:
 # -- one zone, or several --------------------------------------------------------------------------------------------
 
 
-def _in_one_zone(placer: Placer, stock: _Stock, trial: Trial) -> Plan | None:
+def _cheapest(placer: Placer, stock: _Stock, trial: Trial) -> Steps[Plan | None]:
+    """The cheapest plan that is found: in one zone, or else over several."""
+    found = yield from _in_one_zone(placer, stock, trial)
+    return found if found is not None else (yield from _over_zones(placer, stock, trial))
+
+
+def _in_one_zone(placer: Placer, stock: _Stock, trial: Trial) -> Steps[Plan | None]:
     """The cheapest plan in one zone, of those that seem cheapest beforehand."""
     best: tuple[Price, str] | None = None
     found: Plan | None = None
     near = _near(placer, stock, placer.request.ask.total)
-    for minus_rank, _, zone in sorted(_estimates(placer, stock, near))[:_TRIED]:
+    estimates = yield from _estimates(placer, stock, near)
+    for minus_rank, _, zone in sorted(estimates)[:_TRIED]:
         if found is not None and all(victim.rank > -minus_rank for victim in found.victims):
             break  # from here on a higher tier would have to be touched
-        one = _tried(placer, stock, trial, placer.placement_in(zone))
+        one = yield from _tried(placer, stock, trial, placer.placement_in(zone))
         if one is not None:
             cost = price(one.victims, stock.ranks), zone
             if best is None or cost < best:
@@ -251,7 +286,7 @@ def _in_one_zone(placer: Placer, stock: _Stock, trial: Trial) -> Plan | None:
     return found
 
 
-def _over_zones(placer: Placer, stock: _Stock, trial: Trial) -> Plan | None:
+def _over_zones(placer: Placer, stock: _Stock, trial: Trial) -> Steps[Plan | None]:
     """A plan over several zones: the fewest of those that seem cheapest whose lowest tiers could make room."""
     request, ledger = placer.request, placer.ledger
     if not request.ask.spreads:
@@ -263,7 +298,8 @@ def _over_zones(placer: Placer, stock: _Stock, trial: Trial) -> Plan | None:
             trial.without(stock.of(near[:count], rank))
             placement = Placer(narrowed, ledger, placer.window, placer.ignore).place()
             trial.without(())
-            found = _tried(placer, stock, trial, placement) if placement is not None else None
+            yield
+            found = (yield from _tried(placer, stock, trial, placement)) if placement is not None else None
             if found is not None:
                 return found
     return None
@@ -292,30 +328,38 @@ def _near(placer: Placer, stock: _Stock, nodes: int) -> list[str]:
     return [zone for _, _, zone in nsmallest(_LOOKED_AT, ranked)]
 
 
-def _estimates(placer: Placer, stock: _Stock, zones: Iterable[str]) -> Iterator[tuple[int, int, str]]:
+def _estimates(placer: Placer, stock: _Stock, zones: Iterable[str]) -> Steps[list[tuple[int, int, str]]]:
     """(negative rank of the highest tier to be touched, least W to be freed, zone), where it could do at all."""
-    for zone in zones:
+    found = []
+    for number, zone in enumerate(zones):
+        if number % _ZONES_AT_ONCE == 0:
+            yield
         lacks = lacking(placer, placer.charges_in(zone))
         wants = sorted(lacks)
-        offers = finish(stock.offers(wants))
+        offers = yield from stock.offers(wants)
         rank = highest_touched([lacks[want] for want in wants], offers) if lacks else stock.ranks[0]
         if rank is not None:
-            yield -rank, max((w for want, w in lacks.items() if want.aspect is Aspect.PACKING), default=0), zone
+            need_w = max((w for want, w in lacks.items() if want.aspect is Aspect.PACKING), default=0)
+            found.append((-rank, need_w, zone))
+    return found
 
 
 # -- tried on the ledger ---------------------------------------------------------------------------------------------
 
 
-def _tried(placer: Placer, stock: _Stock, trial: Trial, placement: Placement) -> Plan | None:
-    """Victims for this very place, which then stands by the rules of admission; None if nobody's end makes it free."""
-    victims = finish(_settle(trial, stock, lambda: lacking(placer, placement.charges)))
-    if victims is None:
-        return None
+def _tried(placer: Placer, stock: _Stock, trial: Trial, placement: Placement) -> Steps[Plan | None]:
+    """Victims for this very place; None if nobody's end makes it free."""
+    victims = yield from _settle(trial, stock, lambda: lacking(placer, placement.charges))
+    return _stands(placer, trial, victims, placement) if victims is not None else None
+
+
+def _stands(placer: Placer, trial: Trial, victims: tuple[Candidate, ...], placement: Placement) -> Plan | None:
+    """The plan for this very place after these victims, if it then stands by the rules of admission."""
     trial.without(victims)
     stands = placer.stands(placement.charges)
     verdict = admit(placer.request, placer.ledger, placement)
     trial.without(())
-    return Plan(victims, verdict) if stands else None
+    return Plan(victims, placement, verdict) if stands else None
 
 
 def _settle(trial: Out, stock: _Stock, check: Check) -> Steps[tuple[Candidate, ...] | None]:
@@ -398,7 +442,7 @@ def _spared(trial: Out, victims: Sequence[Candidate], check: Check) -> Steps[tup
     spared = set()
     dearest_last = sorted(victims, key=lambda v: (-v.rank, v.claim.est_w, v.lost_s, -v.started, v.job_id, v.id))
     for number, victim in enumerate(reversed(dearest_last)):
-        if number % _TRIED_AT_ONCE == 0:
+        if number % trial.tries_at_once == 0:
             yield
         trial.put_back(victim)
         if check():

@@ -1,24 +1,34 @@
-"""A ledger as it would be without some claims, for a while.
+"""A ledger as it would be without some claims, for a while; while others have their turn, it is as it is.
 
 Slurm shows nodes by number and not by name, so what victims leave on nodes is told as follows: a node that victims fill
 together is idle, of any other just their part is free. Where that part would make more nodes than are up, it lies on a
 node that something is free on already: on the fullest, which promises least.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
+from typing import TypeVar
 
 from slurm_power.core.claim import WHOLE_NODE, Claim
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.nodes import NodeFree, ZoneNodes
 from slurm_power.core.offer import Candidate
+from slurm_power.core.steps import Steps
+
+T = TypeVar("T")
 
 
 class Trial:
-    """Takes victims out of a ledger and puts them back; leaving it, by an error too, puts back all that are out."""
+    """Takes victims out of a ledger and puts them back; leaving it, by an error too, puts back all that are out.
 
-    def __init__(self, ledger: Ledger) -> None:
+    Whoever is `gone` is out from the beginning to the end. Whoever has no live claim is left alone.
+    """
+
+    tries_at_once = 8
+
+    def __init__(self, ledger: Ledger, gone: Iterable[Candidate] = ()) -> None:
         self._ledger = ledger
+        self._always = {one.id: one for one in gone}
         self._gone: dict[str, tuple[Candidate, Claim]] = {}
         self._in_zone: dict[str, dict[str, None]] = {}
         """Zone → ids of victims whose nodes Slurm counts."""
@@ -26,14 +36,30 @@ class Trial:
         """What Slurm showed of the nodes of those zones."""
 
     def __enter__(self) -> "Trial":
+        self.without(())
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.without(())
+        self._have_out({})
+
+    def between(self, steps: Steps[T]) -> Steps[T]:
+        """The same steps, with everybody back between them: others see the ledger as it is, and may change it."""
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                found: T = end.value
+                return found
+            out = {name: victim for name, (victim, _) in self._gone.items()}
+            self._have_out({})
+            yield
+            self._have_out(out)
 
     def without(self, victims: Iterable[Candidate]) -> None:
-        """Have just these out. Whoever has no live claim is left alone."""
-        wanted = {victim.id: victim for victim in victims}
+        """Have just these out, beside those who are gone."""
+        self._have_out({**self._always, **{victim.id: victim for victim in victims}})
+
+    def _have_out(self, wanted: Mapping[str, Candidate]) -> None:
         changed: set[str] = set()
         for name in [name for name in self._gone if name not in wanted]:
             changed.update(self._put_back(name))
@@ -44,11 +70,13 @@ class Trial:
 
     def put_back(self, victim: Candidate) -> None:
         """Have one of them back."""
-        self._show(self._put_back(victim.id))
+        if victim.id in self._gone:
+            self._show(self._put_back(victim.id))
 
     def take_out(self, victim: Candidate) -> None:
         """Have one more out."""
-        self._show(self._take_out(victim))
+        if victim.id in self._ledger.claims:
+            self._show(self._take_out(victim))
 
     def _put_back(self, name: str) -> list[str]:
         _, claim = self._gone.pop(name)
@@ -72,6 +100,8 @@ class Trial:
         for zone in zones:
             milli = self._left_on_nodes(zone)
             self._ledger.set_nodes(zone, freed(self._nodes[zone], milli))
+            if not self._in_zone[zone]:
+                del self._in_zone[zone], self._nodes[zone]  # Slurm may show others by the time that one is out again
 
     def _left_on_nodes(self, zone: str) -> list[int]:
         """Of each node of a zone what its victims take, in thousandths; a node that nobody knows counts by itself."""

@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from math import ceil
 from typing import TypeVar
 
 from slurm_power.adapters.store import StoreWriter
@@ -39,6 +40,8 @@ _COOL_S = 300
 """How long nobody is preempted again for a job for which it came to nothing."""
 _FAR_S, _POLL_S = 1.0, 0.05
 """How often the clock is looked at while a notice runs, and in its last seconds."""
+_SET_S = 2
+"""By how much a notice may end off its time before the clock counts as set."""
 _HOUR_S, _WEEK_S = 3_600, 7 * 86_400
 _LINES = 100_000
 
@@ -59,6 +62,8 @@ class Preemptions:
         self._acting = asyncio.Lock()
         self._alarm: asyncio.Task[None] | None = None
         self._law_at = float("-inf")
+        self._told_at: dict[str, float] = {}
+        """Preemption → monotonic time at which its victims were told."""
         self._untold: list[Preemption] = []
         """Taken over from before a restart; what is kept for them is booked once their jobs are known."""
 
@@ -72,7 +77,7 @@ class Preemptions:
         now, protected = self._clock.now(), self._desk.preempting.protected
         for line in store.decisions(actions=[lines.GAVE_WAY], since=max(now - _HOUR_S, 0), limit=_LINES):
             for reason in line.reasons:
-                self._desk.preempting.gave_way(str(reason.get("subject")), line.at)
+                self._desk.preempting.gave_way(str(reason.get("subject")), min(line.at, now))
         told = store.decisions(actions=[lines.CHECKPOINTED], since=max(now - _WEEK_S, 0), limit=_LINES)
         self._desk.preempting.checkpoints.update({line.job: line.at for line in told})
         for line in store.decisions(actions=[lines.PROTECT, lines.UNPROTECT], limit=_LINES):
@@ -86,7 +91,7 @@ class Preemptions:
             _log.error("a preemption in the database is not understood and is given up: %s", error)
             return
         self._intents.setdefault(one.id, []).append(number)
-        self._desk.preempting.put(one)
+        self._desk.preempting.put(replace(one, since=min(one.since, self._clock.now())))
         if one.trigger is Trigger.OVER:
             self._desk.preempting.cuts.go_on(one.elements)
         self._untold = [*(other for other in self._untold if other.id != one.id), one]
@@ -178,21 +183,30 @@ class Preemptions:
             await self._give_notice(one)  # cut off while they were being told: that is not done twice
         elif one.strike_at is None:
             await self._strike(one)
-        elif self._clock.now() >= one.strike_at:
-            await self._strike_after_notice(one)
-        elif self._notice_ends(one) < one.strike_at:
-            # the clock was ahead when they were told
-            keep(self._desk, await self._save(replace(one, strike_at=self._notice_ends(one))))
+        else:
+            await self._noticed(one, one.strike_at)
 
     async def _give_notice(self, one: Preemption) -> None:
-        """Their notice begins now that they have been told."""
-        noticed = await self._step(one, Step.WARNED, strike_at=self._notice_ends(one))
+        """Their notice begins now that they have been told; the clock's whole seconds cut none of it short."""
+        self._told_at[one.id] = self._clock.monotonic()
+        noticed = await self._step(one, Step.WARNED, strike_at=self._clock.now() + one.notice_s + 1)
         keep(self._desk, noticed)
         lines.of_victims(self._desk, noticed, "preempt-notice", "the warn signal was sent, and the notice begins")
 
-    def _notice_ends(self, one: Preemption) -> int:
-        """When a notice ends that begins now; the clock's whole seconds cut none of it short."""
-        return self._clock.now() + one.notice_s + 1
+    async def _noticed(self, one: Preemption, strike_at: int) -> None:
+        """Its time has come; or the clock was set since they were told, which neither cuts it nor draws it out."""
+        now, ends = self._clock.now(), self._notice_ends(one, strike_at)
+        if now >= max(strike_at, ends):
+            await self._strike_after_notice(one)
+        elif abs(ends - strike_at) > _SET_S:
+            keep(self._desk, await self._save(replace(one, strike_at=ends)))
+
+    def _notice_ends(self, one: Preemption, strike_at: int) -> int:
+        """When it ends by the clock as it is now; of one that was told before a restart only that is known."""
+        now, told_at = self._clock.now(), self._told_at.get(one.id)
+        if told_at is None:
+            return min(strike_at, now + one.notice_s + 1)
+        return now + ceil(max(one.notice_s - (self._clock.monotonic() - told_at), 0))
 
     async def _strike_after_notice(self, one: Preemption) -> None:
         """Whoever need not go any more stays."""
@@ -280,6 +294,7 @@ class Preemptions:
         result, ids = f"{over.stage}: {cause}", self._intents.get(one.id, [])
         await self._writer.durable(lambda store: store.close_intents(ids, result))
         self._intents.pop(one.id, None)
+        self._told_at.pop(one.id, None)
         self._desk.preempting.put(over)
         lines.ended(self._desk, over)
         if over.stage is Stage.CALLED_OFF:

@@ -1,25 +1,22 @@
 """Zones and feeds that a change of the site file has cut, and that hold more than they may since then."""
 
 from collections.abc import Iterable, Mapping
-from fractions import Fraction
 from typing import NamedTuple
 
 from slurm_power.core.ledger import Ledger
+from slurm_power.core.topology import Tap
 from slurm_power.core.want import over
+
+Taps = Mapping[str, tuple[Tap, ...]]
+"""Zone → the feeds that carry it, each with its share."""
 
 
 class _May(NamedTuple):
-    """What a zone or feed may carry beside what it draws without jobs, in W; and how much of a job's it is charged."""
+    """What a zone or feed may carry beside what it draws without jobs, in W; and by which shares feeds are charged."""
 
     usable_w: int
     limit_w: int
-    shares: Mapping[str, Fraction]
-    """Zone → the share of its load that a feed carries."""
-
-    def is_less_than(self, other: "_May") -> bool:
-        """Whether jobs for which there was room then might find none now."""
-        dearer = any(share > other.shares.get(zone, 0) for zone, share in self.shares.items())
-        return dearer or self.usable_w < other.usable_w or self.limit_w < other.limit_w
+    taps: Taps
 
 
 _UNKNOWN = _May(1 << 60, 1 << 60, {})
@@ -31,7 +28,7 @@ class Cuts:
 
     A cut is a lower limit, a larger margin or baseline, and for a feed a larger share of a zone's load: under 2N it has
     to carry the whole. Whatever holds too much for another reason (found so in Slurm, put there by an operator, moved
-    there with its nodes) is not among them.
+    there with its nodes) is not among them, nor is what bears another name from now on.
     """
 
     def __init__(self) -> None:
@@ -48,11 +45,14 @@ class Cuts:
     def note(self, before: Ledger, after: Ledger) -> None:
         """Another site file is in force. Of all that is cut victims are looked for anew."""
         known, self._before = self._before, {}
+        dearer = _dearer(before.topology.taps, after.topology.taps)
         for name in after.meters:
-            if name in before.meters:
-                was = known.get(name) or _may(before, name)
-                if _may(after, name).is_less_than(was):
-                    self._before[name] = was
+            if name not in before.meters:
+                continue
+            was, now = known.get(name) or _may(before, name), _may(after, name)
+            costs_more = name in (_dearer(was.taps, now.taps) if name in known else dearer)
+            if costs_more or now.usable_w < was.usable_w or now.limit_w < was.limit_w:
+                self._before[name] = was
         self.look_again()
         self.noted += 1
 
@@ -89,11 +89,20 @@ class Cuts:
 
 
 def _may(ledger: Ledger, name: str) -> _May:
-    meter, topology = ledger.meters[name], ledger.topology
-    shares = {
-        zone: Fraction(tap.numerator, tap.denominator)
-        for zone in topology.zones_under.get(name, ())
-        for tap in topology.taps[zone]
-        if tap.feed == name
-    }
-    return _May(meter.usable_w - meter.baseline_w, meter.limit_w - meter.baseline_w, shares)
+    meter = ledger.meters[name]
+    return _May(meter.usable_w - meter.baseline_w, meter.limit_w - meter.baseline_w, ledger.topology.taps)
+
+
+def _dearer(before: Taps, after: Taps) -> set[str]:
+    """The feeds that carry a larger share of a zone's load than they did; what zones are new put there is no cut."""
+    found: set[str] = set()
+    for zone, taps in after.items():
+        had = before.get(zone)
+        if had is None or had == taps:
+            continue
+        parts = {tap.feed: (tap.numerator, tap.denominator) for tap in had}
+        for tap in taps:
+            numerator, denominator = parts.get(tap.feed, (0, 1))
+            if tap.numerator * denominator > numerator * tap.denominator:
+                found.add(tap.feed)
+    return found

@@ -148,7 +148,7 @@ class Desk:
             return
         _log.warning("the clock was ahead, the ledger goes back to its time", extra={"seconds": ahead - now})
         self.book.not_later_than(now)
-        self.preempting.look_again()
+        self.preempting.not_later_than(now)
         self._rebuild(self.world, now)
         self._count_nodes()
 

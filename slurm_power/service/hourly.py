@@ -9,23 +9,12 @@ from slurm_power.service.candidates import tier_of
 from slurm_power.service.desk import Desk
 
 
-def too_many_now(desk: Desk, victims: Iterable[Candidate]) -> str | None:
+def too_many(desk: Desk, victims: Iterable[Candidate]) -> str | None:
     """Why these cannot give way too within this hour, for people; None where they can."""
-    given = Counter(desk.preempting.given(desk.ledger.now))
-    given.update(victim.tier for one in desk.preempting if one.stage in UNTOUCHED for victim in one.victims)
-    tier = _past(desk, victims, given)
-    return f"as many jobs of tier {tier} as may give way in an hour have done so" if tier is not None else None
-
-
-def too_many_ever(desk: Desk, victims: Iterable[Candidate]) -> str | None:
-    """Why these can at no time give way within one hour, for people; None where they can."""
-    tier, most = _past(desk, victims, Counter()), desk.site.preemption.per_hour
-    return f"more jobs of tier {tier} would have to give way than the {most} that may in an hour" if tier else None
-
-
-def _past(desk: Desk, victims: Iterable[Candidate], given: Counter[str]) -> str | None:
-    """The first tier, by name, of which then more would have given way than may."""
     records = [entry.record for one in victims if (entry := desk.book.get(one.id)) is not None]
     tiers = Counter(tier_of(desk, record).name for record in records if record is not None)
+    given = Counter(desk.preempting.given(desk.ledger.now))
+    given.update(victim.tier for one in desk.preempting if one.stage in UNTOUCHED for victim in one.victims)
     most = desk.site.preemption.per_hour
-    return next((tier for tier in sorted(tiers) if given[tier] + tiers[tier] > most), None)
+    tier = next((tier for tier in sorted(tiers) if given[tier] + tiers[tier] > most), None)
+    return f"as many jobs of tier {tier} as may give way in an hour have done so" if tier is not None else None

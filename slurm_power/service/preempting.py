@@ -77,10 +77,19 @@ class Preempting:
         else:
             self.not_before[one.beneficiary] = until
 
-    def look_again(self) -> None:
-        """Victims are looked for whatever was put off: the clock by which it was has been set back."""
+    def not_later_than(self, now: int) -> None:
+        """The clock has been set back: what was noted at an instant to come was noted now, and nothing is put off.
+
+        What is kept is booked on a ledger of now at once: see `move_to`.
+        """
         self.not_before.clear()
         self.cuts.look_again()
+        self._given = {tier: [min(at, now) for at in times] for tier, times in self._given.items()}
+        for one in self._live.values():
+            self._live[one.id] = replace(one, since=min(one.since, now))
+        for key, claim in self._kept.items():
+            length_s = claim.window.end - claim.window.start
+            self._kept[key] = claim.at(Window(now + 1, now + 1 + length_s))
 
     def blocks(self, key: str) -> bool:
         """Whether a job waits until its victims' watts are proved to be free."""

@@ -15,7 +15,7 @@ from slurm_power.core.immutable import immutable
 from slurm_power.core.kept import Kept, drawing
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.offer import Candidate
-from slurm_power.core.preemption import make_room
+from slurm_power.core.preemption import fewest
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.reservation import (
     KEEPING,
@@ -33,7 +33,6 @@ from slurm_power.core.trial import Trial
 from slurm_power.core.window import Window
 from slurm_power.service.candidates import some_day
 from slurm_power.service.desk import Desk
-from slurm_power.service.hourly import too_many_ever
 from slurm_power.service.reserved import after
 from slurm_power.service.shares import caps
 
@@ -96,11 +95,18 @@ def offer(desk: Desk, terms: Terms, instead: Reservation | None = None) -> Offer
 
 
 def _too_many(desk: Desk, planned: Reservation, others: Sequence[Candidate]) -> Reason | None:
-    """Why it could never make room for itself: by what runs now, too many would have to give way within an hour."""
-    claim = planned.claim()
-    victims = make_room(desk.ledger, claim, others) if claim is not None else ()
-    detail = too_many_ever(desk, victims or ())
-    return Reason(Code.RESERVATION, planned.name, detail=detail) if detail is not None else None
+    """Why it could not make room for itself: by what runs now, more would have to give way than may in an hour.
+
+    A bound that is quickly told; where other zones or fewer watts would do as well it is not asked.
+    """
+    terms, claim, most = planned.terms, planned.claim(), desk.site.preemption.per_hour
+    if claim is None or terms.any_zone or terms.min_w is not None or len(others) <= most:
+        return None
+    least = fewest(desk.ledger, claim, others)
+    if least <= most * len({one.rank for one in others}):
+        return None
+    detail = f"at least {least} jobs would have to give way, of each tier no more than {most} may in an hour"
+    return Reason(Code.RESERVATION, planned.name, detail=detail)
 
 
 def _offered(desk: Desk, terms: Terms, instead: Reservation | None) -> Offer:
@@ -123,9 +129,10 @@ def _offered(desk: Desk, terms: Terms, instead: Reservation | None) -> Offer:
 def with_both(before: Reservation, one: Reservation) -> Reservation:
     """One that keeps what either keeps: so it is while what becomes of it is being made durable.
 
-    Where their windows are apart, what was kept `before` is to be kept beside it: others may be between them.
+    Where their windows are apart, what was kept `before` is to be kept beside it: others may be between them. One that
+    has still to make room for itself keeps nothing.
     """
-    if before.claim() is None or not before.terms.window.overlaps(one.terms.window):
+    if before.planned or before.claim() is None or not before.terms.window.overlaps(one.terms.window):
         return one
     grants = {grant.zone: grant for grant in one.grants}
     for had in before.grants:

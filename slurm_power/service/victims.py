@@ -17,9 +17,9 @@ from slurm_power.core.want import lacking_for, over
 from slurm_power.core.window import Window
 from slurm_power.ports import HoldKind
 from slurm_power.service.book import Entry
-from slurm_power.service.candidates import candidate, candidates, tier_of
+from slurm_power.service.candidates import candidate, candidates, obstacle, tier_of
 from slurm_power.service.desk import Desk
-from slurm_power.service.hourly import too_many_now
+from slurm_power.service.hourly import too_many
 from slurm_power.service.nearest import nearest
 
 _log = logging.getLogger("slurm_power.victims")
@@ -93,18 +93,14 @@ def spared(desk: Desk, one: Preemption) -> Steps[frozenset[str]]:
     found = [candidate(desk, entry) for entry in entries if entry.key in desk.ledger.claims]
     planned = _planned(desk, one)
     if planned is not None:
-        with Trial(desk.ledger) as trial:
-            trial.without(_leaving(desk, but=one))
-            room = make_room(desk.ledger, planned, found)
+        room = yield from make_room(desk.ledger, planned, found, _leaving(desk, but=one))
         left: Sequence[Candidate] = room or ()  # where they do not suffice any more, nobody goes in vain
     elif one.trigger is Trigger.JOB:
         entry = desk.book.get(one.beneficiary)
         if entry is None or entry.ask is None:
             return frozenset()
         request = entry.ask.request.with_copies(1)
-        with Trial(desk.ledger) as trial:
-            trial.without(_leaving(desk, but=one))
-            made = plan(request, desk.ledger, found, ignore=desk.ignored_by(request))
+        made = yield from plan(request, desk.ledger, found, _leaving(desk, but=one), ignore=desk.ignored_by(request))
         left = found if made is None else made.victims
     else:
         gone = [*_leaving(desk, but=one), *_not_started(desk)]
@@ -147,14 +143,15 @@ def _for_job(desk: Desk, entry: Entry) -> Steps[list[Preemption]]:
         return []
     desk.now()
     request = entry.ask.request.with_copies(1)
-    with Trial(desk.ledger) as trial:
-        trial.without(_leaving(desk))
-        made = plan(request, desk.ledger, found, ignore=desk.ignored_by(request))
+    ledger = desk.ledger
+    made = yield from plan(request, ledger, found, _leaving(desk), ignore=desk.ignored_by(request))
+    if desk.ledger is not ledger or not _waits(desk, entry):
+        return []
     if made is None:
         return _none(desk, entry.key, "no jobs that it may preempt would make room for it")
-    if not made.victims:
+    if not made.victims or not _still_may(desk, made.victims):
         return []
-    excess = too_many_now(desk, made.victims)
+    excess = too_many(desk, made.victims)
     if excess is not None:
         return _none(desk, entry.key, excess)
     claim = made.verdict.claim
@@ -227,12 +224,29 @@ def _for_planned(desk: Desk, reservation: Reservation, lawful: frozenset[str]) -
     if desk.reserved.get(reservation.name) is not reservation or early_s > _longest_s(found):
         return []
     found = [one for one in found if desk.ledger.claims.get(one.id) is one.claim]
-    with Trial(desk.ledger) as trial:
-        trial.without(_leaving(desk))
-        victims = make_room(desk.ledger, claim, sorted(found, key=lambda one: one.id))
-    if victims == () or early_s > _longest_s(victims or ()):
+    ledger, found = desk.ledger, sorted(found, key=lambda one: one.id)
+    victims = yield from make_room(ledger, claim, found, _leaving(desk))
+    if desk.ledger is not ledger or desk.reserved.get(reservation.name) is not reservation:
+        return []
+    if victims is None:
+        return _for_it(desk, reservation, ())
+    if not victims or early_s > _longest_s(victims):
         return []  # those who give way already suffice, or it is not time yet
-    return _for_it(desk, reservation, victims or ())
+    return _for_it(desk, reservation, victims) if _suffice(desk, claim, victims) else []
+
+
+def _suffice(desk: Desk, claim: Claim, victims: Sequence[Candidate]) -> bool:
+    """Whether a reservation has its watts once these have gone, who still may, with those who go already."""
+    if not _still_may(desk, victims):
+        return False
+    with Trial(desk.ledger, [*_leaving(desk), *victims]):
+        return not lacking_for(desk.ledger, claim)
+
+
+def _still_may(desk: Desk, victims: Iterable[Candidate]) -> bool:
+    """Whether nothing has come about while they were chosen that keeps one of them from giving way."""
+    entries = [desk.book.get(victim.id) for victim in victims]
+    return all(entry is not None and obstacle(desk, entry) is None for entry in entries)
 
 
 def _early_s(desk: Desk, planned: Claim) -> int:
@@ -249,7 +263,7 @@ def _for_it(desk: Desk, reservation: Reservation, victims: Sequence[Candidate]) 
     """A preemption of these for a reservation, if there are any, and not too many."""
     if not victims:
         return _none(desk, reservation.name, "no jobs that may be preempted would make room for it")
-    excess = too_many_now(desk, victims)
+    excess = too_many(desk, victims)
     if excess is not None:
         return _none(desk, reservation.name, excess)
     return [_begun(desk, Trigger.RESERVATION, reservation.name, reservation.terms.tier, victims)]

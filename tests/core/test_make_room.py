@@ -7,6 +7,7 @@ from slurm_power.core.claim import Charge, Claim
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.offer import Candidate
 from slurm_power.core.preemption import make_room
+from slurm_power.core.steps import finish
 from slurm_power.core.trial import Trial
 from slurm_power.core.want import lacking_for
 from slurm_power.core.window import FOREVER, Window
@@ -28,7 +29,7 @@ def test_who_ends_before_it_begins_stays() -> None:
     one = ledger([zone("r1", 10_000)])
     one.add(claim("ends", "r1", 5_000, tier="bronze", hours=1))
     one.add(claim("runs", "r1", 4_000, tier="bronze"))
-    found = make_room(one, reservation(9_000, "r1"), candidates(one))
+    found = finish(make_room(one, reservation(9_000, "r1"), candidates(one)))
     assert found is not None
     assert [victim.id for victim in found] == ["runs"]
 
@@ -37,9 +38,9 @@ def test_its_own_booking_is_not_in_its_way() -> None:
     one = ledger([zone("r1", 10_000)])
     wanted = reservation(9_000, "r1")
     one.keep(wanted)
-    assert make_room(one, wanted, ()) == ()
+    assert finish(make_room(one, wanted, ())) == ()
     one.add(claim("gold", "r1", 4_000))
-    assert make_room(one, wanted, ()) is None
+    assert finish(make_room(one, wanted, ())) is None
 
 
 @st.composite
@@ -60,10 +61,10 @@ def test_it_then_fits_nobody_goes_in_vain_and_the_ledger_is_as_it_was(
 ) -> None:
     one, lawful, claimed = case
     before = fingerprint(one)
-    found = make_room(one, claimed, lawful)
+    found = finish(make_room(one, claimed, lawful))
     assert fingerprint(one) == before
     assert one.validate() == []
-    assert make_room(one, claimed, lawful[::-1]) == found
+    assert finish(make_room(one, claimed, lawful[::-1])) == found
     limits = {name: meter.limit_w for name, meter in one.meters.items()}
     elements = touched(one.topology, claimed.charges)
 

@@ -58,7 +58,7 @@ class TestWhereAndWho:
             r1=100_000,
             r2=100_000,
         )
-        found = plan(urgent(45_000), one, candidates(one))
+        found = finish(plan(urgent(45_000), one, candidates(one)))
         assert victims(found) == ["c"]
         assert place(found) == {"r2": 1}
 
@@ -70,7 +70,7 @@ class TestWhereAndWho:
             r1=90_000,
             r2=100_000,
         )
-        assert victims(plan(urgent(10_000), one, candidates(one))) == ["a"]
+        assert victims(finish(plan(urgent(10_000), one, candidates(one)))) == ["a"]
 
     def test_equals_go_by_fewer_jobs_then_work_lost_then_name(self) -> None:
         one = filled(
@@ -82,21 +82,21 @@ class TestWhereAndWho:
             r2=10_000,
             r3=10_000,
         )
-        assert victims(plan(urgent(10_000), one, candidates(one))) == ["c"]
+        assert victims(finish(plan(urgent(10_000), one, candidates(one)))) == ["c"]
         lost = [replace(each, lost_s=7 * (each.id == "c")) for each in candidates(one)]
-        assert victims(plan(urgent(10_000), one, lost)) == ["d"]
-        assert victims(plan(urgent(10_000), one, candidates(one, "a", "b"))) == ["a", "b"]
+        assert victims(finish(plan(urgent(10_000), one, lost))) == ["d"]
+        assert victims(finish(plan(urgent(10_000), one, candidates(one, "a", "b")))) == ["a", "b"]
 
     def test_nobody_lawful_or_not_enough_of_them(self) -> None:
         one = filled(claim("a", "r1", 50_000), claim("b", "r1", 50_000), r1=100_000)
-        assert plan(urgent(60_000), one, []) is None
-        assert plan(urgent(60_000), one, candidates(one, "a")) is None
-        assert victims(plan(urgent(60_000), one, candidates(one))) == ["a", "b"]
+        assert finish(plan(urgent(60_000), one, [])) is None
+        assert finish(plan(urgent(60_000), one, candidates(one, "a"))) is None
+        assert victims(finish(plan(urgent(60_000), one, candidates(one)))) == ["a", "b"]
 
     def test_who_has_no_live_claim_gives_nothing(self) -> None:
         one = filled(claim("a", "r1", 50_000), r1=50_000)
         ended = Candidate(claim("ended", "r1", 50_000), 2, NOW)
-        assert victims(plan(urgent(50_000), one, [ended, *candidates(one)])) == ["a"]
+        assert victims(finish(plan(urgent(50_000), one, [ended, *candidates(one)]))) == ["a"]
 
     @pytest.mark.parametrize(
         "narrowed",
@@ -109,22 +109,22 @@ class TestWhereAndWho:
     def test_only_zones_that_the_request_may_go_to(self, narrowed: dict[str, object]) -> None:
         one = ledger([zone("r1"), zone("r2")], pools={"two": ("r2",)})
         one.load([claim("a", "r1", 100_000), claim("b", "r2", 100_000)])
-        assert victims(plan(urgent(9_000), one, candidates(one))) == ["a"]
-        assert victims(plan(urgent(9_000, **narrowed), one, candidates(one))) == ["b"]
+        assert victims(finish(plan(urgent(9_000), one, candidates(one)))) == ["a"]
+        assert victims(finish(plan(urgent(9_000, **narrowed), one, candidates(one)))) == ["b"]
 
     def test_neither_closed_zones_nor_other_lanes(self) -> None:
         one = ledger([zone("r1", lane=Lane.COLD), zone("r2"), zone("r3")])
         one.load([claim(f"in-{name}", name, 100_000) for name in ("r1", "r2", "r3")])
         one.close("r2", "too hot")
-        assert victims(plan(urgent(9_000), one, candidates(one))) == ["in-r3"]
+        assert victims(finish(plan(urgent(9_000), one, candidates(one)))) == ["in-r3"]
 
     def test_a_job_whose_time_has_not_come_preempts_nobody(self) -> None:
         one = filled(claim("a", "r1", 50_000), r1=50_000)
-        assert plan(urgent(1_000, not_before=NOW + 1), one, candidates(one)) is None
+        assert finish(plan(urgent(1_000, not_before=NOW + 1), one, candidates(one))) is None
 
     def test_the_longest_notice(self) -> None:
         one = filled(claim("a", "r1", 50_000), claim("b", "r1", 50_000, tier="bronze"), r1=100_000)
-        found = plan(urgent(60_000), one, candidates(one))
+        found = finish(plan(urgent(60_000), one, candidates(one)))
         assert found is not None
         assert found.notice_s == 600
         assert replace(found, victims=()).notice_s == 0
@@ -134,7 +134,7 @@ class TestWhatIsShort:
     def test_under_2n_each_feed_gets_back_the_whole(self) -> None:
         one = pair(100_000, r1=TWO_N, r2=TWO_N)
         one.load([claim("a", "r1", 30_000), claim("b", "r2", 30_000), claim("c", "r2", 40_000)])
-        found = plan(urgent(30_000, zones=frozenset({"r1"})), one, candidates(one, "b", "c"))
+        found = finish(plan(urgent(30_000, zones=frozenset({"r1"})), one, candidates(one, "b", "c")))
         assert victims(found) == ["b"]
 
     def test_under_n_each_feed_gets_back_half(self) -> None:
@@ -144,9 +144,9 @@ class TestWhatIsShort:
         )
         one.load([claim("half", "r1", 40_000), claim("whole", "r2", 40_000)])
         asked = urgent(30_000, zones=frozenset({"r2"}))
-        assert victims(plan(asked, one, candidates(one, "half"))) is None
-        assert victims(plan(urgent(20_000, zones=frozenset({"r2"})), one, candidates(one, "half"))) == ["half"]
-        assert victims(plan(asked, one, candidates(one))) == ["whole"]
+        assert victims(finish(plan(asked, one, candidates(one, "half")))) is None
+        assert victims(finish(plan(urgent(20_000, zones=frozenset({"r2"})), one, candidates(one, "half")))) == ["half"]
+        assert victims(finish(plan(asked, one, candidates(one)))) == ["whole"]
 
     def test_nobody_goes_who_stands_beside_the_bottleneck(self) -> None:
         one = ledger(
@@ -155,26 +155,26 @@ class TestWhatIsShort:
         )
         one.load([claim("a", "r2", 90_000), claim("c", "r3", 10_000)])
         asked = urgent(50_000, zones=frozenset({"r1"}))
-        assert victims(plan(asked, one, candidates(one))) == ["a"]
-        assert plan(asked, one, candidates(one, "c")) is None
+        assert victims(finish(plan(asked, one, candidates(one)))) == ["a"]
+        assert finish(plan(asked, one, candidates(one, "c"))) is None
 
     def test_the_headroom_that_the_request_wants_before_it_is_placed(self) -> None:
         one = filled(claim("a", "r1", 30_000), claim("b", "r1", 60_000), r1=100_000)
-        assert victims(plan(urgent(1_000, headroom_w=30_000), one, candidates(one))) == ["a"]
-        assert victims(plan(urgent(1_000, headroom_w=50_000), one, candidates(one))) == ["b"]
+        assert victims(finish(plan(urgent(1_000, headroom_w=30_000), one, candidates(one)))) == ["a"]
+        assert victims(finish(plan(urgent(1_000, headroom_w=50_000), one, candidates(one)))) == ["b"]
 
     def test_a_burst_alone(self) -> None:
         one = filled(
             claim("a", "r1", 20_000, 70_000), claim("b", "r1", 15_000), claim("c", "r1", 20_000), r1=105_000
         )
-        found = plan(urgent(10_000), one, candidates(one))
+        found = finish(plan(urgent(10_000), one, candidates(one)))
         assert victims(found) == ["b"]
-        assert victims(plan(urgent(45_000), one, candidates(one))) == ["a"]
+        assert victims(finish(plan(urgent(45_000), one, candidates(one)))) == ["a"]
 
     def test_bursts_that_do_not_add_up_take_no_more_victims_than_needed(self) -> None:
         """Sixteen groups of 2 kW burst by 16 kW together, nine by 12 kW: by its own part none gives enough."""
         one = filled(*(claim(f"j{k:02}", "r1", 1_000, 3_000) for k in range(16)), r1=32_000)
-        found = plan(urgent(3_000), one, candidates(one))
+        found = finish(plan(urgent(3_000), one, candidates(one)))
         assert victims(found) == ["j00", "j01"]
         with Trial(one) as trial:
             trial.without(candidates(one, "j00"))
@@ -184,17 +184,17 @@ class TestWhatIsShort:
         one = filled(claim("a", "r1", 40_000, hours=1), claim("b", "r1", 50_000), r1=100_000)
         one.add(claim("later", "r1", 30_000, start_h=2, hours=4))
         asked = urgent(20_000, time_limit_s=4 * 3_600)
-        assert victims(plan(replace(asked, time_limit_s=1_800), one, candidates(one))) == ["a"]
-        found = plan(asked, one, candidates(one))
+        assert victims(finish(plan(replace(asked, time_limit_s=1_800), one, candidates(one)))) == ["a"]
+        found = finish(plan(asked, one, candidates(one)))
         assert victims(found) == ["a"]
         one.add(claim("more", "r1", 15_000, start_h=2, hours=4))
-        assert victims(plan(asked, one, candidates(one))) == ["b"]
+        assert victims(finish(plan(asked, one, candidates(one)))) == ["b"]
 
     def test_a_shadow_that_the_request_outranks_is_ignored(self) -> None:
         one = filled(claim("a", "r1", 40_000, hours=1), r1=50_000)
         one.add(claim("shadow:x", "r1", 50_000, start_h=1, tentative=True))
-        assert plan(urgent(30_000), one, candidates(one)) is None
-        assert victims(plan(urgent(30_000), one, candidates(one), ignore="shadow:x")) == ["a"]
+        assert finish(plan(urgent(30_000), one, candidates(one))) is None
+        assert victims(finish(plan(urgent(30_000), one, candidates(one), ignore="shadow:x"))) == ["a"]
 
 
 def busy(*claims: Claim, idle: int = 0, partly: tuple[NodeFree, ...] = ()) -> Ledger:
@@ -211,15 +211,16 @@ class TestNodes:
             claim("a", "r1", 9_000, nodes=2, share_milli=1_000), claim("b", "r1", 5_000, share_milli=1_000), idle=1
         )
         asked = urgent(1_000, ask=request(nodes=2, exclusive=True).ask)
-        found = plan(asked, one, candidates(one))
+        found = finish(plan(asked, one, candidates(one)))
         assert victims(found) == ["b"]
-        assert victims(plan(replace(asked, ask=request(nodes=3, exclusive=True).ask), one, candidates(one))) == ["a"]
+        three = replace(asked, ask=request(nodes=3, exclusive=True).ask)
+        assert victims(finish(plan(three, one, candidates(one)))) == ["a"]
 
     def test_halves_of_a_node_are_a_node_where_they_are_known_to_be_on_one(self) -> None:
         one = busy(*(claim(f"h{k}", "r1", 1_000, share_milli=500) for k in range(8)))
         asked = urgent(1_000, ask=request(exclusive=True).ask)
         known = [replace(each, on=(f"r1-n{int(each.id[1]) % 4}",)) for each in candidates(one)]
-        assert victims(plan(asked, one, known)) in (["h0", "h4"], ["h1", "h5"], ["h2", "h6"], ["h3", "h7"])
+        assert victims(finish(plan(asked, one, known))) in (["h0", "h4"], ["h1", "h5"], ["h2", "h6"], ["h3", "h7"])
 
     def test_a_lower_tier_that_the_estimate_takes_for_too_little(self) -> None:
         """A quarter of a node and the quarter that is free beside it are the half that is asked for."""
@@ -228,12 +229,12 @@ class TestNodes:
             claim("b", "r1", 1_000, tier="bronze", share_milli=250, placed=False),
             idle=1,
         )
-        assert victims(plan(urgent(1_000, ask=request(cpus=4).ask), one, candidates(one))) == ["b"]
+        assert victims(finish(plan(urgent(1_000, ask=request(cpus=4).ask), one, candidates(one)))) == ["b"]
 
     def test_promised_nodes_come_free_too(self) -> None:
         one = busy(claim("a", "r1", 1_000, share_milli=1_000, placed=False), idle=1)
         asked = urgent(1_000, ask=request(exclusive=True).ask)
-        assert victims(plan(asked, one, candidates(one))) == ["a"]
+        assert victims(finish(plan(asked, one, candidates(one)))) == ["a"]
 
     @pytest.mark.parametrize(
         ("what", "before", "parts", "after"),
@@ -270,7 +271,7 @@ class TestSeveralZones:
     def test_room_is_made_in_several_where_one_does_not_do(self) -> None:
         one = self.two()
         asked = urgent(80_000, ask=request(nodes=4).ask)
-        found = plan(asked, one, candidates(one))
+        found = finish(plan(asked, one, candidates(one)))
         assert found is not None
         assert sum((place(found) or {}).values()) == 4
         with Trial(one) as trial:
@@ -280,11 +281,11 @@ class TestSeveralZones:
     def test_not_for_a_job_that_stays_together(self) -> None:
         one = self.two()
         asked = urgent(80_000, ask=replace(request(nodes=4).ask, together=True))
-        assert plan(asked, one, candidates(one)) is None
+        assert finish(plan(asked, one, candidates(one))) is None
 
     def test_one_zone_goes_before_several(self) -> None:
         one = self.two()
-        assert place(plan(urgent(80_000, ask=request(nodes=2).ask), one, candidates(one))) == {"r1": 2}
+        assert place(finish(plan(urgent(80_000, ask=request(nodes=2).ask), one, candidates(one)))) == {"r1": 2}
 
 
 class TestShed:

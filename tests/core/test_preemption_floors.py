@@ -68,10 +68,10 @@ def test_any_plan_admits_spares_whom_it_can_and_leaves_the_ledger_as_it_was(
     one, lawful = floor
     asked = replace(wanted, id="new", tier=GOLD)
     before = fingerprint(one)
-    found = plan(asked, one, lawful)
+    found = finish(plan(asked, one, lawful))
     assert fingerprint(one) == before
     assert one.validate() == []
-    assert plan(asked, one, lawful[::-1]) == found
+    assert finish(plan(asked, one, lawful[::-1])) == found
     if found is None:
         return
     new, placer = found.verdict.claim, Placer(asked, one, asked.window(NOW))
@@ -105,7 +105,7 @@ def test_where_all_adds_up_no_zone_and_no_set_of_victims_is_cheaper(
     for booked in list(one.bookings()):
         one.remove(booked.id)
     asked = replace(wanted, id="new", tier=GOLD, ask=replace(wanted.ask, together=True))
-    found = plan(asked, one, lawful)
+    found = finish(plan(asked, one, lawful))
     possible = []
     with Trial(one) as trial:
         for size in range(len(lawful) + 1):

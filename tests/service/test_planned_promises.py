@@ -8,7 +8,7 @@ import pytest
 from slurm_power.config import load_site
 from slurm_power.core.errors import StoreError
 from slurm_power.core.giving_way import Stage
-from slurm_power.core.reservation import Reservation, ReservationState
+from slurm_power.core.reservation import Grant, Owner, Policy, Reservation, ReservationState, Terms
 from slurm_power.core.window import Window
 from slurm_power.ports import JobRecord, JobState, Outcome
 from slurm_power.service.rights import Rights
@@ -72,6 +72,23 @@ def test_a_move_that_began_and_was_not_saved_leaves_it_where_it_was(bureau: Bure
     assert (stays.state, stays.terms.window.start) == (ReservationState.APPROVED, now + 10 * HOUR)
     bureau.wait(HOUR + 10)
     assert bureau.desk.ledger.meters["rack01"].headroom_w >= 0
+
+
+@pytest.mark.parametrize("begins_in", [-600, 600], ids=["late", "to come"])
+def test_it_is_moved_by_less_than_its_length(bureau: Bureau, begins_in: int) -> None:
+    """Behind a job that it may not preempt: nothing is kept where it lay, so that has not to fit."""
+    bureau.sbatch("power:est=20kW,zones=rack01", minutes=30)
+    bureau.round()
+    now = bureau.clock.instant
+    window = Window(now + begins_in, now + begins_in + 2 * HOUR)
+    asked = Terms("spring", Owner(("research",)), ("rack01",), 15_000, window, tier="gold", policy=Policy.PREEMPT)
+    state, grants = ReservationState.APPROVED, (Grant("rack01", 15_000),)
+    bureau.desk.reserved.put(Reservation("k3", asked, state, now, now, 0, grants=grants))
+    assert bureau.update(start=now + HOUR, length_s=2 * HOUR)["verdict"] == "fits"
+    bureau.wait(1_900)
+    assert bureau.the().state is ReservationState.APPROVED
+    bureau.wait(HOUR)
+    assert (bureau.the().state, bureau.the().terms.window.start) == (ReservationState.ACTIVE, now + HOUR)
 
 
 def test_victims_are_let_be_when_it_is_moved_to_later(rig: Rig) -> None:

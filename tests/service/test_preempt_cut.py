@@ -127,6 +127,27 @@ def test_a_side_that_has_to_carry_the_whole_from_now_on_is_cut(paired: Rig) -> N
     assert (paired.live, runs(paired, small, large)) == ([], [True, True])
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("  b: {nodes", "  c: {nodes"),
+        ("partitions:", '  c: {nodes: "c[1-4]", limit: 20kW, feeds: [ups]}\npartitions:'),
+        ("timezone: UTC", "timezone: Europe/Berlin"),
+    ],
+)
+def test_a_zone_that_is_new_or_has_another_name_cuts_nothing(fed: Rig, old: str, new: str) -> None:
+    """The feed above is over by facts, and stays so."""
+    for zone in "ab":
+        fed.running("bronze", est_w=18_000, more=f",zones={zone}")
+    fed.text = fed.text.replace("ups: {limit: 40kW}", "ups: {limit: 30kW}")
+    fed.site = load_site(text=fed.text)
+    fed.crash()
+    fed.later(2)
+    assert fed.desk.ledger.meters["ups"].headroom_w == -6_000
+    fed.reload(old, new)
+    assert quiet(fed)
+
+
 def test_a_zone_that_a_feed_carries_from_now_on_cuts_it(fed: Rig) -> None:
     """The feed has room for either zone, and not for both."""
     fed.reload(", feeds: [ups]}", "}")

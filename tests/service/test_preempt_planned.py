@@ -104,7 +104,9 @@ class TestWhatIsOffered:
         assert offer(rig.desk, terms(rig, watts_w=14_000)).preempts
         found = offer(rig.desk, terms(rig))
         assert (found.answer, found.preempts) == (Answer.LATER, False)
-        assert "more jobs of tier bronze would have to give way than the 2 that may in an hour" in found.cause
+        assert "at least 3 jobs would have to give way, of each tier no more than 2 may in an hour" in found.cause
+        for less in ({"any_zone": True, "zones": ("a", "b")}, {"min_w": 5_000}):
+            assert offer(rig.desk, terms(rig, **less)).grants
         rig.end()
 
     def test_not_in_the_place_of_a_tier_that_is_never_preempted(self, rig: Rig) -> None:

@@ -12,12 +12,13 @@ from slurm_power.core.policy import Mode
 from slurm_power.core.record import AdmissionRecord, Standing, find_record
 from slurm_power.core.reservation import Grant, Owner, Reservation, ReservationState, Terms
 from slurm_power.core.window import Window
+from slurm_power.daemon import preemptions
 from slurm_power.ports import JobState, Update, UserHold
 from slurm_power.service.book import Entry
 from slurm_power.service.candidates import obstacle
 from slurm_power.service.striking import blows
 from tests.fakes.slurm import Faults
-from tests.service.preempt_rig import SITE, Rig
+from tests.service.preempt_rig import HOUR, SITE, Rig
 
 
 @pytest.fixture
@@ -88,17 +89,62 @@ def test_whom_the_mode_does_not_act_on() -> None:
 # -- a clock that is set right -----------------------------------------------------------------------------------------
 
 
-def test_a_notice_that_was_told_while_the_clock_was_ahead_begins_anew(rig: Rig) -> None:
+@pytest.mark.parametrize(("crashes", "left_s"), [(False, 598), (True, 601)])
+def test_a_notice_that_was_told_while_the_clock_was_ahead(rig: Rig, crashes: bool, left_s: int) -> None:
+    """It ends when it has lasted; after a restart nobody knows when it began, and it begins anew."""
     crowded(rig, "silver")
     with rig.ahead():
         rig.round()
         assert rig.stages == [Stage.NOTICE]
+    if crashes:
+        rig.crash()
     rig.later(2)
     (one,) = rig.live
-    assert one.strike_at == rig.clock.instant + 601
-    rig.later(601)
+    assert one.strike_at == rig.clock.instant + left_s
+    rig.later(left_s)
     rig.later(2, 3)
     assert rig.live == []
+
+
+def test_a_clock_that_leaps_ahead_cuts_no_notice(rig: Rig) -> None:
+    """It stays so; their notice is told by the time that has really passed."""
+    crowded(rig, "silver")
+    rig.later(2)
+    rig.clock.instant += HOUR
+    rig.clock.wait(-HOUR)
+    rig.later(500)
+    assert rig.written() == []
+    rig.later(99)
+    assert rig.written() == []
+    rig.later(2)
+    assert len(rig.written()) == 1
+
+
+def test_what_is_kept_for_whom_others_have_left_is_kept_from_now_on(rig: Rig) -> None:
+    """Struck while the clock was ahead, and proved only later: nobody comes in between."""
+    victim, gold = crowded(rig)
+    with rig.ahead():
+        rig.round()
+        assert rig.stages == [Stage.STRIKING]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preemptions, "proved", lambda *_: False)
+        rig.later(2)
+        between = rig.submit("bronze", est_w=9_000, time_limit_s=1_800)
+        rig.later(2, 5)
+        assert rig.state(between) is JobState.PENDING
+        assert [one.since <= rig.clock.instant for one in rig.live] == [True]
+    rig.later(2, 3)
+    assert (rig.state(gold), rig.state(victim)) == (JobState.RUNNING, JobState.PENDING)
+
+
+def test_an_hour_of_the_wrong_clock_is_not_longer_than_another(rig: Rig) -> None:
+    state = rig.desk.preempting
+    with rig.ahead():
+        rig.round()
+        state.gave_way("bronze", rig.clock.instant)
+    rig.round()
+    assert state.given(rig.desk.ledger.now) == {"bronze": 1}
+    assert state.given(rig.desk.ledger.now + HOUR) == {"bronze": 0}
 
 
 def test_victims_are_looked_for_again_once_it_is_right(rig: Rig) -> None:
