@@ -145,7 +145,7 @@ class Daemon:
 
     def _tell_gate(self) -> None:
         """What the hook and the gate need to know while the daemon is away: nodes' zones, and the mode."""
-        socket = self.desk.site.hook.socket
+        socket = self._hook.path
         nodes = sorted(self.desk.site.topology.zone_of_node.items())
         lines = "".join(f"{node} {zone}\n" for node, zone in nodes)
         replace_file(socket.with_name(socket.name + ".nodes"), lines, 0o644, self._owner)
@@ -164,7 +164,10 @@ class Daemon:
         ):
             _log.warning("sockets and database change only with a restart")
         self._rounds.change_site(site)
-        self._tell_gate()
+        try:
+            self._tell_gate()
+        except PowerError as error:
+            _log.error("the launch gate goes by the old site file while the daemon is away: %s", error)
         self._rounds.soon()
         _log.info("the site file was read anew", extra={"warnings": site.warnings})
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -261,6 +262,27 @@ def test_sighup_takes_a_good_site_file_and_refuses_a_bad_one(home: Driver) -> No
         home.change_site(lambda data: None)
     home.running(late)
     assert home.agree()["a"] == 15_000
+
+
+def test_other_sockets_wait_for_a_restart_and_the_rest_of_the_file_is_in_force(home: Driver) -> None:
+    """What the gate reads while the daemon is away goes on lying where slurmctld looks for it."""
+    layout = home.cluster.layout
+    text, known = layout.site_file.read_text(), layout.run / "hook.sock.nodes"
+
+    def elsewhere(data: dict[str, Any]) -> None:
+        data["hook"] = {"socket": "/nowhere/hook.sock", "control": "/nowhere/control.sock"}
+        data["zones"]["a"].update(limit="15kW")
+
+    try:
+        before = known.stat().st_ino
+        home.change_site(elsewhere)
+        home.cluster.wait(lambda: home.limits()["a"], lambda found: found == 15_000, "the new limit")
+        home.cluster.wait(lambda: known.stat().st_ino, lambda found: found != before, "the gate to be told")
+        assert "Traceback" not in layout.log.joinpath("slurm-powerd.log").read_text()
+    finally:
+        layout.site_file.write_text(text)
+        home.change_site(lambda data: None)
+    home.cluster.wait(lambda: home.limits()["a"], lambda found: found == 20_000, "the old limit")
 
 
 DAEMON_ARGV = (sys.executable, "-m", "slurm_power.daemon")
