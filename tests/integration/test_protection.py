@@ -283,11 +283,11 @@ def test_trials_in_a_loop_keep_nobody_out(home: Driver) -> None:
     flood()
     job_id = home.submit(est_w=16_000, more=",zones=c", user="carol")
 
-    def starts() -> bool:
+    def stands() -> tuple[str, object]:
         flood()
-        return home.cluster.job(job_id)["JobState"] == "RUNNING"
+        return home.cluster.job(job_id)["JobState"], home.entries(job_id)
 
-    wait_for(starts, "carol's job to run beside bob's trials", 30)
+    home.cluster.wait(stands, lambda seen: seen[0] == "RUNNING", "carol's job to run beside bob's trials")
 
 
 # -- old watts --------------------------------------------------------------------------------------------------
