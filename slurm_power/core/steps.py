@@ -1,6 +1,6 @@
 """Long computations in steps: a generator yields now and then, so that its caller may do other things meanwhile."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -11,9 +11,12 @@ Steps = Generator[None, None, T]
 
 def finish(steps: Steps[T]) -> T:
     """All steps at once."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: T = end.value
-            return found
+    found: list[T] = []
+    for _ in into(found, steps):
+        pass
+    return found[0]
+
+
+def into(found: list[T], steps: Steps[T]) -> Iterator[None]:
+    """The steps one by one, for whoever has something to do between them; what they return is put into `found`."""
+    found.append((yield from steps))

@@ -7,15 +7,12 @@ node that something is free on already: on the fullest, which promises least.
 
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import TypeVar
 
 from slurm_power.core.claim import WHOLE_NODE, Claim
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.nodes import NodeFree, ZoneNodes
 from slurm_power.core.offer import Candidate
-from slurm_power.core.steps import Steps
-
-T = TypeVar("T")
+from slurm_power.core.steps import Steps, T, into
 
 
 class Trial:
@@ -44,16 +41,13 @@ class Trial:
 
     def between(self, steps: Steps[T]) -> Steps[T]:
         """The same steps, with everybody back between them: others see the ledger as it is, and may change it."""
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                found: T = end.value
-                return found
+        found: list[T] = []
+        for _ in into(found, steps):
             out = {name: victim for name, (victim, _) in self._gone.items()}
             self._have_out({})
             yield
             self._have_out(out)
+        return found[0]
 
     def without(self, victims: Iterable[Candidate]) -> None:
         """Have just these out, beside those who are gone."""

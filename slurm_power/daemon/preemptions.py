@@ -5,17 +5,16 @@ Of each preemption one intent is open, which holds it as it stands; of two that 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from math import ceil
-from typing import TypeVar
 
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.core.errors import SlurmError, StoreError
 from slurm_power.core.giving_way import UNTOUCHED, Preemption, Stage, Step, Trigger, follow, read_stored, stored
 from slurm_power.core.lifecycle import State
 from slurm_power.core.policy import Mode
-from slurm_power.core.steps import Steps
+from slurm_power.core.steps import Steps, T, into
 from slurm_power.ports import Clock, Intent, Slurm, Store
 from slurm_power.service import preempt_lines as lines
 from slurm_power.service.book import Entry
@@ -25,8 +24,6 @@ from slurm_power.service.striking import Write, all_left, blows, proved, struck,
 from slurm_power.service.victims import chosen, keep, needed, on_nodes, spared
 
 _log = logging.getLogger("slurm_power.preemptions")
-
-T = TypeVar("T")
 
 ACTION = "preemption"
 """The action of our intents."""
@@ -109,17 +106,13 @@ class Preemptions:
         with self._desk.faults.apart("stage preemption"):
             await self.act()
 
-    async def after_pass(self, breathe: Callable[[Steps[None]], AsyncIterator[None]]) -> None:
+    async def after_pass(self, breathe: Callable[[Iterator[None]], AsyncIterator[None]]) -> None:
         """New preemptions for those whom the pass found no place for, and their first step."""
-        found: list[Preemption] = []
-
-        def choosing() -> Steps[None]:
-            found.extend((yield from chosen(self._desk)))
-
+        found: list[list[Preemption]] = []
         with self._desk.faults.apart("stage preemption"):
-            async for _ in breathe(choosing()):
+            async for _ in breathe(into(found, chosen(self._desk))):
                 pass
-            for one in found:
+            for one in found[0]:
                 lines.planned(self._desk, one)
             await self.act()
 
@@ -347,11 +340,7 @@ class Preemptions:
 async def _in_steps(steps: Steps[T]) -> T:
     """What they return, with a turn for everybody else between them."""
     found: list[T] = []
-
-    def collecting() -> Steps[None]:
-        found.append((yield from steps))
-
-    for _ in collecting():
+    for _ in into(found, steps):
         await asyncio.sleep(0)
     return found[0]
 

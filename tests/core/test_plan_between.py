@@ -13,7 +13,7 @@ from slurm_power.core.offer import Candidate
 from slurm_power.core.placement import Placer
 from slurm_power.core.preemption import Plan, fewest, make_room, plan
 from slurm_power.core.request import Request
-from slurm_power.core.steps import Steps, T
+from slurm_power.core.steps import Steps, T, into
 from slurm_power.core.trial import Trial
 from slurm_power.core.want import lacking_for
 from tests.core.floors import GOLD, NOW, claim, ledger, request, zone
@@ -25,13 +25,10 @@ from tests.core.test_properties import fingerprint, requests
 
 def watched(steps: Steps[T], between: Callable[[], object]) -> T:
     """What they return; something is done between two of them."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: T = end.value
-            return found
+    found: list[T] = []
+    for _ in into(found, steps):
         between()
+    return found[0]
 
 
 @SETTINGS
