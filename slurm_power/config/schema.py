@@ -153,7 +153,9 @@ class Hook(Section):
     )
     token_ttl: Seconds = key("10s", "how long a claim made at submit counts before its job has been seen")
     rumour_cap: Demand = key(
-        "200kW", "the most watts of unseen submissions that one user may have outstanding"
+        "200kW",
+        "the most watts that one user may have for submissions that Slurm has not shown yet, or within the last ten "
+        "minutes never did; more are held until it has",
     )
 
 

@@ -61,6 +61,8 @@ class Ledger:
         self._reserving: dict[str, str] = {}
         """Correlation group of a reservation → the reservation's id."""
         self._classes = {name: class_of(nodes, 0) for name, nodes in self.nodes.items()}
+        self.freed = 0
+        """How often something may have come free; who found no place need not look again while it stands still."""
         self._rooms = AllRooms(self.plan, self.meters, self._classes)
 
     # -- what is there ------------------------------------------------------------------------------------------
@@ -318,6 +320,7 @@ class Ledger:
     def set_limit(self, element: str, limit_w: int) -> None:
         """Change what a zone or feed may carry, in W; nothing is evicted here."""
         self.meters[element].set_limit(limit_w)
+        self.freed += 1
         zones = (element,) if element in self.nodes else ()
         feeds = (element,) if element in self.plan.narrow else ()
         self._rooms.expire(zones, feeds)
@@ -326,12 +329,14 @@ class Ledger:
         """What Slurm shows of a zone's nodes."""
         if self.nodes[zone] != nodes:
             self.nodes[zone] = nodes
+            self.freed += 1
             self._classify(zone)
 
     def close(self, zone: str, why: str | None) -> None:
         """Admit nothing in a zone (thermal state critical, maintenance), or with None admit again."""
         if why is None:
             self.closed.pop(zone, None)
+            self.freed += 1
         else:
             self.closed[zone] = why
         self._classify(zone)
@@ -427,6 +432,7 @@ class Ledger:
                 self._in_zone[charge.zone].pop(claim_id, None)
             self._promise(claim, -1)
         self._give_back(claim)
+        self.freed += not claim.tentative
         return claim
 
     def _count(self, claim: Claim, *, live: bool) -> None:

@@ -13,7 +13,7 @@ from slurm_power.core.claim import Claim
 from slurm_power.core.diagnosis import Forecast, Start
 from slurm_power.core.immutable import immutable
 from slurm_power.core.ledger import Ledger
-from slurm_power.core.placement import Placer, roomiest
+from slurm_power.core.placement import Placement, Placer, roomiest
 from slurm_power.core.request import Request
 from slurm_power.core.steps import Steps, finish
 from slurm_power.core.window import FOREVER
@@ -84,7 +84,12 @@ def shading(request: Request, ledger: Ledger, keep: Iterable[str] = ()) -> Steps
     start = yield from _searching(request, ledger, keep)
     if start is None:
         return None
-    claim = request.claim(start.placement.charges, start.at, start.placement.share_milli)
+    return cast(request, start.placement, start.at)
+
+
+def cast(request: Request, placement: Placement, start: int) -> Claim:
+    """The shadow of a request that is to start in this place at that instant, which is one to come."""
+    claim = request.claim(placement.charges, start, placement.share_milli)
     return replace(claim, id=SHADOW + request.id, tentative=True)
 
 

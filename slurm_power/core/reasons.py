@@ -66,7 +66,10 @@ _TEXT: Mapping[Code, str] = {
     Code.ADMIN_HOLD: "an administrator holds it; it is looked at again once he releases it",
     Code.NO_ZONE: "no zone matches what the job asks for: {detail}",
     Code.NO_PARTITION: "slurm_power has not seen partition {detail} yet; it looks for it now",
-    Code.RUMOURS: "user {subject} has {free} left for submissions that Slurm has not shown yet; this one asks {asked}",
+    Code.RUMOURS: (
+        "user {subject} has {free} left for submissions that Slurm has not shown, now or within ten minutes; "
+        "this one asks {asked}"
+    ),
     Code.BINDING: "the job cannot be bound to its zone: {detail}",
     Code.ENVELOPE: "{detail}",
     Code.TIER: "{detail}",

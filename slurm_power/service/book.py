@@ -1,6 +1,6 @@
 """All jobs that the daemon knows, their claims in the ledger, and what is to be written down of them."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -14,6 +14,7 @@ from slurm_power.core.window import FOREVER, Window
 from slurm_power.ports import Decision, HoldKind, JobRecord, StoredJob
 from slurm_power.service.asking import Ask
 from slurm_power.service.facts import ArraySpec, task_ids
+from slurm_power.service.rumours import Rumours
 
 
 class Journal(Protocol):
@@ -113,8 +114,7 @@ class Book:
     """Array job id → task → key."""
     components: dict[int, set[str]] = field(default_factory=dict)
     """Job id of a heterogeneous job → keys of its components."""
-    rumours: Counter[int] = field(default_factory=Counter)
-    """uid → watts of the user's admissions that Slurm has not shown yet."""
+    rumours: Rumours = field(default_factory=Rumours)
     private: bool = False
     """Whether users may learn of their own jobs only."""
     _states: dict[State, set[str]] = field(default_factory=lambda: {state: set() for state in State})
@@ -171,7 +171,7 @@ class Book:
             raise ValueError(f"a job that is {entry.state} {'has no' if claim else 'needs a'} claim")
         if claim is not None and entry.state is State.ADMITTED and not entry.seen:
             entry.rumour_w = claim.est_w
-            self.rumours[entry.uid] += entry.rumour_w
+            self.rumours.put(entry.uid, entry.rumour_w)
         self._enter(entry)
         if claim is not None:
             self.ledger.add(claim)
@@ -383,10 +383,8 @@ class Book:
 
     def _no_rumour(self, entry: Entry) -> None:
         if entry.rumour_w:
-            self.rumours[entry.uid] -= entry.rumour_w
+            self.rumours.take(entry.uid, entry.rumour_w)
             entry.rumour_w = 0
-            if not self.rumours[entry.uid]:
-                del self.rumours[entry.uid]
 
     def _know_task(self, entry: Entry) -> None:
         if entry.task is not None:

@@ -11,12 +11,10 @@ from slurm_power.core.claim import Claim
 from slurm_power.core.immutable import immutable
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.policy import Mode, Scope, Tier
-from slurm_power.core.queue import SHADOW, shading
 from slurm_power.core.request import Request
 from slurm_power.core.reservation import Policy, Reservation
 from slurm_power.core.shortfall import Shortfall
 from slurm_power.core.steps import Steps, finish
-from slurm_power.core.window import Window
 from slurm_power.ports import Clock, JobRecord, NodeRecord, PartitionRecord
 from slurm_power.service.asking import Ask
 from slurm_power.service.binding import Binder
@@ -27,6 +25,7 @@ from slurm_power.service.faults import Faults
 from slurm_power.service.metering import Metering
 from slurm_power.service.preempting import Preempting
 from slurm_power.service.reserved import Reserved
+from slurm_power.service.shadow import Shadow
 from slurm_power.service.world import World
 
 _log = logging.getLogger("slurm_power.desk")
@@ -72,14 +71,10 @@ class Desk:
         """Monotonic time at which reading of the last whole snapshot began."""
         self._moved_at = 0.0
         """Monotonic time at which the site file last put nodes into other zones."""
-        self.shadow: Request | None = None
-        """The head of the queue, for which a shadow is booked."""
-        self._shadow: Claim | None = None
-        self._shadow_zones: tuple[str, ...] = ()
-        """Where the last shadow lay: the next one looks there too, so that the head's start does not recede."""
         ledger = Ledger(site.topology, rule=site.policy.burst, now=clock.now())
         self.metering = Metering(site, journal, ledger.now)
         self.reserved = Reserved(ledger, self.metering)
+        self.shadow = Shadow(ledger)
         self.preempting = Preempting(ledger)
         self.missed: list[Reservation] = []
         """Reservations that a change of the site file has ended, for whoever writes it down."""
@@ -128,12 +123,7 @@ class Desk:
     def now(self) -> int:
         """The instant; the ledger is brought up to it."""
         now = self.clock.now()
-        booked = self._shadow
-        if booked is not None and booked.window.start <= now:
-            # The head of the queue should have started by now and has not. Its shadow stays a plan, ahead of us.
-            self.ledger.remove(booked.id)
-            self._shadow = booked.at(Window(now + 1, now + 1 + booked.window.end - booked.window.start))
-            self.ledger.add(self._shadow)
+        self.shadow.renew(now)
         self.preempting.renew(now)
         self.ledger.advance(now)
         return self.ledger.now
@@ -157,14 +147,6 @@ class Desk:
         yield from self.ledger.make_rooms()
         yield from self.floor.make_rooms()
 
-    def cast_shadow(self, request: Request) -> Steps[None]:
-        """Book what the head of the queue needs from its earliest start on, so that nobody admitted now delays it."""
-        ledger = self.ledger
-        claim = yield from shading(request, ledger, self._shadow_zones)
-        if claim is not None and ledger is self.ledger:
-            self.shadow, self._shadow = request, claim
-            ledger.add(claim)
-
     @property
     def settled(self) -> bool:
         """Whether what runs is counted where its nodes lie; not from a change of zones to the next whole snapshot.
@@ -173,18 +155,10 @@ class Desk:
         """
         return self.seen >= self._moved_at
 
-    def drop_shadow(self) -> None:
-        """Before the queue is looked at anew."""
-        if self._shadow is not None:
-            self.ledger.remove(self._shadow.id)
-            self._shadow_zones = tuple(charge.zone for charge in self._shadow.charges)
-            self.shadow = self._shadow = None
-
     def shortfall_instead(self, key: str, claim: Claim) -> Shortfall | None:
         """Why a claim cannot take the place of the one of that key. A shadow, being a plan only, stands in no way."""
-        ignore = self._shadow.id if self._shadow is not None else None
         with self.preempting.set_aside():
-            return self.ledger.shortfall_instead(key, claim, ignore=ignore)
+            return self.ledger.shortfall_instead(key, claim, ignore=self.shadow.id)
 
     def new_token(self) -> str:
         """A token for a new claim."""
@@ -202,13 +176,13 @@ class Desk:
 
     def ignored_by(self, request: Request) -> str | None:
         """What does not stand in its way: what is kept for it, its own shadow, or that of a lower tier."""
-        kept = self.preempting.kept(request.id)
-        if kept is not None or self.shadow is None:
+        kept, head = self.preempting.kept(request.id), self.shadow.head
+        if kept is not None or head is None:
             return kept
-        own = self.shadow.id == request.id
+        own = head.id == request.id
         # Who keeps first call, by a reservation that has given its watts back, keeps it before higher tiers too.
-        outranked = request.tier.rank < self.shadow.tier.rank and not self.shadow.reservation
-        return SHADOW + self.shadow.id if own or outranked else None
+        outranked = request.tier.rank < head.tier.rank and not head.reservation
+        return self.shadow.id if own or outranked else None
 
     def survey(
         self, nodes: Sequence[NodeRecord], partitions: Sequence[PartitionRecord], licenses: Collection[str]
@@ -254,9 +228,9 @@ class Desk:
         """Another site file or other partitions: the same claims on a new floor. The shadow is booked anew later."""
         before = self.book
         ledger = Ledger(world.site.topology, world.pools(), world.site.policy.burst, now)
-        self.shadow = self._shadow = None
         self._install(world.site, world, ledger)
         self.missed += self.reserved.move_to(ledger, now)
+        self.shadow.move_to(ledger)
         self.preempting.move_to(ledger)
         self.book.take_over(before)
         self.book.look_again()

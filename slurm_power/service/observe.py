@@ -190,6 +190,7 @@ class Observer:
             ttl_s = desk.site.policy.token_ttl_s
             # By both clocks: the wall's may leap ahead.
             if entry.seen or min(now - entry.created, begun - entry.touched) >= ttl_s:
+                desk.book.rumours.lose(entry.uid, entry.rumour_w, begun)
                 desk.book.drop(entry)
 
 

@@ -11,7 +11,6 @@ from slurm_power.core.diagnosis import shortage
 from slurm_power.core.errors import UsageError
 from slurm_power.core.lifecycle import Event, State
 from slurm_power.core.placement import Placer
-from slurm_power.core.queue import SHADOW
 from slurm_power.core.request import Request
 from slurm_power.core.shortfall import Shortfall
 from slurm_power.ports import HoldKind, JobRecord
@@ -85,9 +84,8 @@ def _allowed(desk: Desk, ask: Ask) -> frozenset[str]:
 
 def _placer(desk: Desk, request: Request, zone: str) -> Placer:
     """Beside the plan for whoever heads the queue: that gives way."""
-    ignore = SHADOW + desk.shadow.id if desk.shadow is not None else None
     narrowed = replace(request, zones=frozenset({zone}), headroom_w=0, not_before=0)
-    return Placer(narrowed, desk.ledger, narrowed.window(desk.now()), ignore)
+    return Placer(narrowed, desk.ledger, narrowed.window(desk.now()), desk.shadow.id)
 
 
 def _told(desk: Desk, zone: str, obstacle: Shortfall | str) -> str:

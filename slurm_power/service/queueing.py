@@ -49,7 +49,7 @@ class Queue:
             entry = desk.book.get(key)
             if entry is not None and self._in_hours(entry):
                 places.append(rank(_waiting(desk, entry), now))
-        desk.drop_shadow()
+        desk.shadow.drop()
         desk.preempting.heads.clear()
         heapify(places)  # not sorted: the hook is answered between two jobs, not while a hundred thousand are sorted
         while places:
@@ -81,9 +81,9 @@ class Queue:
             desk.preempting.let_go(entry.key)
         elif entry.ask is not None and waits and desk.preempting.kept(entry.key) is None:
             desk.preempting.heads.setdefault(entry.ask.request.tier.name, entry.key)
-            request = _to_shade(desk, entry.ask.request.with_copies(1)) if desk.shadow is None else None
+            request = _to_shade(desk, entry.ask.request.with_copies(1)) if desk.shadow.head is None else None
             if request is not None:
-                yield from desk.cast_shadow(request)
+                yield from desk.shadow.cast(request)
         return plan
 
     def _place(self, entry: Entry) -> Steps[Plan | None]:

@@ -71,6 +71,7 @@ def judge(desk: Desk, ask: Ask) -> Verdict:
     request = ask.request
     if reason is None and not request.not_before > desk.ledger.now:
         reason = _rumours(desk, request) if desk.settled else _UNSETTLED
+    _let_the_head_go_first(desk, request)
     verdict = verdict_on(desk, ask, request)
     # What a reservation refuses it refuses to every part of the job too.
     rejected = isinstance(verdict, Reject) and not request.reservation
@@ -82,6 +83,16 @@ def judge(desk: Desk, ask: Ask) -> Verdict:
         earliest = request.not_before if request.not_before > desk.ledger.now else None
         return Hold((reason,), earliest)
     return verdict
+
+
+def _let_the_head_go_first(desk: Desk, request: Request) -> None:
+    """What has come free since the last pass is for whoever heads the queue, before it is for a newcomer."""
+    head = desk.shadow.head
+    if head is None or desk.ignored_by(request) is not None or not _quick(desk, head):
+        return
+    entry = desk.book.get(head.id)
+    if entry is not None and entry.state is State.WAITING and entry.hold is HoldKind.POWER:
+        desk.shadow.bring_forward()
 
 
 def _apart(desk: Desk, ask: Ask, verdict: Reject) -> Reject:
@@ -108,11 +119,11 @@ def per_copy(charges: tuple[Charge, ...], copies: int) -> tuple[Charge, ...]:
 
 
 def _rumours(desk: Desk, request: Request) -> Reason | None:
-    """Submissions that Slurm has not shown yet may hold only so many watts of one user."""
+    """Submissions that Slurm has not shown yet, or never did, may hold only so many watts of one user."""
     cap_w = desk.site.policy.rumour_cap_w
-    held_w = desk.book.rumours[request.uid]
-    if held_w and held_w + request.est_w > cap_w:
-        return Reason(Code.RUMOURS, str(request.uid), request.est_w, max(cap_w - held_w, 0))
+    used_w = desk.book.rumours.used_w(request.uid, desk.clock.monotonic())
+    if used_w and used_w + request.est_w > cap_w:
+        return Reason(Code.RUMOURS, str(request.uid), request.est_w, max(cap_w - used_w, 0))
     return None
 
 

@@ -1,12 +1,14 @@
 """The ledger: feeds under N and 2N, common ancestors, cooling, replacement, windows, bulk loading."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
 from slurm_power.core.claim import Charge, Claim, split_over
 from slurm_power.core.ledger import Ledger
-from slurm_power.core.nodes import ZoneNodes
+from slurm_power.core.nodes import ZoneNodes, all_free
 from slurm_power.core.shortfall import Shortfall
 from slurm_power.core.topology import Breaker, FeedKind, Side
 from slurm_power.core.window import FOREVER, Window
@@ -19,6 +21,25 @@ def short(one: Ledger, new: Claim) -> Shortfall | None:
 
 def committed(one: Ledger) -> dict[str, int]:
     return {name: meter.committed_w for name, meter in one.meters.items()}
+
+
+def test_it_tells_that_something_may_have_come_free() -> None:
+    one = pair(34_500, rack1=TWO_N, rack2=TWO_N)
+    one.load([claim("j1", "rack1", 17_000), claim("j2", "rack2", 8_000)])
+    one.add(replace(claim("shadow:j3", "rack1", 9_000), tentative=True, window=Window(NOW + 10, FOREVER)))
+    one.remove("shadow:j3")
+    one.close("rack2", "maintenance")
+    assert one.freed == 0
+    ways: list[Callable[[], object]] = [
+        lambda: one.remove("j1"),
+        lambda: one.replace("j2", claim("j2", "rack2", 7_000)),
+        lambda: one.set_limit("a", 40_000),
+        lambda: one.set_nodes("rack1", all_free(3)),
+        lambda: one.close("rack2", None),
+    ]
+    for number, free in enumerate(ways, start=1):
+        free()
+        assert one.freed == number
 
 
 class TestFeeds:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,7 +61,7 @@ def test_a_plan_stands_whatever_has_happened_meanwhile(
     """Jobs end, others come, nodes are seen anew, zones close."""
     one, lawful = floor
     asked = replace(asked, id="new", tier=GOLD)
-    names = sorted(one.nodes)
+    names, numbers = sorted(one.nodes), count()
 
     def happens() -> None:
         name = data.draw(st.sampled_from(names))
@@ -68,7 +69,7 @@ def test_a_plan_stands_whatever_has_happened_meanwhile(
             case "ends" if one.claims:
                 one.remove(data.draw(st.sampled_from(sorted(one.claims))))
             case "comes":
-                one.add(claim(f"more{len(one.claims)}", name, data.draw(st.integers(1, 3_000))))
+                one.add(claim(f"more{next(numbers)}", name, data.draw(st.integers(1, 3_000))))
             case "nodes":
                 one.set_nodes(name, ZoneNodes(2, data.draw(st.integers(0, 2)), 8, 4))
             case "closes":
@@ -98,9 +99,9 @@ def test_at_least_so_many() -> None:
         one.add(claim(f"j{number}", "r1", 2_000, tier="bronze"))
     one.add(claim("elsewhere", "r2", 9_000, tier="bronze"))
     kept = request(8_000).window(NOW)
-    for watts, count in ((1_000, 1), (4_000, 2), (4_001, 3), (10_000, 5)):
+    for watts, least in ((1_000, 1), (4_000, 2), (4_001, 3), (10_000, 5)):
         asked = replace(claim("res", "r1", watts), window=kept, tentative=True, reserves=True)
-        assert fewest(one, asked, candidates(one)) == count
+        assert fewest(one, asked, candidates(one)) == least
     free = replace(claim("res", "r2", 500), window=kept, tentative=True, reserves=True)
     assert lacking_for(one, free) == {}
     assert fewest(one, free, candidates(one)) == 0

@@ -288,6 +288,8 @@ def test_trials_in_a_loop_keep_nobody_out(home: Driver) -> None:
         return home.cluster.job(job_id)["JobState"], home.entries(job_id)
 
     home.cluster.wait(stands, lambda seen: seen[0] == "RUNNING", "carol's job to run beside bob's trials")
+    flood()
+    assert not [job for job in home.ask("jobs")["jobs"] if job["user"] == bob and job["state"] == "admitted"]
 
 
 # -- old watts --------------------------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ def test_what_is_promised_to_others_meanwhile_is_not_promised_again() -> None:
         if isinstance(entry.verdict, Hold) and entry.verdict.reasons[0].code is Code.LARGE:
             waited += 1
             assert entry.state is State.WAITING
-            assert lab.desk.shadow is not None
+            assert lab.desk.shadow.head is not None
     assert waited
 
 
@@ -84,4 +84,4 @@ def test_a_job_that_leaves_meanwhile_is_not_placed(breath: int) -> None:
     lab, targets, _ = passed(breath, leaves)
     assert targets == []
     assert not lab.desk.ledger.claims
-    assert lab.desk.shadow is None
+    assert lab.desk.shadow.head is None

@@ -114,7 +114,7 @@ def test_the_head_of_the_queue_counts_from_its_foreseen_start_on(desk: Desk) -> 
     desk.shown("power:est=20kW,max=20kW,zones=rack03")
     desk.shown("power:est=22kW,max=22kW,zones=rack03")
     list(run_pass(desk.lab.desk))
-    assert desk.lab.desk.shadow is not None
+    assert desk.lab.desk.shadow.head is not None
     wanted = "power:est=1kW,max=1kW,zones=rack03"
     assert desk.verdicts(wanted, HOUR - 600, HOUR, 2 * HOUR - 1, 2 * HOUR) == ["hold", "hold", "hold", "admit"]
     assert desk.verdicts(wanted, HOUR - 600, time_limit=10) == ["admit"]

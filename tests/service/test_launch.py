@@ -146,7 +146,7 @@ def test_a_shadow_denies_no_start(lab: Lab) -> None:
     assert admitted.record is not None
     lab.observe(admitted.record, head)
     assert [plan for plan in run_pass(lab.desk) if plan] == []
-    assert lab.desk.shadow is not None
+    assert lab.desk.shadow.head is not None
     lab.wait(600)
     assert launch(lab.desk, env(1, "n07")).verdict == "allow"
 

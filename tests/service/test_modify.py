@@ -139,7 +139,7 @@ class TestAdmitted:
         record = record_of(lab, 1, "power:est=20kW,max=20kW,zones=rack03")
         record_of(lab, 2, "power:est=15kW,max=15kW,zones=rack03", user_id=1002)
         assert [plan for plan in run_pass(lab.desk) if plan] == []
-        assert lab.desk.shadow is not None
+        assert lab.desk.shadow.head is not None
         reply = change(lab, record, time_limit=120)
         assert reply.verdict == "deny"
         assert "rack03" in reply.message

@@ -191,7 +191,7 @@ def test_sums_stay_in_sight(private: Office, open_: Office) -> None:
 
 def test_a_check_is_by_who_asks(private: Office) -> None:
     """Whose submissions are outstanding is nobody else's affair."""
-    private.lab.desk.book.rumours[ALICE] = 40_000
+    private.lab.desk.book.rumours.put(ALICE, 40_000)
     wanted = {"comment": "power:est=1kW,max=1kW,zones=rack02", "user_id": ALICE}
     assert private.ask(BOB, "check", job=wanted)["verdict"] == "admit"
     assert private.ask(ROOT, "check", job=wanted)["reasons"][0]["code"] == "rumours"

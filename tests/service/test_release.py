@@ -177,8 +177,8 @@ class TestOrder:
         )
         running = replace(running, end_time=START + 3_600)
         assert [plan.target for plan in plans(lab, running, head, long, short)] == ["3"]
-        assert lab.desk.shadow is not None
-        assert lab.desk.shadow.id == "t1"
+        assert lab.desk.shadow.head is not None
+        assert lab.desk.shadow.head.id == "t1"
 
     def test_new_submissions_respect_the_shadow_too(self, lab: Lab) -> None:
         running = replace(runs(9, 15_000), end_time=START + 3_600)
@@ -190,7 +190,7 @@ class TestOrder:
         running = replace(runs(9, 15_000), end_time=START + 3_600)
         plans(lab, running, held(1, "power:est=20kW,max=20kW,zones=rack03"))
         assert plans(lab, running) == []
-        assert lab.desk.shadow is None
+        assert lab.desk.shadow.head is None
         assert not list(lab.desk.ledger.bookings())
 
     def test_many_alike_are_searched_for_once(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +245,7 @@ class TestArrays:
     def test_no_task_more_while_the_throttle_is_full(self, lab: Lab) -> None:
         running = runs(7, 1_000, array_job_id=5, array_task_id=0)
         assert plans(lab, running, self.array("1-9", 1, "power:est=1kW")) == []
-        assert lab.desk.shadow is None
+        assert lab.desk.shadow.head is None
 
     def test_a_task_held_by_itself_respects_it_too(self, lab: Lab) -> None:
         running = runs(7, 1_000, array_job_id=5, array_task_id=0)

@@ -221,7 +221,7 @@ class TestWaiting:
         held = bureau.sbatch("power:est=10kW,max=10kW,reservation=spring")
         bureau.wait(1)
         assert bureau.slurm.job(held.job_id).priority == 0
-        assert bureau.desk.shadow is None
+        assert bureau.desk.shadow.head is None
         # 11 kW are everybody's, for as long as anybody likes.
         assert bureau.submit("power:est=11kW,max=11kW,zones=rack01", CAROL, account="ops").verdict == "admit"
 
@@ -231,8 +231,8 @@ class TestWaiting:
         bureau.sbatch("power:est=20kW,max=20kW,zones=rack01", CAROL, account="ops", minutes=30)
         waits = bureau.sbatch("power:est=20kW,max=20kW,zones=rack01", CAROL, account="ops", minutes=20)
         bureau.wait(1)
-        assert bureau.desk.shadow is not None
-        assert bureau.desk.book.name_of(bureau.desk.shadow.id) == str(waits.job_id)
+        assert bureau.desk.shadow.head is not None
+        assert bureau.desk.book.name_of(bureau.desk.shadow.head.id) == str(waits.job_id)
 
 
 class TestBySlurmsName:

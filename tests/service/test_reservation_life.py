@@ -106,8 +106,8 @@ class TestFirstCall:
         gold = bureau.sbatch("power:est=24kW,max=24kW,zones=rack01", BOB, account="ops", qos="gold")
         mine = bureau.sbatch("power:est=12kW,max=12kW,reservation=spring")
         bureau.wait(1)
-        assert bureau.desk.shadow is not None
-        assert bureau.desk.shadow.reservation == "spring"
+        assert bureau.desk.shadow.head is not None
+        assert bureau.desk.shadow.head.reservation == "spring"
         assert {charge.zone for claim in bureau.desk.ledger.bookings() for charge in claim.charges} == {"rack01"}
         bureau.slurm.finish(first.job_id)
         bureau.wait(2)

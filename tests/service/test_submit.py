@@ -7,7 +7,7 @@ import pytest
 from slurm_power.core.admission import Hold
 from slurm_power.core.reasons import Code
 from slurm_power.core.record import Standing, find_record
-from slurm_power.ports import HoldKind
+from slurm_power.ports import HoldKind, JobRecord, JobState
 from slurm_power.service.desk import Reply
 from slurm_power.service.submit import submit
 from tests.service.support import SITE, START, Lab, floor_nodes, job, site_of
@@ -246,6 +246,30 @@ class TestRumours:
         assert not lab.desk.book.entries
         assert not lab.desk.book.rumours
         assert not lab.journal.jobs
+
+    def test_who_submits_what_never_comes_has_less_for_ten_minutes(self, lab: Lab) -> None:
+        trial = "power:est=20kW,max=20kW,zones=rack01"
+        assert [told(lab, trial).verdict, told(lab, "power:est=8kW,zones=rack02").verdict] == ["admit", "admit"]
+        lab.wait(10)
+        lab.observe()
+        held = told(lab, trial)
+        assert (held.verdict, code_of(lab, held)) == ("hold", Code.RUMOURS)
+        assert "12kW left" in held.message
+        assert told(lab, trial, user_id=1002).verdict == "admit"
+        lab.wait(600)
+        lab.observe()
+        assert told(lab, trial).verdict == "admit"
+
+    def test_what_slurm_has_shown_counts_no_longer(self, lab: Lab) -> None:
+        reply = told(lab)
+        uses = lab.desk.book.rumours.used_w
+        assert uses(1001, lab.clock.monotonic()) == 5_000
+        comment = str(reply.fields["admin_comment"])
+        lab.observe(JobRecord(7, JobState.PENDING, 1001, partition="main", priority=1, admin_comment=comment))
+        assert uses(1001, lab.clock.monotonic()) == 0
+        lab.wait(20)
+        lab.observe()
+        assert uses(1001, lab.clock.monotonic()) == 0
 
 
 class TestNoneOfOurBusiness:
