@@ -11,7 +11,7 @@ from slurm_power.cli.hostlists import expand
 from slurm_power.config import Site
 from slurm_power.core.binding import PREFIX
 from slurm_power.core.errors import PowerError
-from slurm_power.core.record import Standing, find_record
+from slurm_power.core.record import AdmissionRecord, Standing, find_record
 from slurm_power.core.topology import Topology
 from slurm_power.demo.reckoning import Budget, Draw, Reckoned, budgets, miscounts, passed, reckon
 from slurm_power.demo.story import Submission
@@ -127,7 +127,7 @@ class Watch:
         topology = self._site.topology
         reckoned = reckon(topology, self._site.policy.burst, draws(jobs, self._known))
         self.findings.blame(breaches(self.budgets, reckoned))
-        self.findings.blame(unadmitted(jobs, topology))
+        self.findings.blame(unadmitted(jobs, topology, self.jobs))
         return reckoned
 
     def _keep_peaks(
@@ -160,11 +160,13 @@ def breaches(budgets: Mapping[str, Budget], reckoned: Mapping[str, Reckoned]) ->
     return [why for name, found in reckoned.items() if (why := passed(budgets[name], found))]
 
 
-def unadmitted(jobs: Iterable[JobRecord], topology: Topology) -> list[str]:
-    """The jobs on nodes that their admission record does not cover."""
+def unadmitted(jobs: Iterable[JobRecord], topology: Topology, before: Mapping[str, JobRecord]) -> list[str]:
+    """The jobs on nodes that their admission record does not cover. `before` are those of the last sample."""
     wrong = []
     for job in _on_nodes(jobs):
         record = find_record(job.admin_comment)
+        if record is not None and _gives_way(job, record, before.get(job.target)):
+            continue
         if record is None or record.standing is not Standing.ADMIT:
             wrong.append(f"job {job.target} ({job.name}) runs without having been admitted")
             continue
@@ -175,6 +177,13 @@ def unadmitted(jobs: Iterable[JobRecord], topology: Topology) -> list[str]:
         if min(left.values()) < 0:
             wrong.append(f"job {job.target} ({job.name}) runs on {job.node_list}, where it was not admitted")
     return wrong
+
+
+def _gives_way(job: JobRecord, record: AdmissionRecord, last: JobRecord | None) -> bool:
+    """Whether it is being taken off its nodes: a victim is marked as held first, and leaves them a moment later."""
+    was = find_record(last.admin_comment) if last is not None and last.state in _ON_NODES else None
+    same = last is not None and was is not None and (was.token, last.restarts) == (record.token, job.restarts)
+    return record.standing is Standing.HOLD and same
 
 
 def changes(before: Mapping[str, JobRecord], jobs: Iterable[JobRecord]) -> list[Change]:

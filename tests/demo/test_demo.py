@@ -125,9 +125,27 @@ ADMITTED = "power:id=t1,v=admit,tier=gold,zones=r1/2/10000/13000"
     ],
 )
 def test_a_job_on_nodes_has_to_be_admitted_there(record: JobRecord, fault: str) -> None:
-    found = unadmitted([record], FLOOR)
+    found = unadmitted([record], FLOOR, {})
     assert len(found) == bool(fault)
     assert fault in "".join(found)
+
+
+MARKED = "power:id=t1,v=hold,hold=power"
+
+
+@pytest.mark.parametrize(
+    ("last", "fault"),
+    [
+        (job(admin_comment=ADMITTED), False),
+        (job(admin_comment=MARKED), False),
+        (job(admin_comment=ADMITTED, restarts=4), True),
+        (job(admin_comment=ADMITTED.replace("t1", "t2")), True),
+        (job(admin_comment=MARKED, state=JobState.PENDING, node_list=""), True),
+    ],
+)
+def test_a_victim_is_marked_as_held_a_moment_before_it_leaves_its_nodes(last: JobRecord, fault: bool) -> None:
+    leaving = job(admin_comment=MARKED, state=JobState.COMPLETING)
+    assert bool(unadmitted([leaving], FLOOR, {leaving.target: last})) == fault
 
 
 def test_only_jobs_on_nodes_draw_and_none_that_is_unknown() -> None:
