@@ -27,6 +27,8 @@ _log = logging.getLogger("slurm_power.reconcile")
 _EVERY_S = 60.0
 CUT_OFF_S = 300
 """An intent that has been open for so long was cut off: no write to Slurm takes that long."""
+_LOOKS = 4
+"""So often is mended at most, where something new shows each time: on a busy cluster something always does."""
 _WINDOWS = 3
 """So many steps may time have taken a reservation since it was last looked at: it begins, lies unused, and ends."""
 _OF_JOBS = frozenset({Kind.RUNNING_UNADMITTED, Kind.RUNNING_LICENCES, Kind.PENDING_LICENCES, Kind.PENDING_BINDING})
@@ -98,17 +100,32 @@ class Reconciler:
         """All of it, now: the answer to `reconcile`. Raises SlurmError, StoreError."""
         await self._hands.look()
         found = await self._find(qos=True)
+        if not dry_run:
+            found, left = await self._mend_all(found)
+        else:
+            left = {one.order for one in found if not self._mends(one)}
+        mended = "would" if dry_run else "mended"
+        return _answer(self._desk.mode, found, {one.order: mended for one in found if one.order not in left})
+
+    async def _mend_all(self, found: list[Finding]) -> tuple[list[Finding], set[tuple[str, str]]]:
+        """Mend, and again what shows only now: one reservation may be off in several ways, of which one is found, and
+        a hold that is taken off leaves its row behind. All that was found, and what of it is left.
+        """
         left = {one.order for one in found if not self._mends(one)}
-        if not dry_run and len(left) < len(found):
-            mending = [one for one in found if one.order not in left]
+        mending = [one for one in found if one.order not in left]
+        for _ in range(_LOOKS):
+            if not mending:
+                break
             await self._mend(mending)
             await self._hands.carry_out(run_holds(self._desk))
             await self._reservations.set_right()
             self._forget(mending)
             await self._hands.look()
-            left |= still(found, await self._find(qos=False))
-        mended = "would" if dry_run else "mended"
-        return _answer(self._desk.mode, found, {one.order: mended for one in found if one.order not in left})
+            after, known = await self._find(qos=False), {one.order for one in found}
+            left = {one.order for one in found if not self._mends(one)} | still(found, after)
+            mending = [one for one in after if one.order not in known and self._mends(one)]
+            found = in_order([*found, *mending])
+        return found, left | {one.order for one in mending}
 
     def _mends(self, one: Finding) -> bool:
         return one.mends and (one.kind not in _OF_JOBS | _MIRRORED or self._desk.mode is Mode.ENFORCE)
@@ -148,7 +165,7 @@ class Reconciler:
                 await asyncio.sleep(0)
             else:
                 found.append(one)
-        return in_order(iter(found))
+        return in_order(found)
 
     # -- mending ------------------------------------------------------------------------------------------------
 

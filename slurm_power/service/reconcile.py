@@ -3,7 +3,7 @@
 The same for the daemon's loop and for `sreservation reconcile`. Nothing is changed here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from slurm_power.config.against_slurm import Aspect, Severity, differences
 from slurm_power.core.reservation import ReservationEvent
@@ -47,7 +47,7 @@ def findings(desk: Desk, seen: Seen) -> Iterator[Finding | None]:
     yield from _site(desk, seen)
 
 
-def in_order(found: Iterator[Finding | None]) -> list[Finding]:
+def in_order(found: Iterable[Finding | None]) -> list[Finding]:
     """The findings without the pauses between them, by kind and subject."""
     return sorted((one for one in found if one is not None), key=lambda one: one.order)
 
