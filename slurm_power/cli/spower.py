@@ -12,6 +12,7 @@ _COMMANDS = {
     "check": "slurm_power.cli.check:check",
     "place": "slurm_power.cli.place:place",
     "protect": "slurm_power.cli.place:protect",
+    "derate": "slurm_power.cli.derate:derate",
     "report": "slurm_power.cli.report:report",
     "audit": "slurm_power.cli.audit:audit",
     "health": "slurm_power.cli.health:health",

@@ -14,7 +14,7 @@ class Preemption(Section):
     min_run: Seconds = key("10m", "how long a job that was requeued runs before it may have to give way again")
     after_cut: Policy = key(
         "preempt",
-        "what becomes of running jobs where a reload of this file cuts a limit below what they hold: "
+        "what becomes of running jobs where a reload of this file or a derate cuts a limit below what they hold: "
         "`preempt`: those that may be preempted give way; `wait`: they run to their ends",
     )
     warn_signal: SignalName = key(

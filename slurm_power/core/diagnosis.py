@@ -5,10 +5,11 @@ from dataclasses import replace
 from itertools import chain, islice
 
 from slurm_power.core.claim import WHOLE_NODE, reservation_of
+from slurm_power.core.derate import Cut
 from slurm_power.core.gaps import Span, first_gap
 from slurm_power.core.immutable import immutable
 from slurm_power.core.ledger import Ledger
-from slurm_power.core.meter import Meter
+from slurm_power.core.meter import CUT, Meter
 from slurm_power.core.placement import Placement, Placer, roomiest
 from slurm_power.core.policy import Tier
 from slurm_power.core.reasons import Code, Cure, Help, Reason
@@ -16,7 +17,8 @@ from slurm_power.core.request import Request
 from slurm_power.core.shortfall import Shortfall
 from slurm_power.core.steps import Steps, finish
 from slurm_power.core.topology import FeedKind
-from slurm_power.core.window import Window
+from slurm_power.core.units import format_watts
+from slurm_power.core.window import Window, format_instant
 
 _LOOKED_AT = 3
 """Zones that a diagnosis looks at, of each of two kinds: the roomiest, and the roomiest with free nodes."""
@@ -224,11 +226,15 @@ def _kept(placer: Placer, zone: str, obstacle: Shortfall | str | None) -> Reason
     """For whom a zone is kept: the reservation that takes most where the request is shortest, else a job ahead."""
     ledger = placer.ledger
     if isinstance(obstacle, Shortfall):
-        name = ledger.meters[obstacle.element].reserved_at(obstacle.at, placer.ignore)
+        meter = ledger.meters[obstacle.element]
+        name = meter.reserved_at(obstacle.at, placer.ignore)
         if name is not None:
             return _reserved(ledger, obstacle.element, name, obstacle.asked_w, obstacle.free_w)
+        cut = meter.cut_at(obstacle.at)
+        if cut is not None:
+            return _cut(obstacle, cut)
     booked = {key for meter, *_ in ledger.spread(placer.charges_in(zone)[0]) for key in meter.bookings}
-    ahead = min(booked - {placer.ignore}, default=None)
+    ahead = min((key for key in booked - {placer.ignore} if not key.startswith(CUT)), default=None)
     if ahead is not None:
         return Reason(Code.QUEUE, zone, detail=ahead.removeprefix("shadow:").removeprefix("preempt:"))
     name = ledger.meters[zone].nodes_reserved_in(placer.window, placer.ignore)
@@ -239,6 +245,12 @@ def _reserved(ledger: Ledger, element: str, name: str, asked_w: int | None = Non
     reservation = reservation_of(name)
     detail = f"{_kind(ledger, element)} {element} is kept for it then"
     return Reason(Code.RESERVATION, reservation, asked_w, free_w, detail)
+
+
+def _cut(obstacle: Shortfall, cut: Cut) -> Reason:
+    start, end = format_instant(cut.window.start), format_instant(cut.window.end)
+    detail = f"{format_watts(cut.by_w)} less from {start}" + (f" to {end}" if end else "")
+    return Reason(Code.DERATE, obstacle.element, obstacle.asked_w, obstacle.free_w, detail)
 
 
 def _kind(ledger: Ledger, element: str) -> str:

@@ -5,18 +5,21 @@ claims then is an upper bound, exact where no group has several of them; it is n
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
+from slurm_power.core.derate import Cut
 from slurm_power.core.gaps import Span
-from slurm_power.core.level import Booking, Level
+from slurm_power.core.level import Booking, Level, Load
 from slurm_power.core.live import Ending, Live
 from slurm_power.core.policy import BurstRule
 from slurm_power.core.timeline import NOTHING, Sums, Timeline
 from slurm_power.core.window import FOREVER, Window
 
+CUT = "cut:"
+"""What the id of a booking begins with that stands for a cut to come."""
 _EMPTY = Timeline()
 """Where nothing is reserved; never changed."""
 
@@ -46,12 +49,14 @@ class Meter(Live):
     sums lie in a timeline. `ahead` tells whether there is any of either.
     """
 
-    __slots__ = ("_booked_burst_w", "_booked_w", "_timeline", "ahead", "bookings", "reserved")
+    __slots__ = ("_booked_burst_w", "_booked_w", "_timeline", "ahead", "bookings", "cuts", "reserved")
 
     def __init__(self, name: str, limit_w: int, margin: Fraction, baseline_w: int, rule: BurstRule) -> None:
         super().__init__(name, limit_w, margin, baseline_w, rule)
         self.bookings: dict[str, Booking] = {}
         self.reserved: dict[str, Booking] = {}
+        self.cuts: tuple[Cut, ...] = ()
+        """Times at which it may carry less; booked like claims, so that nobody is placed who would not fit then."""
         self.ahead = False
         self._booked_w = 0
         self._booked_burst_w = 0
@@ -71,6 +76,18 @@ class Meter(Live):
         self._timeline.add(booking.window, booking.load.sums)
         self.reserved[claim_id] = booking
         self.ahead = True
+
+    def plan_cuts(self, cuts: Sequence[Cut]) -> None:
+        """These, in place of those known before, are times to come at which it may carry less than now."""
+        for number in range(len(self.cuts)):
+            self.unbook(f"{CUT}{number}")
+        self.cuts = tuple(cuts)
+        for number, cut in enumerate(cuts):
+            self.book(f"{CUT}{number}", Booking(cut.window, "", Load(cut.by_w)))
+
+    def cut_at(self, instant: int) -> Cut | None:
+        """The one that holds at an instant to come."""
+        return next((cut for cut in self.cuts if instant in cut.window), None)
 
     def unbook(self, claim_id: str) -> None:
         """Forget a claim that begins later."""

@@ -21,6 +21,7 @@ class Code(StrEnum):
     NODES = "nodes"
     CLOSED = "closed"
     QUEUE = "queue"
+    DERATE = "derate"
     HOURS = "hours"
     NOT_ELIGIBLE = "not_eligible"
     USER_HOLD = "user_hold"
@@ -47,6 +48,12 @@ class Code(StrEnum):
     HELD = "hold"
 
 
+SHORT = frozenset({
+    Code.ZONE_POWER, Code.ZONE_BURST, Code.FEED_POWER, Code.FEED_BURST, Code.COOLING_POWER, Code.COOLING_BURST,
+    Code.HEADROOM, Code.NODES, Code.CLOSED, Code.QUEUE, Code.DERATE, Code.RESERVATION, Code.LARGE,
+})  # fmt: skip
+"""Reasons that pass by themselves, as others end: watts or nodes are lacking."""
+
 _TEXT: Mapping[Code, str] = {
     Code.ZONE_POWER: "zone {subject} is short of power: asked {asked}, free {free}, short by {short}",
     Code.ZONE_BURST: "zone {subject} could not carry the bursts: asked {asked} at most, free {free}, short by {short}",
@@ -60,6 +67,7 @@ _TEXT: Mapping[Code, str] = {
     Code.NODES: "zone {subject} has the watts, but not enough free nodes: {detail}",
     Code.CLOSED: "zone {subject} admits nothing now: {detail}",
     Code.QUEUE: "zone {subject} is kept for a job that waits longer: {detail}",
+    Code.DERATE: "{subject} may carry less then ({detail}): asked {asked}, free {free}, short by {short}",
     Code.HOURS: "class {subject} may start only during {detail}",
     Code.NOT_ELIGIBLE: "the job is not eligible yet ({detail}); watts are claimed once it is",
     Code.USER_HOLD: "the job is held by its user",

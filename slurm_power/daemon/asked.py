@@ -31,20 +31,21 @@ def wanted_lines(request: Mapping[str, Any], viewer: Viewer | None, usual: int, 
     if "uid" in request:
         wanted["uid"] = whole(request, "uid", 0, (0, _MOST_UID))
     if "job" in request:
-        wanted["job"] = _text(request, "job")
+        wanted["job"] = name_in(request, "job")
     if "account" in request:
-        wanted["account"] = _text(request, "account")
+        wanted["account"] = name_in(request, "account")
     if "zone" in request:
-        wanted["zone"] = _text(request, "zone")
+        wanted["zone"] = name_in(request, "zone")
     if "reservation" in request:
-        wanted["reservation"] = _text(request, "reservation")
+        wanted["reservation"] = name_in(request, "reservation")
     if "actions" in request:
         wanted["actions"] = _texts(request, "actions")
     return wanted
 
 
-def _text(request: Mapping[str, Any], name: str) -> str:
-    value = request[name]
+def name_in(request: Mapping[str, Any], name: str) -> str:
+    """A text that is not empty. Raises UsageError."""
+    value = request.get(name)
     if not isinstance(value, str) or not value:
         raise UsageError(f'"{name}" is a name')
     return value

@@ -13,6 +13,7 @@ from slurm_power.core.policy import Mode
 from slurm_power.core.window import FOREVER, format_instant
 from slurm_power.daemon.asked import wanted_lines, whole
 from slurm_power.daemon.checkpoints import Checkpoints
+from slurm_power.daemon.derating import DerateVerbs
 from slurm_power.daemon.overriding import OverrideVerbs
 from slurm_power.daemon.reserving import ReservationVerbs
 from slurm_power.daemon.rounds import Rounds
@@ -54,6 +55,7 @@ class ControlHandler:
         self._checkpointed = Checkpoints(desk, writer, masters).note
         reserving = ReservationVerbs(desk, rounds.reservations, masters, rounds.soon)
         overriding = OverrideVerbs(desk, rounds, writer, masters)
+        derating = DerateVerbs(desk, rounds.derating, rounds.reservations, masters)
         metered = UsageVerbs(desk, rounds.usage, rounds.reservations, writer, masters)
         self._verbs: dict[str, Verb] = {
             "zones": self._zones,
@@ -67,6 +69,7 @@ class ControlHandler:
             "health": self._health,
             "place": overriding.place,
             "protect": overriding.protect,
+            "derate": derating.derate,
             "reservation": reserving.change,
             "reservations": reserving.show,
             "usage": metered.usage,

@@ -58,6 +58,7 @@ class Daemon:
         self._rounds.health.reader = slurm.reader
         self._rounds.start_mode(store.setting("mode"))
         self._rounds.usage.resume(store)
+        self._rounds.derating.load(store)
         self._rounds.reservations.load(store.reservations(live_only=True))
         goes_on = self._rounds.preemptions.load(store)
         self._left_open = [i.id for i in store.pending_intents() if i.id is not None and i.id not in goes_on]

@@ -14,6 +14,7 @@ from slurm_power.adapters.store import StoreWriter
 from slurm_power.config import Site
 from slurm_power.core.errors import PowerError, SlurmError, StoreError
 from slurm_power.core.policy import Mode, Native
+from slurm_power.daemon.derating import Derating
 from slurm_power.daemon.metering import UsageKeeper
 from slurm_power.daemon.mode import Choice, Settled, settle, settle_stored
 from slurm_power.daemon.preemptions import Preemptions
@@ -106,6 +107,7 @@ class Rounds:
         """`left_open`: whether intents that are open are nobody's, whatever their age."""
         self.reservations = Reservations(desk, slurm, writer, clock)
         self.usage = UsageKeeper(desk, writer)
+        self.derating = Derating(desk, writer)
         self.preemptions = Preemptions(desk, slurm, writer, clock, self.soon)
         self.health = Health()
         self.choice: Choice | None = None
@@ -175,6 +177,7 @@ class Rounds:
         async with self._turn:
             begun = self._clock.monotonic()
             jobs = await self._learn_all(begun)
+            self.derating.step()
             await self.reservations.tick()
             await self._look_at_limits()
             self.usage.step(begun)

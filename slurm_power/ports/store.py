@@ -27,6 +27,8 @@ class Rule(StrEnum):
     """A zone or feed may not hold more than its limit lets it."""
     CHECKPOINT = "checkpoint"
     """Work since the last checkpoint is what a job would lose."""
+    DERATE = "derate"
+    """Limits are what derates leave of them."""
     OVERRIDE = "override"
     """An operator has ordered it, within physics."""
     MODE = "mode"

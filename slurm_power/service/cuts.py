@@ -1,4 +1,4 @@
-"""Zones and feeds that a change of the site file has cut, and that hold more than they may since then."""
+"""Zones and feeds that a change of the site file or a derate has cut, and that hold more than they may since then."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -11,7 +11,7 @@ Taps = Mapping[str, tuple[Tap, ...]]
 """Zone → the feeds that carry it, each with its share."""
 
 
-class _May(NamedTuple):
+class May(NamedTuple):
     """What a zone or feed may carry beside what it draws without jobs, in W; and by which shares feeds are charged."""
 
     usable_w: int
@@ -19,7 +19,7 @@ class _May(NamedTuple):
     taps: Taps
 
 
-_UNKNOWN = _May(1 << 60, 1 << 60, {})
+_UNKNOWN = May(1 << 60, 1 << 60, {})
 """What it might carry before a cut that a restart has made us forget: more than anything carries now."""
 
 
@@ -32,11 +32,11 @@ class Cuts:
     """
 
     def __init__(self) -> None:
-        self._before: dict[str, _May] = {}
+        self._before: dict[str, May] = {}
         self._not_before: dict[str, int] = {}
         self._told: set[str] = set()
         self.noted = 0
-        """How often another site file came into force."""
+        """How often another site file came into force, or a derate."""
 
     def __contains__(self, element: str) -> bool:
         """Whether it is cut."""
@@ -49,12 +49,20 @@ class Cuts:
         for name in after.meters:
             if name not in before.meters:
                 continue
-            was, now = known.get(name) or _may(before, name), _may(after, name)
+            was, now = known.get(name) or may(before, name), may(after, name)
             costs_more = name in (_dearer(was.taps, now.taps) if name in known else dearer)
             if costs_more or now.usable_w < was.usable_w or now.limit_w < was.limit_w:
                 self._before[name] = was
         self.look_again()
         self.noted += 1
+
+    def lowered(self, before: Mapping[str, May]) -> None:
+        """These may carry less from now on, and what they might before; victims are looked for anew."""
+        for name, was in before.items():
+            self._before.setdefault(name, was)
+            self._not_before.pop(name, None)
+            self._told.discard(name)
+        self.noted += bool(before)
 
     def go_on(self, elements: Iterable[str]) -> None:
         """Others were giving way for these before a restart."""
@@ -88,9 +96,10 @@ class Cuts:
         return found
 
 
-def _may(ledger: Ledger, name: str) -> _May:
+def may(ledger: Ledger, name: str) -> May:
+    """What it may carry now."""
     meter = ledger.meters[name]
-    return _May(meter.usable_w - meter.baseline_w, meter.limit_w - meter.baseline_w, ledger.topology.taps)
+    return May(meter.usable_w - meter.baseline_w, meter.limit_w - meter.baseline_w, ledger.topology.taps)
 
 
 def _dearer(before: Taps, after: Taps) -> set[str]:

@@ -19,6 +19,7 @@ from slurm_power.ports import Clock, JobRecord, NodeRecord, PartitionRecord
 from slurm_power.service.asking import Ask
 from slurm_power.service.binding import Binder
 from slurm_power.service.book import Book, Journal
+from slurm_power.service.derates import Derates
 from slurm_power.service.descriptions import Descriptions
 from slurm_power.service.facts import JobFacts
 from slurm_power.service.faults import Faults
@@ -76,6 +77,7 @@ class Desk:
         self.reserved = Reserved(ledger, self.metering)
         self.shadow = Shadow(ledger)
         self.preempting = Preempting(ledger)
+        self.derates = Derates()
         self.missed: list[Reservation] = []
         """Reservations that a change of the site file has ended, for whoever writes it down."""
         self._install(site, World(site), ledger)
@@ -109,6 +111,7 @@ class Desk:
         if mode is not self._mode:
             self._mode = mode
             self.preempting.cuts.clear()
+            self.shadow.drop()
             self.book.look_again()
 
     @property
@@ -141,6 +144,12 @@ class Desk:
         self.preempting.not_later_than(now)
         self._rebuild(self.world, now)
         self._count_nodes()
+
+    def follow_derates(self) -> None:
+        """Limits are what derates leave of them at this instant. Where that is less, jobs may have to give way."""
+        lowered = self.derates.apply(self.ledger, self.now())
+        if self.mode is Mode.ENFORCE and self.site.preemption.after_cut is Policy.PREEMPT:
+            self.preempting.cuts.lowered(lowered)
 
     def make_rooms(self) -> Steps[None]:
         """What the ledgers look up at a submission, made or brought up to date before one comes."""
@@ -229,6 +238,7 @@ class Desk:
         before = self.book
         ledger = Ledger(world.site.topology, world.pools(), world.site.policy.burst, now)
         self._install(world.site, world, ledger)
+        self.derates.apply(ledger, now)
         self.missed += self.reserved.move_to(ledger, now)
         self.shadow.move_to(ledger)
         self.preempting.move_to(ledger)

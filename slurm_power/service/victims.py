@@ -11,7 +11,7 @@ from slurm_power.core.offer import Candidate
 from slurm_power.core.policy import Mode
 from slurm_power.core.preemption import Shed, make_room, plan, shed
 from slurm_power.core.reservation import Policy, Reservation, ReservationState
-from slurm_power.core.steps import Steps
+from slurm_power.core.steps import Steps, finish
 from slurm_power.core.trial import Trial
 from slurm_power.core.want import lacking_for, over
 from slurm_power.core.window import Window
@@ -293,18 +293,38 @@ def _for_cuts(desk: Desk) -> Steps[list[Preemption]]:
     ]
 
 
+def would_go(desk: Desk, element: str, limit_w: int, start: int) -> Shed:
+    """Who would have to give way if this element could carry no more than so much from that instant on.
+
+    A question: it is answered in one step, with the limit as if it were so, and the limit is as it was afterwards.
+    """
+    before_w = desk.ledger.meters[element].limit_w
+    ended = [claim for claim in desk.ledger.claims.values() if claim.window.end <= start and not claim.within]
+    desk.ledger.set_limit(element, min(limit_w, before_w))
+    try:
+        return finish(_shed(desk, [element], None, over=True, ended=[Candidate(claim, 0, 0) for claim in ended]))
+    finally:
+        desk.ledger.set_limit(element, before_w)
+
+
 def _shed(
-    desk: Desk, elements: Sequence[str], lawful: frozenset[str] | None, *, over: bool = False
+    desk: Desk,
+    elements: Sequence[str],
+    lawful: frozenset[str] | None,
+    *,
+    over: bool = False,
+    ended: Sequence[Candidate] = (),
 ) -> Steps[Shed]:
-    """Victims after whom these elements hold no more than they may."""
+    """Victims after whom these elements hold no more than they may; `ended` are thought away beforehand."""
     found: list[Candidate] = []
     zones = {zone for name in elements for zone in desk.site.topology.zones_under.get(name, (name,))}
     yield from candidates(desk, lawful, found, zones, over=over)
     desk.now()
     ledger = desk.ledger
     there = [one for one in found if ledger.claims.get(one.id) is one.claim]  # it may have changed since it was found
-    there.sort(key=lambda one: one.id)
-    gone = [*_leaving(desk), *_not_started(desk)]
+    away = {one.id: one for one in (*_leaving(desk), *_not_started(desk), *ended)}
+    there = sorted((one for one in there if one.id not in away), key=lambda one: one.id)
+    gone = list(away.values())
     return (yield from shed(ledger, there, [name for name in elements if name in ledger.meters], gone))
 
 

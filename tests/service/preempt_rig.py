@@ -92,6 +92,7 @@ class Rig:
         self.rounds = Rounds(
             self.desk, self.slurm, self.writer, Observer(self.desk, remembered(self.store)), self.clock
         )
+        self.rounds.derating.load(self.store)
         left = {intent.id for intent in self.store.pending_intents() if intent.id is not None}
         goes_on = self.rounds.preemptions.load(self.store)
         self.store.close_intents(sorted(left - goes_on), "cut off")

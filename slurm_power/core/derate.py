@@ -1,0 +1,66 @@
+"""Derates: what a zone or feed may carry is cut for a while, from now on or from an instant to come.
+
+Where several hold at once, the least counts. None lets an element carry more than is declared.
+"""
+
+from collections.abc import Iterable
+from fractions import Fraction
+from itertools import pairwise
+from math import floor
+from typing import NamedTuple
+
+from slurm_power.core.immutable import immutable
+from slurm_power.core.window import FOREVER, Window
+
+WHOLE = Fraction(100)
+
+
+@immutable
+class Derate:
+    """A cut of one element over a window: to `limit_w`, or by `percent` of what is declared; one of both is set."""
+
+    id: str
+    element: str
+    window: Window
+    reason: str
+    created: int
+    uid: int
+    limit_w: int | None = None
+    percent: Fraction | None = None
+
+    def __post_init__(self) -> None:
+        if (self.limit_w is None) == (self.percent is None):
+            raise ValueError("a derate has either a limit or a percentage")
+
+    def allowed_w(self, declared_w: int) -> int:
+        """What an element that may carry `declared_w` may carry under it, in W, rounded down."""
+        if self.limit_w is not None:
+            return min(self.limit_w, declared_w)
+        return floor(declared_w * (1 - (self.percent or 0) / WHOLE))
+
+
+class Cut(NamedTuple):
+    """So many watts less over a window."""
+
+    window: Window
+    by_w: int
+
+
+def limit_at(declared_w: int, derates: Iterable[Derate], instant: int) -> int:
+    """What an element may carry at an instant, in W; all of `derates` are its own."""
+    return min((one.allowed_w(declared_w) for one in derates if instant in one.window), default=declared_w)
+
+
+def cuts_ahead(declared_w: int, derates: Iterable[Derate], now: int) -> list[Cut]:
+    """By how much less than now it may carry later, in order of time, no two of them at once."""
+    ahead = [one for one in derates if one.window.end > now]
+    limit_w = limit_at(declared_w, ahead, now)
+    edges = {edge for one in ahead for edge in (one.window.start, one.window.end) if now < edge <= FOREVER}
+    found: list[Cut] = []
+    for start, end in pairwise(sorted(edges)):
+        by_w = limit_w - limit_at(declared_w, ahead, start)
+        goes_on = bool(found) and (found[-1].by_w, found[-1].window.end) == (by_w, start)
+        if by_w > 0:
+            since = found.pop().window.start if goes_on else start
+            found.append(Cut(Window(since, end), by_w))
+    return found

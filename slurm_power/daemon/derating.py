@@ -1,0 +1,207 @@
+"""Derates by hand: asked for on the control socket, durable before they hold, and gone when their time has passed."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from slurm_power.adapters.lines_server import Peer
+from slurm_power.adapters.store import StoreWriter
+from slurm_power.core.derate import WHOLE, Derate
+from slurm_power.core.errors import PowerError, StoreError, UsageError
+from slurm_power.core.units import format_watts
+from slurm_power.core.window import FOREVER, Window, format_instant
+from slurm_power.daemon.asked import name_in, whole
+from slurm_power.daemon.reservations import Reservations
+from slurm_power.ports import Decision, Rule, Store
+from slurm_power.service import views
+from slurm_power.service.derates import declared, derate_rows, kind_of
+from slurm_power.service.desk import Desk
+from slurm_power.service.hit import hit_rows
+
+_log = logging.getLogger("slurm_power.derates")
+_SETTING = "derates"
+_MOST = 1_000
+_LONGEST_REASON = 200
+
+
+class Derating:
+    """Keeps the desk's derates in step with the database and with time."""
+
+    def __init__(self, desk: Desk, writer: StoreWriter) -> None:
+        self._desk = desk
+        self._writer = writer
+
+    def load(self, store: Store) -> None:
+        """At a start, before anything is admitted. Raises StoreError, also for what no version of ours has written."""
+        text = store.setting(_SETTING)
+        if text is None:
+            return
+        try:
+            self._desk.derates.replace(_from_json(one) for one in json.loads(text))
+        except (ValueError, TypeError, KeyError) as error:
+            raise StoreError(f"the derates in the database cannot be read: {error!r}") from None
+        self._desk.follow_derates()
+
+    def step(self) -> None:
+        """Part of a round: limits follow time, and what is over is forgotten. Never blocks."""
+        desk = self._desk
+        over = desk.derates.over(desk.now())
+        if over:
+            left = [one for one in desk.derates if one not in over]
+            desk.derates.replace(left)
+            self._writer.put(lambda store: store.set_setting(_SETTING, _to_text(left)))
+            for one in over:
+                self._note("derate-ended", one, "its time has passed", None)
+        desk.follow_derates()
+
+    async def change(self, derates: Sequence[Derate]) -> None:
+        """These and no others, durably first. Raises StoreError."""
+        await self._writer.durable(lambda store: store.set_setting(_SETTING, _to_text(derates)))
+        self._desk.derates.replace(derates)
+        self._desk.follow_derates()
+
+    def _note(self, action: str, one: Derate, cause: str, actor: int | None) -> None:
+        """A line of the audit log."""
+        desk = self._desk
+        declared_w = declared(desk.site.topology, one.element)
+        numbers = {} if declared_w is None else {"limit_w": one.allowed_w(declared_w), "declared_w": declared_w}
+        desk.journal.record(
+            Decision(
+                at=desk.ledger.now,
+                job="",
+                token="",
+                uid=actor or 0,
+                account="",
+                action=action,
+                mode=desk.mode,
+                zones=(one.element,),
+                actor=actor,
+                cause=cause,
+                rule=Rule.DERATE,
+                numbers=numbers,
+            )
+        )
+
+    def noted(self, action: str, one: Derate, actor: int) -> None:
+        """What somebody has ordered."""
+        start, end = format_instant(one.window.start), format_instant(one.window.end)
+        self._note(action, one, f"{one.reason} (from {start} to {end or 'whenever it is cleared'})", actor)
+
+
+class DerateVerbs:
+    """Answers `derate` on the control socket: `do` is `list`, `set` or `clear`."""
+
+    def __init__(
+        self, desk: Desk, derating: Derating, reservations: Reservations, masters: frozenset[int]
+    ) -> None:
+        self._desk = desk
+        self._derating = derating
+        self._reservations = reservations
+        self._masters = masters
+
+    async def derate(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
+        """Raises UsageError, PowerError, StoreError."""
+        do = request.get("do", "list")
+        if do == "list":
+            return self._answer(list(self._desk.derates))
+        rights = await self._reservations.rights(peer.uid, master=peer.uid in self._masters)
+        if not rights.administers:
+            raise PowerError("only root, SlurmUser and Slurm's operators and administrators may derate")
+        if do == "set":
+            return await self._set(peer, request)
+        if do == "clear":
+            return await self._clear(peer, request)
+        raise UsageError(f"unknown do {do!r}; known: list, set, clear")
+
+    async def _set(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
+        one = _wanted(self._desk, request, peer.uid)
+        if request.get("dry_run") is True:
+            return {**self._answer([one]), **hit_rows(self._desk, one)}
+        known = list(self._desk.derates)
+        if len(known) >= _MOST:
+            raise PowerError(f"there are {len(known)} derates already; clear some: spower derate list")
+        await self._derating.change([*known, one])
+        self._derating.noted("derate", one, peer.uid)
+        return self._answer([one])
+
+    async def _clear(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
+        element = name_in(request, "element")
+        gone = [one for one in self._desk.derates if one.element == element]
+        if not gone:
+            raise UsageError(f"nothing derates {element}; spower derate list shows what is derated")
+        await self._derating.change([one for one in self._desk.derates if one.element != element])
+        for one in gone:
+            self._derating.noted("derate-cleared", one, peer.uid)
+        return self._answer(gone)
+
+    def _answer(self, derates: Sequence[Derate]) -> dict[str, object]:
+        rows = derate_rows(self._desk.site.topology, derates, self._desk.now())
+        return {"schema": views.SCHEMA, "derates": rows}
+
+
+def _wanted(desk: Desk, request: Mapping[str, Any], uid: int) -> Derate:
+    element, reason = name_in(request, "element"), name_in(request, "reason")
+    kind, declared_w = kind_of(desk.site.topology, element), declared(desk.site.topology, element)
+    if kind is None or declared_w is None:
+        raise UsageError(f"there is no zone or feed {element}; spower zones lists them")
+    if len(reason) > _LONGEST_REASON or not reason.isprintable():
+        raise UsageError(f"a reason is a line of {_LONGEST_REASON} characters at most")
+    now = desk.now()
+    start = whole(request, "start", now, (0, FOREVER))
+    end = whole(request, "end", FOREVER, (0, FOREVER))
+    if end <= max(start, now):
+        raise UsageError("a derate ends after its start, and in times to come: --for=2h or --until=now+2hours")
+    limit_w = whole(request, "limit_w", 0, (0, FOREVER)) if "limit_w" in request else None
+    percent = _percent(request)
+    if (limit_w is None) == (percent is None):
+        raise UsageError("say how much: --limit=30kW or --percent=25, and not both")
+    one = Derate(desk.new_token(), element, Window(max(start, now), end), reason, now, uid, limit_w, percent)
+    if one.allowed_w(declared_w) >= declared_w:
+        raise UsageError(f"{element} carries {format_watts(declared_w)} at most by the site file: that derates nothing")
+    if kind == "feed" and one.allowed_w(declared_w) <= 0:
+        raise UsageError(
+            f"feed {element} would carry nothing at all: then its zones hang on their other side, and how they do is "
+            "for the site file to say (take it out of their 'feeds', and reload)"
+        )
+    return one
+
+
+def _percent(request: Mapping[str, Any]) -> Fraction | None:
+    if "percent" not in request:
+        return None
+    try:
+        percent = Fraction(str(request["percent"]))
+    except (ValueError, ZeroDivisionError):
+        percent = Fraction(0)
+    if not 0 < percent <= WHOLE:
+        raise UsageError("a percentage of what is declared is taken away: more than 0, 100 at most, such as 25")
+    return percent
+
+
+def _to_text(derates: Sequence[Derate]) -> str:
+    return json.dumps([_to_json(one) for one in derates])
+
+
+def _to_json(one: Derate) -> dict[str, object]:
+    return {
+        "id": one.id,
+        "element": one.element,
+        "start": one.window.start,
+        "end": one.window.end,
+        "reason": one.reason,
+        "created": one.created,
+        "uid": one.uid,
+        "limit_w": one.limit_w,
+        "percent": None if one.percent is None else str(one.percent),
+    }
+
+
+def _from_json(told: Mapping[str, Any]) -> Derate:
+    window = Window(int(told["start"]), int(told["end"]))
+    percent = None if told["percent"] is None else Fraction(told["percent"])
+    return Derate(
+        str(told["id"]), str(told["element"]), window, str(told["reason"]), int(told["created"]), int(told["uid"]),
+        told["limit_w"], percent,
+    )  # fmt: skip

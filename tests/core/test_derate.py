@@ -1,0 +1,118 @@
+"""Derates: what they let an element carry, now and later, and that nobody is placed whom a coming one would end."""
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slurm_power.core.admission import Admit, Hold, decide
+from slurm_power.core.derate import Cut, Derate, cuts_ahead, limit_at
+from slurm_power.core.ledger import Ledger
+from slurm_power.core.reasons import Code
+from slurm_power.core.window import FOREVER, Window
+from tests.core.floors import NOW, TWO_N, claim, ledger, pair, request, zone
+from tests.core.test_preemption_floors import SETTINGS
+
+HOUR = 3_600
+
+
+def derate(start: int, end: int, limit_w: int | None = None, percent: int | None = None) -> Derate:
+    part = Fraction(percent) if percent is not None else None
+    return Derate("d", "r1", Window(start, end), "hot", NOW, 0, limit_w, part)
+
+
+def test_a_limit_or_a_part_and_never_more_than_is_declared() -> None:
+    assert derate(0, 1, limit_w=7_000).allowed_w(10_000) == 7_000
+    assert derate(0, 1, limit_w=70_000).allowed_w(10_000) == 10_000
+    assert derate(0, 1, percent=25).allowed_w(10_001) == 7_500
+    assert derate(0, 1, percent=100).allowed_w(10_001) == 0
+
+
+@pytest.mark.parametrize(("limit_w", "percent"), [(None, None), (1, 1)])
+def test_one_of_both(limit_w: int | None, percent: int | None) -> None:
+    with pytest.raises(ValueError, match="either"):
+        derate(0, 1, limit_w, percent)
+
+
+def test_the_least_counts() -> None:
+    both = [derate(0, 100, limit_w=8_000), derate(50, 60, percent=50)]
+    expected = {0: 8_000, 49: 8_000, 50: 5_000, 59: 5_000, 60: 8_000, 100: 10_000}
+    assert {at: limit_at(10_000, both, at) for at in expected} == expected
+
+
+def test_cuts_to_come_are_told_apart_and_joined() -> None:
+    known = [derate(10, 30, limit_w=8_000), derate(20, 40, limit_w=5_000), derate(40, FOREVER, percent=20)]
+    assert cuts_ahead(10_000, known, 0) == [
+        Cut(Window(10, 20), 2_000), Cut(Window(20, 40), 5_000), Cut(Window(40, FOREVER), 2_000),
+    ]  # fmt: skip
+    assert cuts_ahead(10_000, known, 15) == [Cut(Window(20, 40), 3_000)]
+    assert cuts_ahead(10_000, [derate(5, 10, limit_w=1), derate(10, 20, limit_w=1)], 0) == [Cut(Window(5, 20), 9_999)]
+    assert cuts_ahead(10_000, known[:2], 40) == []
+
+
+def planned(one: Ledger, *derates: Derate, declared_w: int = 10_000) -> Ledger:
+    one.meters["r1"].plan_cuts(cuts_ahead(declared_w, derates, NOW))
+    return one
+
+
+def test_nobody_starts_whom_it_would_end() -> None:
+    one = planned(ledger([zone("r1", 10_000)]), derate(NOW + HOUR, NOW + 2 * HOUR, percent=50))
+    long = decide(request(6_000, hours=1.01), one, one.empty())
+    assert isinstance(long, Hold)
+    assert long.reasons[0].code is Code.DERATE
+    assert long.reasons[0].subject == "r1"
+    assert "5kW less from" in long.reasons[0].text
+    assert long.earliest == NOW + 2 * HOUR
+    assert isinstance(decide(request(6_000, hours=1), one, one.empty()), Admit)
+    assert isinstance(decide(request(5_000, hours=9), one, one.empty()), Admit)
+    assert one.validate() == []
+
+
+def test_of_a_feed_too() -> None:
+    one = pair(10_000, r1=TWO_N)
+    one.meters["a"].plan_cuts([Cut(Window(NOW + 60, NOW + 120), 4_000)])
+    assert isinstance(decide(request(6_001, hours=1), one, one.empty()), Hold)
+    assert isinstance(decide(request(6_000, hours=1), one, one.empty()), Admit)
+
+
+def test_others_take_their_place_and_none_is_left() -> None:
+    one = planned(ledger([zone("r1", 10_000)]), derate(NOW + 60, NOW + 90, percent=50))
+    planned(one, derate(NOW + 200, NOW + 300, percent=10), derate(NOW + 400, NOW + 500, percent=20))
+    assert [cut.by_w for cut in one.meters["r1"].cuts] == [1_000, 2_000]
+    planned(one)
+    assert not one.meters["r1"].ahead
+    assert one.validate() == []
+
+
+windows = st.tuples(st.integers(1, 600), st.integers(1, 300)).map(lambda w: Window(NOW + w[0], NOW + w[0] + w[1]))
+
+
+@SETTINGS
+@given(
+    cuts=st.lists(st.tuples(windows, st.integers(0, 10_000)), max_size=4),
+    jobs=st.lists(st.tuples(st.integers(1, 9_000), st.integers(1, 900)), max_size=8),
+)
+def test_whoever_is_admitted_fits_at_every_instant(
+    cuts: list[tuple[Window, int]], jobs: list[tuple[int, int]]
+) -> None:
+    known = [derate(window.start, window.end, limit_w=limit_w) for window, limit_w in cuts]
+    one = planned(ledger([zone("r1", 10_000)]), *known)
+    admitted: list[tuple[int, int]] = []
+    for number, (est_w, length_s) in enumerate(jobs):
+        verdict = decide(request(est_w, hours=length_s / HOUR, id=f"j{number}"), one, one.empty())
+        if isinstance(verdict, Admit):
+            one.add(verdict.claim)
+            admitted.append((est_w, length_s))
+    for at in range(NOW, NOW + 901, 7):
+        load_w = sum(est_w for est_w, length_s in admitted if at < NOW + length_s)
+        assert load_w <= limit_at(10_000, known, at)
+    assert one.validate() == []
+
+
+def test_claims_that_are_there_stay() -> None:
+    one = ledger([zone("r1", 10_000)])
+    one.add(claim("j", "r1", 9_000))
+    planned(one, derate(NOW + 60, NOW + 90, percent=50))
+    assert one.meters["r1"].committed_w == 9_000
+    assert one.validate() == []

@@ -1,0 +1,94 @@
+"""`spower derate` on a real cluster: who gives way, what is planned around, and that all is as before afterwards."""
+
+import json
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from tests.integration.driver import Driver, wait_for
+from tests.integration.test_preemption import SITE as PREEMPTING
+from tests.integration.test_preemption import comes_back, story, submit
+
+pytestmark = pytest.mark.cluster
+
+SITE = PREEMPTING
+SPOWER = (sys.executable, "-m", "slurm_power.cli.spower")
+WITHIN_S = 30.0
+
+
+def derate(home: Driver, *words: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(home.cluster.run(*SPOWER, "derate", *words, "--json"))
+    return found
+
+
+def room(home: Driver, zone: str = "a") -> dict[str, Any]:
+    return next(dict(row) for row in home.ask("zones")["zones"] if row["name"] == zone)
+
+
+def test_a_quarter_is_taken_away_and_given_back(home: Driver) -> None:
+    """Bronze covers it: within 30 s zone a holds no more than it may, and nobody else is touched."""
+    gold, silver, bronze = (submit(home, qos, est_w, "a") for qos, est_w in
+                            (("gold", 8_000), ("silver", 6_000), ("bronze", 5_000)))  # fmt: skip
+    home.running(gold, silver, bronze)
+    home.settle()  # the daemon knows all three as running
+    dry = derate(home, "set", "a", "--percent=25", "--reason=chiller 2 is down", "--dry-run")
+    assert [row["job"] for row in dry["jobs"]] == [str(bronze)]
+    since = time.monotonic()
+    derate(home, "set", "a", "--percent=25", "--for=1h", "--reason=chiller 2 is down")
+    assert (room(home)["limit_w"], room(home)["headroom_w"]) == (15_000, -5_000)
+    wait_for(lambda: room(home)["headroom_w"] >= 0, "zone a to hold no more than it may", WITHIN_S)
+    assert time.monotonic() - since < WITHIN_S
+    home.held(bronze)
+    assert [home.cluster.job(job)["Restarts"] for job in (gold, silver)] == ["0", "0"]
+    comes_back(home, bronze, *SPOWER, "derate", "clear", "a")
+    assert room(home)["limit_w"] == 20_000
+    assert home.agree()["a"] == 19_000
+    lines = [(line["action"], line["zones"]) for line in story(home, "derate", "derate-cleared")]
+    assert lines[-2:] == [("derate", ["a"]), ("derate-cleared", ["a"])]
+
+
+def test_silver_goes_at_its_notice_where_bronze_does_not_cover_it(home: Driver) -> None:
+    gold, silver, bronze = (submit(home, qos, est_w, "a") for qos, est_w in
+                            (("gold", 8_000), ("silver", 6_000), ("bronze", 5_000)))  # fmt: skip
+    home.running(gold, silver, bronze)
+    derate(home, "set", "a", "--limit=9kW", "--reason=hot")
+    home.held(bronze)
+    assert home.cluster.job(silver)["JobState"] == "RUNNING"
+    assert room(home)["headroom_w"] < 0
+    home.held(silver)
+    assert home.cluster.job(gold)["Restarts"] == "0"
+    assert room(home)["headroom_w"] == 0
+    derate(home, "clear", "a")
+    for job in (silver, bronze):
+        home.may_start_now(job)
+    home.running(silver, bronze)
+
+
+def test_one_to_come_is_planned_around(home: Driver) -> None:
+    """Who would still run then waits, and says why; who is over by then starts."""
+    derate(home, "set", "b", "--percent=75", "--start=now+150", "--for=1m", "--reason=grid event")
+    try:
+        waits = home.submit("--time=10", est_w=9_000, more=",zones=b")
+        home.held(waits)
+        (reason, *_) = home.ask("explain", job=str(waits))["reasons"]
+        assert (reason["code"], reason["subject"]) == ("derate", "b")
+        starts = home.submit("--time=1", est_w=9_000, more=",zones=b")
+        home.running(starts)
+    finally:
+        derate(home, "clear", "b")
+    home.running(waits)
+
+
+def test_it_holds_over_a_restart_of_the_daemon(home: Driver) -> None:
+    derate(home, "set", "a", "--limit=9kW", "--reason=hot")
+    with home.away():
+        pass
+    try:
+        assert room(home)["limit_w"] == 9_000
+        waits = home.submit(est_w=9_000, more=",zones=a")
+        home.held(waits)
+    finally:
+        derate(home, "clear", "a")
+    home.running(waits)
