@@ -13,7 +13,7 @@ from slurm_power.core.errors import DaemonUnreachable, PowerError
 
 MENDED, LEFT = 1, 6
 _PATIENCE_S = 300.0
-"""To read a large Slurm twice and write to it takes a while."""
+"""To read a large Slurm up to four times and write to it takes a while."""
 _STATUS = {"mended": "mended", "would": "would be mended", "left": "left"}
 COLUMNS = Columns(
     text("status"), text("kind"), text("subject"), words("found"), words("remedy"), words("commands")

@@ -353,6 +353,7 @@ class Ledger:
         fresh = Ledger(self.topology, self.plan.pools, self.rule, self.now)
         for name, meter in self.meters.items():
             fresh.meters[name].set_limit(meter.limit_w)
+            fresh.meters[name].plan_cuts(meter.cuts)
         fresh.nodes = dict(self.nodes)
         for zone, why in self.closed.items():
             fresh.close(zone, why)
@@ -432,7 +433,7 @@ class Ledger:
                 self._in_zone[charge.zone].pop(claim_id, None)
             self._promise(claim, -1)
         self._give_back(claim)
-        self.freed += not claim.tentative
+        self.freed += 1
         return claim
 
     def _count(self, claim: Claim, *, live: bool) -> None:

@@ -79,15 +79,20 @@ def shadow(request: Request, ledger: Ledger, keep: Iterable[str] = ()) -> Claim 
     return finish(shading(request, ledger, keep))
 
 
-def shading(request: Request, ledger: Ledger, keep: Iterable[str] = ()) -> Steps[Claim | None]:
-    """The same, step by step. What is admitted between two steps may lie in its way: it is a plan, not a promise."""
-    start = yield from _searching(request, ledger, keep)
+def shading(
+    request: Request, ledger: Ledger, keep: Iterable[str] = (), ignore: str | None = None
+) -> Steps[Claim | None]:
+    """The same, step by step; `ignore` names the shadow in whose place it comes.
+
+    What is admitted between two steps may lie in its way: it is a plan, not a promise.
+    """
+    start = yield from _searching(request, ledger, keep, ignore)
     if start is None:
         return None
-    return cast(request, start.placement, start.at)
+    return plan_at(request, start.placement, start.at)
 
 
-def cast(request: Request, placement: Placement, start: int) -> Claim:
+def plan_at(request: Request, placement: Placement, start: int) -> Claim:
     """The shadow of a request that is to start in this place at that instant, which is one to come."""
     claim = request.claim(placement.charges, start, placement.share_milli)
     return replace(claim, id=SHADOW + request.id, tentative=True)
@@ -95,24 +100,28 @@ def cast(request: Request, placement: Placement, start: int) -> Claim:
 
 def earliest(request: Request, ledger: Ledger, keep: Iterable[str] = ()) -> Start | None:
     """When and where the request could start, over one zone or several."""
-    return finish(_searching(request, ledger, keep))
+    return finish(_searching(request, ledger, keep, None))
 
 
-def _searching(request: Request, ledger: Ledger, keep: Iterable[str]) -> Steps[Start | None]:
-    placer = Placer(request, ledger, request.window(ledger.now))
+def _searching(
+    request: Request, ledger: Ledger, keep: Iterable[str], ignore: str | None
+) -> Steps[Start | None]:
+    placer = Placer(request, ledger, request.window(ledger.now), ignore)
     parts = -(-request.ask.nodes // max(ledger.most_nodes, 1)) if request.ask.spreads else 1
     count = min(max(_LEAST_ZONES, 2 * parts), _MOST_ZONES)
     known = (zone for zone in keep if zone in ledger.nodes)
     near = roomiest(placer, count // 2, any_nodes=False)
     zones = list(dict.fromkeys([*known, *near, *roomiest(placer, count // 2, any_nodes=True)]))
     if parts == 1:
-        best = yield from Forecast(request, ledger).searching(zones)
+        best = yield from Forecast(request, ledger, ignore).searching(zones)
         if best is not None:
             return best
-    return (yield from _searching_spread(request, ledger, zones)) if request.ask.spreads else None
+    return (yield from _searching_spread(request, ledger, zones, ignore)) if request.ask.spreads else None
 
 
-def _searching_spread(request: Request, ledger: Ledger, zones: list[str]) -> Steps[Start | None]:
+def _searching_spread(
+    request: Request, ledger: Ledger, zones: list[str], ignore: str | None
+) -> Steps[Start | None]:
     """For a job over several zones: the first end of a claim in them at which it finds its place, by bisection."""
     if sum(ledger.nodes[zone].up for zone in zones) < request.ask.nodes:
         return None
@@ -124,7 +133,7 @@ def _searching_spread(request: Request, ledger: Ledger, zones: list[str]) -> Ste
     found: Start | None = None
     while low < high:
         middle = (low + high) // 2
-        placement = yield from Placer(narrowed, ledger, request.window(instants[middle])).placing()
+        placement = yield from Placer(narrowed, ledger, request.window(instants[middle]), ignore).placing()
         if placement is None:
             low = middle + 1
         else:

@@ -27,7 +27,7 @@ _log = logging.getLogger("slurm_power.reconcile")
 _EVERY_S = 60.0
 CUT_OFF_S = 300
 """An intent that has been open for so long was cut off: no write to Slurm takes that long."""
-_LOOKS = 4
+_LOOKS = 3
 """So often is mended at most, where something new shows each time: on a busy cluster something always does."""
 _WINDOWS = 3
 """So many steps may time have taken a reservation since it was last looked at: it begins, lies unused, and ends."""
@@ -108,11 +108,15 @@ class Reconciler:
         return _answer(self._desk.mode, found, {one.order: mended for one in found if one.order not in left})
 
     async def _mend_all(self, found: list[Finding]) -> tuple[list[Finding], set[tuple[str, str]]]:
-        """Mend, and again what shows only now: one reservation may be off in several ways, of which one is found, and
+        """Mend, and again what shows only then: one reservation may be off in several ways, of which one is found, and
         a hold that is taken off leaves its row behind. All that was found, and what of it is left.
+
+        What nobody has had the time to mend, on a cluster where something new shows each time, is for the next run.
         """
-        left = {one.order for one in found if not self._mends(one)}
-        mending = [one for one in found if one.order not in left]
+        tried: list[Finding] = []
+        for_somebody = [one for one in found if not self._mends(one)]
+        mending = [one for one in found if self._mends(one)]
+        left: set[tuple[str, str]] = set()
         for _ in range(_LOOKS):
             if not mending:
                 break
@@ -120,12 +124,14 @@ class Reconciler:
             await self._hands.carry_out(run_holds(self._desk))
             await self._reservations.set_right()
             self._forget(mending)
+            tried += mending
             await self._hands.look()
-            after, known = await self._find(qos=False), {one.order for one in found}
-            left = {one.order for one in found if not self._mends(one)} | still(found, after)
-            mending = [one for one in after if one.order not in known and self._mends(one)]
-            found = in_order([*found, *mending])
-        return found, left | {one.order for one in mending}
+            after = await self._find(qos=False)
+            left, known = still(tried, after), {one.order for one in (*tried, *for_somebody)}
+            new = [one for one in after if one.order not in known]
+            for_somebody += [one for one in new if not self._mends(one)]
+            mending = [one for one in new if self._mends(one)]
+        return in_order([*tried, *for_somebody]), left | {one.order for one in for_somebody}
 
     def _mends(self, one: Finding) -> bool:
         return one.mends and (one.kind not in _OF_JOBS | _MIRRORED or self._desk.mode is Mode.ENFORCE)

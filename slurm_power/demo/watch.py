@@ -11,7 +11,7 @@ from slurm_power.cli.hostlists import expand
 from slurm_power.config import Site
 from slurm_power.core.binding import PREFIX
 from slurm_power.core.errors import PowerError
-from slurm_power.core.record import AdmissionRecord, Standing, find_record
+from slurm_power.core.record import Standing, find_record
 from slurm_power.core.topology import Topology
 from slurm_power.demo.reckoning import Budget, Draw, Reckoned, budgets, miscounts, passed, reckon
 from slurm_power.demo.story import Submission
@@ -21,6 +21,8 @@ _PERIOD_S = 0.2
 _PATIENCE_S = 5.0
 _MOST_FAULTS = 50
 """One is enough to fail; more only help to understand."""
+_LEAVES_WITHIN = 50
+"""Samples within which a victim leaves its nodes: ten seconds and more."""
 _ON_NODES = frozenset({JobState.CONFIGURING, JobState.RUNNING, JobState.SUSPENDED, JobState.COMPLETING})
 
 Known = Mapping[str, Submission]
@@ -79,6 +81,7 @@ class Watch:
         self._site = site
         self._known = known
         self._slurm = SlurmCommands(runner)
+        self._leaving: Mapping[str, int] = {}
         self._changes: list[Change] = []
         self._lock = Lock()
         self._ended = Event()
@@ -127,7 +130,8 @@ class Watch:
         topology = self._site.topology
         reckoned = reckon(topology, self._site.policy.burst, draws(jobs, self._known))
         self.findings.blame(breaches(self.budgets, reckoned))
-        self.findings.blame(unadmitted(jobs, topology, self.jobs))
+        self._leaving = leaving(jobs, self.jobs, self._leaving)
+        self.findings.blame(unadmitted(jobs, topology, self._leaving))
         return reckoned
 
     def _keep_peaks(
@@ -160,12 +164,12 @@ def breaches(budgets: Mapping[str, Budget], reckoned: Mapping[str, Reckoned]) ->
     return [why for name, found in reckoned.items() if (why := passed(budgets[name], found))]
 
 
-def unadmitted(jobs: Iterable[JobRecord], topology: Topology, before: Mapping[str, JobRecord]) -> list[str]:
-    """The jobs on nodes that their admission record does not cover. `before` are those of the last sample."""
+def unadmitted(jobs: Iterable[JobRecord], topology: Topology, leaving: Mapping[str, int]) -> list[str]:
+    """The jobs on nodes that their admission record does not cover; those that leave them (`leaving`) have a moment."""
     wrong = []
     for job in _on_nodes(jobs):
         record = find_record(job.admin_comment)
-        if record is not None and _gives_way(job, record, before.get(job.target)):
+        if 0 < leaving.get(job.target, 0) <= _LEAVES_WITHIN:
             continue
         if record is None or record.standing is not Standing.ADMIT:
             wrong.append(f"job {job.target} ({job.name}) runs without having been admitted")
@@ -179,11 +183,24 @@ def unadmitted(jobs: Iterable[JobRecord], topology: Topology, before: Mapping[st
     return wrong
 
 
-def _gives_way(job: JobRecord, record: AdmissionRecord, last: JobRecord | None) -> bool:
-    """Whether it is being taken off its nodes: a victim is marked as held first, and leaves them a moment later."""
-    was = find_record(last.admin_comment) if last is not None and last.state in _ON_NODES else None
-    same = last is not None and was is not None and (was.token, last.restarts) == (record.token, job.restarts)
-    return record.standing is Standing.HOLD and same
+def leaving(
+    jobs: Iterable[JobRecord], before: Mapping[str, JobRecord], known: Mapping[str, int]
+) -> dict[str, int]:
+    """Target → in how many samples, up to this one, a job has been on the nodes that it was admitted to and marked as
+    held: a victim is marked first, and leaves its nodes a moment later. `before` and `known` are of the last sample.
+    """
+    found: dict[str, int] = {}
+    for job in _on_nodes(jobs):
+        record, last = find_record(job.admin_comment), before.get(job.target)
+        was = find_record(last.admin_comment) if last is not None else None
+        if record is None or last is None or was is None or record.standing is not Standing.HOLD:
+            continue
+        # Slurm counts the restart while the job is still COMPLETING.
+        same_run = job.restarts == last.restarts or job.state is JobState.COMPLETING
+        same = same_run and (last.node_list, was.token) == (job.node_list, record.token)
+        if same and (was.standing is Standing.ADMIT or job.target in known):
+            found[job.target] = known.get(job.target, 0) + 1
+    return found
 
 
 def changes(before: Mapping[str, JobRecord], jobs: Iterable[JobRecord]) -> list[Change]:

@@ -191,6 +191,7 @@ class Book:
         if entry.job_id != record.job_id:
             self._forget_job(entry)
             self._no_rumour(entry)
+            self.rumours.came(entry.token)
             entry.job_id = record.job_id
             self.save(entry)
         self.by_job[record.job_id] = entry.key

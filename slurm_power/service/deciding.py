@@ -19,16 +19,17 @@ from slurm_power.service.mirror import names_of
 
 def verdict_on(desk: Desk, ask: Ask, request: Request) -> Verdict:
     """The verdict now; `request` is the ask's, perhaps for fewer copies."""
+    ignore = desk.ignored_by(request)
     if request.reservation:
-        return _reserved(desk, ask, request)
-    return decide(request, desk.ledger, desk.floor, ignore=desk.ignored_by(request), others=desk.tiers)
+        return _reserved(desk, ask, request, ignore)
+    return decide(request, desk.ledger, desk.floor, ignore=ignore, others=desk.tiers)
 
 
-def verdict_steps(desk: Desk, ask: Ask, request: Request) -> Steps[Verdict]:
-    """The same, step by step; within a reservation, whose zones are few, in one."""
+def verdict_steps(desk: Desk, ask: Ask, request: Request, ignore: str | None) -> Steps[Verdict]:
+    """The same, step by step; within a reservation, whose zones are few, in one. `ignore` does not stand in its way."""
     if request.reservation:
-        return _reserved(desk, ask, request)
-    return (yield from deciding(request, desk.ledger, desk.floor, ignore=desk.ignored_by(request), others=desk.tiers))
+        return _reserved(desk, ask, request, ignore)
+    return (yield from deciding(request, desk.ledger, desk.floor, ignore=ignore, others=desk.tiers))
 
 
 def means(desk: Desk, name: str) -> list[Reservation]:
@@ -69,9 +70,8 @@ def verdict_in(
     return next((verdict for verdict in verdicts if isinstance(verdict, Hold)), verdicts[0])
 
 
-def _reserved(desk: Desk, ask: Ask, request: Request) -> Verdict:
+def _reserved(desk: Desk, ask: Ask, request: Request, ignore: str | None) -> Verdict:
     found = means(desk, request.reservation)
-    ignore = desk.ignored_by(request)
     return verdict_in(found, ask, request, desk.ledger, desk.floor, ignore=ignore, others=desk.tiers)
 
 

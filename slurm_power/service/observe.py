@@ -52,6 +52,7 @@ class Observer:
             if number % _MANY == 0:
                 yield
             if record.state is JobState.ENDED:
+                self._has_come(record, begun)
                 continue
             known = self._same(record)
             key = known.key if known is not None else self._key(record)
@@ -72,6 +73,16 @@ class Observer:
             self.desk.seen = begun
             self.desk.faults.keep(self.desk.book.entries)
             self._pending.forget_stored()
+
+    def _has_come(self, record: JobRecord, begun: float) -> None:
+        """It has ended before Slurm was read for the first time: no trial, and its watts are free."""
+        found = find_record(record.admin_comment) if self.desk.book.rumours else None
+        if found is None:
+            return
+        self.desk.book.rumours.came(found.token)
+        entry = self.desk.book.get(found.token)
+        if entry is not None and not entry.seen and entry.touched <= begun:
+            self.desk.book.drop(entry)
 
     def _settled(self, known: Entry | None, record: JobRecord, begun: float) -> bool:
         """Whether nothing new can be learnt of `known`: touched since reading began, or exactly as it was.
@@ -190,7 +201,7 @@ class Observer:
             ttl_s = desk.site.policy.token_ttl_s
             # By both clocks: the wall's may leap ahead.
             if entry.seen or min(now - entry.created, begun - entry.touched) >= ttl_s:
-                desk.book.rumours.lose(entry.uid, entry.rumour_w, begun)
+                desk.book.rumours.lose(entry.token, entry.uid, entry.rumour_w, begun)
                 desk.book.drop(entry)
 
 

@@ -9,7 +9,7 @@ from slurm_power.core.claim import Charge
 from slurm_power.core.lifecycle import Event, State
 from slurm_power.core.placement import Placer
 from slurm_power.core.queue import Rank, Waiting, rank
-from slurm_power.core.reasons import Code, Reason
+from slurm_power.core.reasons import SHORT, Code, Reason
 from slurm_power.core.request import Request
 from slurm_power.core.reservation import ReservationState
 from slurm_power.core.steps import Steps, finish
@@ -37,6 +37,10 @@ class Queue:
         """Components that were looked at with another of their job."""
         self._failed: dict[tuple[object, ...], tuple[Request, Hold]] = {}
         """The smallest request of each kind that found no place in this pass."""
+        self._waits = False
+        """Whether somebody has been found who has to wait for watts. Until then the shadow is that of the last pass:
+        it holds against whoever is submitted meanwhile, and not against those who are looked at before its head.
+        """
 
     def run(self) -> Iterator[Plan | None]:
         """Plans; None where nothing is to be written. Between two of them others may be answered."""
@@ -49,7 +53,6 @@ class Queue:
             entry = desk.book.get(key)
             if entry is not None and self._in_hours(entry):
                 places.append(rank(_waiting(desk, entry), now))
-        desk.shadow.drop()
         desk.preempting.heads.clear()
         heapify(places)  # not sorted: the hook is answered between two jobs, not while a hundred thousand are sorted
         while places:
@@ -60,6 +63,8 @@ class Queue:
             with desk.faults.apart(entry.key):
                 plan = yield from self._place_or_shade(entry)
             yield plan
+        if not self._waits:
+            desk.shadow.drop()
 
     def _in_hours(self, entry: Entry) -> bool:
         """Whether it may be placed now. Once the hours of its class have passed it is read anew, and parked."""
@@ -74,17 +79,32 @@ class Queue:
     def _place_or_shade(self, entry: Entry) -> Steps[Plan | None]:
         """The plan for an entry; the first that has to wait for watts gets the shadow."""
         desk = self._desk
+        if not self._waits and desk.preempting.kept(entry.key) is not None:
+            desk.shadow.drop()  # one thing can be ignored, and that is what is kept for it
         plan = yield from self._place(entry)
-        held = isinstance(entry.verdict, Hold) and entry.verdict.reasons[0] is not _THROTTLED
-        waits = held and desk.book.get(entry.key) is entry and _ready(desk, entry)
+        waits = self._is_short(entry) and desk.book.get(entry.key) is entry and _ready(desk, entry)
         if plan is not None:
             desk.preempting.let_go(entry.key)
         elif entry.ask is not None and waits and desk.preempting.kept(entry.key) is None:
             desk.preempting.heads.setdefault(entry.ask.request.tier.name, entry.key)
-            request = _to_shade(desk, entry.ask.request.with_copies(1)) if desk.shadow.head is None else None
+            settled = self._waits and desk.shadow.id is not None
+            request = _to_shade(desk, entry.ask.request.with_copies(1)) if not settled else None
             if request is not None:
-                yield from desk.shadow.cast(request)
+                yield from desk.shadow.cast(request, first=not self._waits)
+                self._waits = True
         return plan
+
+    def _is_short(self, entry: Entry) -> bool:
+        """Whether it waits for watts or nodes: who cannot start for another reason keeps them from nobody."""
+        if not isinstance(entry.verdict, Hold) or entry.verdict.reasons[0].code not in SHORT:
+            return False
+        het = entry.record is not None and entry.record.het_job_id is not None
+        return not het or all(_ready(self._desk, part) for part in self._desk.book.together(entry))
+
+    def _ignored(self, request: Request) -> str | None:
+        """What does not stand in its way."""
+        ignored = self._desk.ignored_by(request)
+        return ignored if ignored is not None or self._waits else self._desk.shadow.id
 
     def _place(self, entry: Entry) -> Steps[Plan | None]:
         ask, record = entry.ask, entry.record
@@ -229,7 +249,7 @@ class Queue:
             entry.verdict = failed[1]
             return failed[1]
         ledger = desk.ledger
-        verdict, alone = yield from _watched(verdict_steps(desk, ask, request))
+        verdict, alone = yield from _watched(verdict_steps(desk, ask, request, self._ignored(request)))
         if apart and not alone:
             stands = desk.ledger is ledger and desk.book.get(entry.key) is entry and entry.ask is ask
             if not stands or not _ready(desk, entry):
@@ -245,7 +265,7 @@ class Queue:
         """An admission that took several steps, as of now; a hold where its place has gone to others meanwhile."""
         desk, charges = self._desk, verdict.claim.charges
         now = desk.now()
-        placer = Placer(request, desk.ledger, request.window(now), desk.ignored_by(request))
+        placer = Placer(request, desk.ledger, request.window(now), self._ignored(request))
         if not placer.stands(charges):
             return Hold((Reason(Code.LARGE, detail=str(request.ask.nodes)),))
         return replace(verdict, claim=request.claim(charges, now, verdict.claim.share_milli))

@@ -71,7 +71,8 @@ def judge(desk: Desk, ask: Ask) -> Verdict:
     request = ask.request
     if reason is None and not request.not_before > desk.ledger.now:
         reason = _rumours(desk, request) if desk.settled else _UNSETTLED
-    _let_the_head_go_first(desk, request)
+    if reason is None:
+        _let_the_head_go_first(desk, request)
     verdict = verdict_on(desk, ask, request)
     # What a reservation refuses it refuses to every part of the job too.
     rejected = isinstance(verdict, Reject) and not request.reservation
@@ -90,7 +91,7 @@ def _let_the_head_go_first(desk: Desk, request: Request) -> None:
     head = desk.shadow.head
     if head is None or desk.ignored_by(request) is not None or not _quick(desk, head):
         return
-    entry = desk.book.get(head.id)
+    entry = desk.book.get(head.id) if desk.preempting.kept(head.id) is None else None
     if entry is not None and entry.state is State.WAITING and entry.hold is HoldKind.POWER:
         desk.shadow.bring_forward()
 
@@ -121,9 +122,9 @@ def per_copy(charges: tuple[Charge, ...], copies: int) -> tuple[Charge, ...]:
 def _rumours(desk: Desk, request: Request) -> Reason | None:
     """Submissions that Slurm has not shown yet, or never did, may hold only so many watts of one user."""
     cap_w = desk.site.policy.rumour_cap_w
-    used_w = desk.book.rumours.used_w(request.uid, desk.clock.monotonic())
-    if used_w and used_w + request.est_w > cap_w:
-        return Reason(Code.RUMOURS, str(request.uid), request.est_w, max(cap_w - used_w, 0))
+    left_w = desk.book.rumours.left_w(request.uid, cap_w, desk.clock.monotonic())
+    if left_w is not None and request.est_w > left_w:
+        return Reason(Code.RUMOURS, str(request.uid), request.est_w, left_w)
     return None
 
 

@@ -26,11 +26,11 @@ def committed(one: Ledger) -> dict[str, int]:
 def test_it_tells_that_something_may_have_come_free() -> None:
     one = pair(34_500, rack1=TWO_N, rack2=TWO_N)
     one.load([claim("j1", "rack1", 17_000), claim("j2", "rack2", 8_000)])
-    one.add(replace(claim("shadow:j3", "rack1", 9_000), tentative=True, window=Window(NOW + 10, FOREVER)))
-    one.remove("shadow:j3")
+    one.add(replace(claim("kept:j3", "rack1", 9_000), tentative=True, window=Window(NOW + 10, FOREVER)))
     one.close("rack2", "maintenance")
     assert one.freed == 0
     ways: list[Callable[[], object]] = [
+        lambda: one.remove("kept:j3"),
         lambda: one.remove("j1"),
         lambda: one.replace("j2", claim("j2", "rack2", 7_000)),
         lambda: one.set_limit("a", 40_000),

@@ -14,7 +14,7 @@ from slurm_power.demo.cast import Said
 from slurm_power.demo.history import Run, instants, parse_runs
 from slurm_power.demo.reckoning import Budget, Draw, Reckoned, budgets, miscounts, passed, reckon
 from slurm_power.demo.story import Expect, Submission
-from slurm_power.demo.watch import breaches, changes, draws, unadmitted
+from slurm_power.demo.watch import breaches, changes, draws, leaving, unadmitted
 from slurm_power.ports import JobRecord, JobState, LicenseRecord
 
 RSS, SUM = BurstRule(), BurstRule(rss=False)
@@ -137,15 +137,31 @@ MARKED = "power:id=t1,v=hold,hold=power"
     ("last", "fault"),
     [
         (job(admin_comment=ADMITTED), False),
-        (job(admin_comment=MARKED), False),
-        (job(admin_comment=ADMITTED, restarts=4), True),
+        (job(admin_comment=ADMITTED, restarts=-1), False),  # it has been requeued by now
+        (job(admin_comment=ADMITTED, node_list="n[2-3]"), True),
         (job(admin_comment=ADMITTED.replace("t1", "t2")), True),
+        (job(admin_comment=MARKED), True),
         (job(admin_comment=MARKED, state=JobState.PENDING, node_list=""), True),
     ],
 )
 def test_a_victim_is_marked_as_held_a_moment_before_it_leaves_its_nodes(last: JobRecord, fault: bool) -> None:
-    leaving = job(admin_comment=MARKED, state=JobState.COMPLETING)
-    assert bool(unadmitted([leaving], FLOOR, {leaving.target: last})) == fault
+    marked = job(admin_comment=MARKED, state=JobState.COMPLETING)
+    assert bool(unadmitted([marked], FLOOR, leaving([marked], {marked.target: last}, {}))) == fault
+
+
+def test_what_runs_again_while_it_is_held_is_no_victim() -> None:
+    again = job(admin_comment=MARKED, restarts=1)
+    assert unadmitted([again], FLOOR, leaving([again], {"7": job(admin_comment=ADMITTED)}, {})) != []
+
+
+def test_but_no_longer_than_a_moment() -> None:
+    marked = job(admin_comment=MARKED)
+    known = leaving([marked], {"7": job(admin_comment=ADMITTED)}, {})
+    for _ in range(49):
+        assert unadmitted([marked], FLOOR, known) == []
+        known = leaving([marked], {"7": marked}, known)
+    assert unadmitted([marked], FLOOR, known) == []
+    assert unadmitted([marked], FLOOR, leaving([marked], {"7": marked}, known)) != []
 
 
 def test_only_jobs_on_nodes_draw_and_none_that_is_unknown() -> None:

@@ -64,7 +64,7 @@ def test_its_claim_is_taken_back_at_once(lab: Lab) -> None:
     assert "verdict=admit" in ask(hook, submission())
     assert lab.committed("rack03") == 20_000
     hook.unheard()
-    assert (lab.committed("rack03"), lab.desk.book.rumours.used_w(1001, lab.clock.monotonic())) == (0, 0)
+    assert (lab.committed("rack03"), lab.desk.book.rumours.left_w(1001, 40_000, lab.clock.monotonic())) == (0, None)
     assert lab.journal.decisions[-1].action == "unheard"
     assert admitted(lab) == ["1"]
     assert lab.committed("rack03") == 20_000

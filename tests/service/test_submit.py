@@ -244,7 +244,6 @@ class TestRumours:
         lab.observe()
         assert lab.committed("rack03") == 0
         assert not lab.desk.book.entries
-        assert not lab.desk.book.rumours
         assert not lab.journal.jobs
 
     def test_who_submits_what_never_comes_has_less_for_ten_minutes(self, lab: Lab) -> None:
@@ -262,14 +261,44 @@ class TestRumours:
 
     def test_what_slurm_has_shown_counts_no_longer(self, lab: Lab) -> None:
         reply = told(lab)
-        uses = lab.desk.book.rumours.used_w
-        assert uses(1001, lab.clock.monotonic()) == 5_000
+
+        def left_w() -> int | None:
+            return lab.desk.book.rumours.left_w(1001, 40_000, lab.clock.monotonic())
+
+        assert left_w() == 35_000
         comment = str(reply.fields["admin_comment"])
         lab.observe(JobRecord(7, JobState.PENDING, 1001, partition="main", priority=1, admin_comment=comment))
-        assert uses(1001, lab.clock.monotonic()) == 0
+        assert left_w() is None
         lab.wait(20)
         lab.observe()
-        assert uses(1001, lab.clock.monotonic()) == 0
+        assert left_w() is None
+
+    @pytest.mark.parametrize("state", [JobState.PENDING, JobState.ENDED])
+    def test_what_slurm_shows_late_or_ended_was_no_trial(self, lab: Lab, state: JobState) -> None:
+        reply = told(lab, "power:est=20kW,max=20kW,zones=rack01")
+        comment = str(reply.fields["admin_comment"])
+        record = JobRecord(7, state, 1001, partition="main", priority=1, admin_comment=comment)
+        rumours = lab.desk.book.rumours
+        if state is JobState.ENDED:  # cancelled before Slurm was read for the first time
+            lab.observe(record)
+            assert lab.committed("rack01") == 0
+        else:
+            lab.wait(10)
+            lab.observe()
+            assert rumours.left_w(1001, 40_000, lab.clock.monotonic()) == 20_000
+            lab.observe(record)
+        assert rumours.left_w(1001, 40_000, lab.clock.monotonic()) is None
+
+    def test_many_small_trials_count_too(self, lab: Lab) -> None:
+        for _ in range(5):
+            assert told(lab, "power:est=1W,max=1W,zones=rack01").verdict == "admit"
+            lab.wait(10)
+            lab.observe()
+        assert told(lab, "power:est=1W,max=1W,zones=rack01").verdict == "hold"
+        lab.wait(601)
+        lab.observe()
+        assert told(lab, "power:est=1W,max=1W,zones=rack01").verdict == "admit"
+
 
 
 class TestNoneOfOurBusiness:
