@@ -1,7 +1,7 @@
 """Derates by hand: asked for on the control socket, durable before they hold, and gone when their time has passed."""
 
+import asyncio
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -20,7 +20,6 @@ from slurm_power.service.derates import declared, derate_rows, kind_of
 from slurm_power.service.desk import Desk
 from slurm_power.service.hit import hit_rows
 
-_log = logging.getLogger("slurm_power.derates")
 _SETTING = "derates"
 _MOST = 1_000
 _LONGEST_REASON = 200
@@ -32,6 +31,7 @@ class Derating:
     def __init__(self, desk: Desk, writer: StoreWriter) -> None:
         self._desk = desk
         self._writer = writer
+        self._turn = asyncio.Lock()
 
     def load(self, store: Store) -> None:
         """At a start, before anything is admitted. Raises StoreError, also for what no version of ours has written."""
@@ -48,7 +48,7 @@ class Derating:
         """Part of a round: limits follow time, and what is over is forgotten. Never blocks."""
         desk = self._desk
         over = desk.derates.over(desk.now())
-        if over:
+        if over and not self._turn.locked():  # else in the next round
             left = [one for one in desk.derates if one not in over]
             desk.derates.replace(left)
             self._writer.put(lambda store: store.set_setting(_SETTING, _to_text(left)))
@@ -56,8 +56,25 @@ class Derating:
                 self._note("derate-ended", one, "its time has passed", None)
         desk.follow_derates()
 
-    async def change(self, derates: Sequence[Derate]) -> None:
-        """These and no others, durably first. Raises StoreError."""
+    async def add(self, one: Derate) -> None:
+        """One more, durably first. Raises StoreError, and PowerError where there are too many."""
+        async with self._turn:
+            known = list(self._desk.derates)
+            if len(known) >= _MOST:
+                raise PowerError(f"there are {len(known)} derates already; clear some: spower derate list")
+            await self._change([*known, one])
+            self._noted("derate", one, one.uid)
+
+    async def clear(self, element: str, uid: int) -> list[Derate]:
+        """All of an element's end, durably first; what they were. Raises StoreError."""
+        async with self._turn:
+            gone = [one for one in self._desk.derates if one.element == element]
+            await self._change([one for one in self._desk.derates if one.element != element])
+            for one in gone:
+                self._noted("derate-cleared", one, uid)
+            return gone
+
+    async def _change(self, derates: Sequence[Derate]) -> None:
         await self._writer.durable(lambda store: store.set_setting(_SETTING, _to_text(derates)))
         self._desk.derates.replace(derates)
         self._desk.follow_derates()
@@ -84,7 +101,7 @@ class Derating:
             )
         )
 
-    def noted(self, action: str, one: Derate, actor: int) -> None:
+    def _noted(self, action: str, one: Derate, actor: int) -> None:
         """What somebody has ordered."""
         start, end = format_instant(one.window.start), format_instant(one.window.end)
         self._note(action, one, f"{one.reason} (from {start} to {end or 'whenever it is cleared'})", actor)
@@ -119,21 +136,14 @@ class DerateVerbs:
         one = _wanted(self._desk, request, peer.uid)
         if request.get("dry_run") is True:
             return {**self._answer([one]), **hit_rows(self._desk, one)}
-        known = list(self._desk.derates)
-        if len(known) >= _MOST:
-            raise PowerError(f"there are {len(known)} derates already; clear some: spower derate list")
-        await self._derating.change([*known, one])
-        self._derating.noted("derate", one, peer.uid)
+        await self._derating.add(one)
         return self._answer([one])
 
     async def _clear(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
         element = name_in(request, "element")
-        gone = [one for one in self._desk.derates if one.element == element]
+        gone = await self._derating.clear(element, peer.uid)
         if not gone:
             raise UsageError(f"nothing derates {element}; spower derate list shows what is derated")
-        await self._derating.change([one for one in self._desk.derates if one.element != element])
-        for one in gone:
-            self._derating.noted("derate-cleared", one, peer.uid)
         return self._answer(gone)
 
     def _answer(self, derates: Sequence[Derate]) -> dict[str, object]:

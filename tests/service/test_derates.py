@@ -39,7 +39,16 @@ def derate(
 
 
 def change(rig: Rig, *derates: Derate) -> None:
-    asyncio.run(rig.rounds.derating.change(derates))
+    """These alone, from now on; asked for at once."""
+
+    async def ask() -> None:
+        for element in {one.element for one in rig.desk.derates}:
+            await derating.clear(element, 0)
+        await asyncio.gather(*(derating.add(one) for one in derates))
+
+    derating = rig.rounds.derating
+    asyncio.run(ask())
+    assert set(rig.desk.derates) == set(derates)
 
 
 def limit_w(rig: Rig) -> int:
