@@ -23,7 +23,7 @@ COLUMNS = Columns(
     text("active"),
     text("start"),
     text("end"),
-    text("user"),
+    text("by"),
     words("reason"),
 )
 JOBS = Columns(text("job"), text("user"), text("tier"), watts("est"), duration("notice"))
@@ -143,7 +143,7 @@ def _table(found: Mapping[str, Any]) -> Table:
             **row,
             "active": "yes" if row["active"] else "no",
             "percent": None if row["percent"] is None else f"{row['percent']:g}",
-            "user": user_of(row["uid"]),
+            "by": row["source"] or user_of(row["uid"]),
         }
         for row in found["derates"]
     ]

@@ -8,8 +8,6 @@ from slurm_power.config.problems import Path, Problems, nearest, one_of
 from slurm_power.config.schema import SiteFile, Zone
 from slurm_power.core.topology import FeedKind, Redundancy, Side
 
-_LATER = ("telemetry",)
-
 
 def references(file: SiteFile, problems: Problems) -> None:
     """Note every name that leads nowhere and every rule between sections that is broken."""
@@ -36,9 +34,8 @@ def default_tier(file: SiteFile) -> str:
 
 def warn_of_later(file: SiteFile, problems: Problems) -> None:
     """One warning for each part of the file that this version does not act on."""
-    for section in _LATER:
-        if getattr(file, section) is not None:
-            problems.warn((section,), "is read and checked, but has no effect in this version")
+    if any(source.type != "file" for source in file.telemetry or ()):
+        problems.warn(("telemetry",), "is read and checked, but only type file has an effect in this version")
     if file.native == "hres":
         problems.warn(
             ("native",), "hres is read and checked, but has no effect in this version: licences count"

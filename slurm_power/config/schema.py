@@ -29,11 +29,11 @@ from slurm_power.config.fields import (
     SocketPath,
     Text,
 )
-from slurm_power.config.later import TelemetrySource
 from slurm_power.config.preemption import Preemption
 from slurm_power.config.reservations import Reservations
 from slurm_power.config.section import Section, key
 from slurm_power.config.tariff import Sla, Tariff, listed
+from slurm_power.config.telemetry import TelemetrySource
 from slurm_power.core.policy import Mode, Scope
 from slurm_power.core.topology import FeedKind, Lane, Redundancy, Side
 

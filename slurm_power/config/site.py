@@ -12,12 +12,12 @@ from pydantic import ValidationError
 from slurm_power.config import check
 from slurm_power.config.document import read_document
 from slurm_power.config.floor import build_topology
-from slurm_power.config.later import TelemetrySource
 from slurm_power.config.preemption import Preemption
 from slurm_power.config.problems import Problems
 from slurm_power.config.reservations import Reservations
 from slurm_power.config.schema import Hook, SiteFile
 from slurm_power.config.tariff import Sla
+from slurm_power.config.telemetry import TelemetrySource
 from slurm_power.config.validate import read_site_file
 from slurm_power.core.policy import BurstRule, Native, PartitionPolicy, Policy, Tier, WorkClass
 from slurm_power.core.showback import Tariff

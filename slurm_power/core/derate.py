@@ -24,9 +24,12 @@ class Derate:
     window: Window
     reason: str
     created: int
-    uid: int
+    uid: int | None
+    """Who has ordered it; None: the facility, by the source that is named."""
     limit_w: int | None = None
     percent: Fraction | None = None
+    source: str = ""
+    """The path of the facility's signal; empty where somebody has ordered it by hand."""
 
     def __post_init__(self) -> None:
         if (self.limit_w is None) == (self.percent is None):

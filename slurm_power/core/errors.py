@@ -7,6 +7,7 @@ PowerError                 anything we raise; `str()` is fit for a user
 ├── SlurmError             a Slurm command failed: argv, status, output  (exit 1)
 │   ├── SlurmTimeout       … or did not end in time
 │   └── SlurmParseError    … or printed nothing that we can read
+├── SignalError            the facility's signal cannot be read or used  (exit 1)
 ├── StoreError             the state database cannot be used             (exit 1)
 └── DaemonUnreachable      nobody answers on the daemon's socket         (exit 5)
 """
@@ -74,6 +75,10 @@ class SlurmTimeout(SlurmError):
 
 class SlurmParseError(SlurmError):
     """Output of Slurm in which nothing could be read."""
+
+
+class SignalError(PowerError):
+    """A signal of the facility that cannot be read, or makes no sense."""
 
 
 class StoreError(PowerError):

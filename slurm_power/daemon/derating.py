@@ -66,13 +66,26 @@ class Derating:
             self._noted("derate", one, one.uid)
 
     async def clear(self, element: str, uid: int) -> list[Derate]:
-        """All of an element's end, durably first; what they were. Raises StoreError."""
+        """All of an element's that were ordered by hand end, durably first; what they were. Raises StoreError."""
         async with self._turn:
-            gone = [one for one in self._desk.derates if one.element == element]
-            await self._change([one for one in self._desk.derates if one.element != element])
+            gone = [one for one in self._desk.derates if one.element == element and not one.source]
+            await self._change([one for one in self._desk.derates if one not in gone])
             for one in gone:
                 self._noted("derate-cleared", one, uid)
             return gone
+
+    async def take(self, source: str, derates: Sequence[Derate]) -> None:
+        """These are all that a source of the facility's asks for, durably first. Raises StoreError."""
+        async with self._turn:
+            before = {one.id: one for one in self._desk.derates if one.source == source}
+            after = {one.id: before.get(one.id, one) for one in derates}
+            if before == after:
+                return
+            await self._change([*(one for one in self._desk.derates if one.source != source), *after.values()])
+            for name in before.keys() - after.keys():
+                self._noted("derate-cleared", before[name], None)
+            for name in after.keys() - before.keys():
+                self._noted("derate", after[name], None)
 
     async def _change(self, derates: Sequence[Derate]) -> None:
         await self._writer.durable(lambda store: store.set_setting(_SETTING, _to_text(derates)))
@@ -101,8 +114,8 @@ class Derating:
             )
         )
 
-    def _noted(self, action: str, one: Derate, actor: int) -> None:
-        """What somebody has ordered."""
+    def _noted(self, action: str, one: Derate, actor: int | None) -> None:
+        """What somebody has ordered, or the facility asked for."""
         start, end = format_instant(one.window.start), format_instant(one.window.end)
         self._note(action, one, f"{one.reason} (from {start} to {end or 'whenever it is cleared'})", actor)
 
@@ -142,6 +155,9 @@ class DerateVerbs:
     async def _clear(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
         element = name_in(request, "element")
         gone = await self._derating.clear(element, peer.uid)
+        sources = sorted({one.source for one in self._desk.derates if one.element == element})
+        if not gone and sources:
+            raise UsageError(f"{element} is derated by {', '.join(sources)}, and as long as that asks for it")
         if not gone:
             raise UsageError(f"nothing derates {element}; spower derate list shows what is derated")
         return self._answer(gone)
@@ -205,13 +221,15 @@ def _to_json(one: Derate) -> dict[str, object]:
         "uid": one.uid,
         "limit_w": one.limit_w,
         "percent": None if one.percent is None else str(one.percent),
+        "source": one.source,
     }
 
 
 def _from_json(told: Mapping[str, Any]) -> Derate:
     window = Window(int(told["start"]), int(told["end"]))
     percent = None if told["percent"] is None else Fraction(told["percent"])
+    uid = None if told["uid"] is None else int(told["uid"])
     return Derate(
-        str(told["id"]), str(told["element"]), window, str(told["reason"]), int(told["created"]), int(told["uid"]),
-        told["limit_w"], percent,
+        str(told["id"]), str(told["element"]), window, str(told["reason"]), int(told["created"]), uid,
+        told["limit_w"], percent, str(told["source"]),
     )  # fmt: skip

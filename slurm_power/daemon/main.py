@@ -28,6 +28,7 @@ from slurm_power.daemon.hook import HookHandler
 from slurm_power.daemon.journal import StoreJournal, remembered
 from slurm_power.daemon.logs import set_up
 from slurm_power.daemon.rounds import Rounds
+from slurm_power.daemon.signals import Signals
 from slurm_power.service.desk import Desk
 from slurm_power.service.observe import Observer
 
@@ -59,6 +60,7 @@ class Daemon:
         self._rounds.start_mode(store.setting("mode"))
         self._rounds.usage.resume(store)
         self._rounds.derating.load(store)
+        self._signals = Signals(self.desk, self._rounds.derating, self._rounds.soon)
         self._rounds.reservations.load(store.reservations(live_only=True))
         goes_on = self._rounds.preemptions.load(store)
         self._left_open = [i.id for i in store.pending_intents() if i.id is not None and i.id not in goes_on]
@@ -103,8 +105,10 @@ class Daemon:
         await self._control.start()
         _log.info("serving", extra={"version": __version__, "mode": str(self.desk.mode)})
         rounds = asyncio.create_task(self._rounds.run())
+        self._signals.follow(self.desk.site)
         recalling = asyncio.create_task(self._rounds.usage.recall())
         await ended.wait()
+        self._signals.stop()
         rounds.cancel()
         recalling.cancel()
         await asyncio.wait([rounds], timeout=_FLUSH_S)  # a write may take as long as Slurm lets it
@@ -165,6 +169,7 @@ class Daemon:
         ):
             _log.warning("sockets and database change only with a restart")
         self._rounds.change_site(site)
+        self._signals.follow(site)
         try:
             self._tell_gate()
         except PowerError as error:

@@ -22,6 +22,7 @@ from slurm_power.ports.commands import (
     UpdateReservation,
     UserHold,
 )
+from slurm_power.ports.facility import AskedCut, Facility, FacilitySignal
 from slurm_power.ports.slurm import (
     AdminLevel,
     JobRecord,
@@ -55,6 +56,7 @@ __all__ = [
     "PART_MARKS",
     "USAGE_THROUGH",
     "AdminLevel",
+    "AskedCut",
     "Cancel",
     "Chain",
     "Clock",
@@ -62,6 +64,8 @@ __all__ = [
     "CreateReservation",
     "Decision",
     "DeleteReservation",
+    "Facility",
+    "FacilitySignal",
     "Hold",
     "HoldKind",
     "Intent",

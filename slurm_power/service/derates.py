@@ -80,6 +80,7 @@ def _row(topology: Topology, one: Derate, now: int) -> Row:
         "end": format_instant(one.window.end) if one.window.end < FOREVER else None,
         "reason": one.reason,
         "uid": one.uid,
+        "source": one.source,
     }
 
 

@@ -97,9 +97,8 @@ def test_the_whole_file() -> None:
 
 def test_later_sections_are_typed_and_warned_of() -> None:
     loaded = site(DESIGN)
-    assert [text.partition(": ")[2] for text in loaded.warnings if "no effect" in text] == [
-        f"{section}: is read and checked, but has no effect in this version"
-        for section in ("telemetry",)
+    assert [text.partition(": ")[2] for text in loaded.warnings if "an effect" in text] == [
+        "telemetry: is read and checked, but only type file has an effect in this version"
     ]
     assert loaded.reservations.score.half_life == 30 * 86_400
     assert loaded.reservations.max_share == Fraction(6, 10)
@@ -149,9 +148,9 @@ def test_the_example_needs_no_warning() -> None:
 
 def test_the_example_with_its_later_sections_switched_on() -> None:
     text = EXAMPLE.read_text()
-    head, _, tail = text.partition("in this version.\n#\n")
+    head, _, tail = text.partition("acted on.\n#\n")
     later = "".join(line.removeprefix("# ") + "\n" for line in tail.splitlines())
-    assert len(site(head + "in this version.\n" + later).warnings) == 1
+    assert len(site(head + "acted on.\n" + later).warnings) == 1
 
 
 def test_defaults() -> None:

@@ -51,7 +51,7 @@ def test_the_architecture_gives_the_ranges_of_versions_that_hold() -> None:
 
 def test_the_protocol_has_every_question_that_the_control_socket_answers() -> None:
     source = (ROOT / "slurm_power" / "daemon" / "control.py").read_text()
-    answered = re.findall(r'"(\w+)": (?:self\._\1|(?:overriding|reserving|metered)\.\w+),', source)
+    answered = re.findall(r'"(\w+)": (?:self\._\1|(?:overriding|reserving|metered|derating)\.\w+),', source)
     _, control = (ROOT / "docs" / "protocol.md").read_text().split("## Control")
     assert re.findall(r"^\| `(\w+)` \|", control, re.MULTILINE) == answered != []
 

@@ -81,6 +81,32 @@ def test_one_to_come_is_planned_around(home: Driver) -> None:
     home.running(waits)
 
 
+def test_the_facility_asks_by_a_file(home: Driver) -> None:
+    """Feed left of the pair: what runs in both zones is cut to what it may carry, until the file says otherwise."""
+    path = home.cluster.layout.root / "signal.json"
+    before = home.cluster.layout.site_file.read_text()
+    home.change_site(lambda data: data.update(
+        telemetry=[{"type": "file", "path": str(path), "every": "1s", "stale": "60s"}]))  # fmt: skip
+    gold, bronze = submit(home, "gold", 15_000, "a"), submit(home, "bronze", 15_000, "b")
+    home.running(gold, bronze)
+    try:
+        since = time.monotonic()
+        path.write_text(json.dumps({"cuts": [{"element": "left", "limit": "20kW", "reason": "grid event"}]}))
+        home.held(bronze)
+        assert time.monotonic() - since < WITHIN_S
+        assert derate(home, "list")["derates"][0]["source"] == str(path)
+        path.unlink()
+        home.settle()
+        assert derate(home, "list")["derates"] != []
+        path.write_text('{"cuts": []}')
+        home.may_start_now(bronze)
+        home.running(bronze)
+        assert home.cluster.job(gold)["Restarts"] == "0"
+    finally:
+        home.cluster.layout.site_file.write_text(before)
+        home.change_site(lambda _: None)
+
+
 def test_it_holds_over_a_restart_of_the_daemon(home: Driver) -> None:
     derate(home, "set", "a", "--limit=9kW", "--reason=hot")
     with home.away():

@@ -1,4 +1,4 @@
-"""Sections that this version reads and checks, and does not act on yet."""
+"""Sources of telemetry. This version acts on those of type `file`; the others are read and checked."""
 
 from typing import Annotated, Literal, Self
 
@@ -74,7 +74,7 @@ class SlurmEnergy(_Source):
 
 
 class SignalFile(_Source):
-    """A file that the facility writes."""
+    """A file in which the facility asks for cuts."""
 
     type: Literal["file"] = Field(description="`file`")
     path: FilePath = Field(description="the file")

@@ -1,0 +1,121 @@
+"""The facility's signals followed: what they ask for becomes derates, and ends with them.
+
+Silence raises nothing: where a signal cannot be read, makes no sense or has not been written for long, what it asked
+for last holds to its own end, and the log says so.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from slurm_power.adapters.signal_file import SignalFile
+from slurm_power.config import Site
+from slurm_power.config.telemetry import SignalFile as Configured
+from slurm_power.core.derate import Derate
+from slurm_power.core.errors import PowerError, SignalError
+from slurm_power.core.window import FOREVER, Window
+from slurm_power.daemon.derating import Derating
+from slurm_power.ports import AskedCut, Facility, FacilitySignal
+from slurm_power.service.desk import Desk
+
+_log = logging.getLogger("slurm_power.signals")
+Open = Callable[[Path], Facility]
+
+
+class Signals:
+    """One task for each file that the site names. `soon` is called where limits have changed."""
+
+    def __init__(self, desk: Desk, derating: Derating, soon: Callable[[], None], opens: Open = SignalFile) -> None:
+        self._desk = desk
+        self._derating = derating
+        self._soon = soon
+        self._opens = opens
+        self._tasks: list[asyncio.Task[None]] = []
+        self._troubles: dict[str, str] = {}
+
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        """Path → what is wrong with the signal there."""
+        return self._troubles
+
+    def follow(self, site: Site) -> None:
+        """Those of this site file from now on, in a running loop. What others asked for ends."""
+        self.stop()
+        sources = [source for source in site.telemetry or () if isinstance(source, Configured)]
+        self._troubles = {}
+        named = {str(source.path) for source in sources}
+        self._tasks = [asyncio.create_task(self._run(source)) for source in sources]
+        self._tasks += [
+            asyncio.create_task(self._end(source))
+            for source in {one.source for one in self._desk.derates} - named - {""}
+        ]
+
+    def stop(self) -> None:
+        """No more."""
+        for task in self._tasks:
+            task.cancel()
+        self._tasks = []
+
+    async def _run(self, source: Configured) -> None:
+        facility = self._opens(Path(source.path))
+        while True:
+            await self.look(str(source.path), facility, source.stale)
+            await asyncio.sleep(source.every)
+
+    async def _end(self, source: str) -> None:
+        await self._derating.take(source, [])
+        self._soon()
+
+    async def look(self, path: str, facility: Facility, stale_s: int) -> None:
+        """Read once, and act on it. Nothing that goes wrong ends the watch."""
+        try:
+            signal = await asyncio.to_thread(facility.read)
+            before = list(self._desk.derates)
+            await self._derating.take(path, self._wanted(path, signal))
+            if before != list(self._desk.derates):
+                self._soon()
+            self._say(path, self._late(signal, stale_s) or self._unknown(signal))
+        except SignalError as error:
+            self._say(path, str(error))
+        except PowerError as error:
+            self._say(path, f"what it asks for cannot be kept: {error}")
+
+    def _wanted(self, path: str, signal: FacilitySignal) -> list[Derate]:
+        """The derates that it asks for; one that is known already began when it was first seen."""
+        now, known = self._desk.now(), {one.id: one for one in self._desk.derates}
+        found: dict[str, Derate] = {}
+        for cut in signal.cuts:
+            name = _id(path, cut)
+            end = FOREVER if cut.end is None else cut.end
+            start = known[name].window.start if name in known else max(cut.start or now, now)
+            if end > max(start, now):
+                found[name] = Derate(
+                    name, cut.element, Window(start, end), cut.reason, now, None, cut.limit_w, cut.percent, path
+                )
+        return list(found.values())
+
+    def _late(self, signal: FacilitySignal, stale_s: int) -> str:
+        late = self._desk.ledger.now - signal.written_at > stale_s
+        return f"has not been written for more than {stale_s} s; what it asked for last holds" if late else ""
+
+    def _unknown(self, signal: FacilitySignal) -> str:
+        topology = self._desk.site.topology
+        names = {cut.element for cut in signal.cuts} - topology.zones.keys() - topology.feeds.keys()
+        return f"there is no zone or feed {', '.join(sorted(names))}" if names else ""
+
+    def _say(self, path: str, trouble: str) -> None:
+        """Once for each trouble."""
+        before = self._troubles.pop(path, "")
+        if trouble:
+            self._troubles[path] = trouble
+        if trouble and trouble != before:
+            _log.error("the facility's signal: %s", trouble, extra={"path": path})
+        elif before and not trouble:
+            _log.info("the facility's signal is well again", extra={"path": path})
+
+
+def _id(path: str, cut: AskedCut) -> str:
+    """The same for the same cut, also after a restart."""
+    return hashlib.sha256(repr((path, cut)).encode()).hexdigest()[:16]

@@ -1,0 +1,36 @@
+"""What the facility asks for: cuts of zones and feeds, from a source of its own."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Protocol
+
+from slurm_power.core.immutable import immutable
+
+
+@immutable
+class AskedCut:
+    """One cut as the facility asks for it; `limit_w` or `percent` (of what is declared) is set."""
+
+    element: str
+    reason: str
+    start: int | None = None
+    """None: from when it is first seen."""
+    end: int | None = None
+    """None: until it is asked for no more."""
+    limit_w: int | None = None
+    percent: Fraction | None = None
+
+
+@immutable
+class FacilitySignal:
+    """All that is asked for, and when that was written."""
+
+    cuts: Sequence[AskedCut]
+    written_at: int
+
+
+class Facility(Protocol):
+    """A source of signals."""
+
+    def read(self) -> FacilitySignal:
+        """What is asked for now. Blocks; raises SignalError."""

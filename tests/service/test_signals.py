@@ -1,0 +1,159 @@
+"""The facility's file followed: derates come and go with it, and silence or nonsense raises nothing."""
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from slurm_power.adapters.signal_file import SignalFile
+from slurm_power.config import load_site
+from slurm_power.daemon.signals import Signals
+from tests.service.preempt_rig import Rig
+
+STALE_S = 60
+
+
+@dataclass
+class Grid:
+    """A facility that writes a file, and who follows it."""
+
+    path: Path
+    rig: Rig
+
+    def __post_init__(self) -> None:
+        self.woken = 0
+        self.signals = Signals(self.rig.desk, self.rig.rounds.derating, self._wake)
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+    def write(self, *cuts: dict[str, object], age_s: int = 0) -> None:
+        self.path.write_text(json.dumps({"cuts": cuts}))
+        written = self.rig.clock.instant - age_s
+        os.utime(self.path, (written, written))
+
+    def look(self) -> int:
+        """What zone a may carry after a look at the file."""
+        asyncio.run(self.signals.look(str(self.path), SignalFile(self.path), STALE_S))
+        return self.limit_w
+
+    @property
+    def limit_w(self) -> int:
+        return self.rig.desk.ledger.meters["a"].limit_w
+
+    @property
+    def trouble(self) -> str:
+        return self.signals.troubles.get(str(self.path), "")
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Iterator[Grid]:
+    rig = Rig()
+    yield Grid(tmp_path / "signal.json", rig)
+    rig.end()
+
+
+QUARTER = {"element": "a", "percent": 25, "reason": "grid event 17"}
+
+
+def test_it_holds_as_long_as_it_is_asked_for(grid: Grid) -> None:
+    grid.write(QUARTER)
+    assert grid.look() == 15_000
+    grid.rig.later(100, 3)
+    assert (grid.look(), grid.woken) == (15_000, 1)
+    grid.write()
+    assert (grid.look(), grid.woken) == (20_000, 2)
+    assert grid.rig.writer.flush(10)
+    lines = [(line.action, line.actor, line.cause[:13]) for line in grid.rig.lines() if "derate" in line.action]
+    assert lines == [("derate", None, "grid event 17"), ("derate-cleared", None, "grid event 17")]
+
+
+def test_times_are_kept(grid: Grid) -> None:
+    now = grid.rig.desk.now()
+    start, end = ((f"{number}Z") for number in ("2027-01-15T09:00:00", "2027-01-15T10:00:00"))
+    assert now == 1_800_000_000  # an hour before
+    grid.write({**QUARTER, "start": start, "end": end})
+    assert grid.look() == 20_000
+    (cut,) = grid.rig.desk.ledger.meters["a"].cuts
+    assert (cut.window.start - now, cut.window.end - now, cut.by_w) == (3_600, 7_200, 5_000)
+    grid.rig.later(3_601)
+    assert grid.limit_w == 15_000
+    grid.rig.later(3_600)
+    assert (grid.limit_w, list(grid.rig.desk.derates)) == (20_000, [])
+    assert grid.look() == 20_000  # it stands in the file still, and is over
+
+
+@pytest.mark.parametrize("how", ["gone", "empty", "nonsense", "a directory", "unknown", "old"])
+def test_silence_and_nonsense_raise_nothing(grid: Grid, how: str) -> None:
+    grid.write(QUARTER)
+    grid.look()
+    if how == "gone":
+        grid.path.unlink()
+    elif how == "empty":
+        grid.path.write_text("")
+    elif how == "nonsense":
+        grid.write({**QUARTER, "percent": -25})
+    elif how == "a directory":
+        grid.path.unlink()
+        grid.path.mkdir()
+    elif how == "unknown":
+        grid.write(QUARTER, {**QUARTER, "element": "nowhere"})
+    else:
+        grid.write(QUARTER, age_s=STALE_S + 1)
+    assert grid.look() == 15_000
+    assert grid.trouble != ""
+    if how == "a directory":
+        grid.path.rmdir()
+    grid.write(QUARTER)
+    assert (grid.look(), grid.trouble) == (15_000, "")
+
+
+def test_it_holds_over_a_crash_and_is_no_other_one_then(grid: Grid) -> None:
+    grid.write(QUARTER)
+    grid.look()
+    grid.rig.later(2)
+    (before,) = grid.rig.desk.derates
+    grid.path.rename(grid.path.with_name("moved"))
+    grid.rig.crash()
+    again = replace(grid)
+    assert (again.look(), list(again.rig.desk.derates)) == (15_000, [before])
+    grid.path.with_name("moved").rename(grid.path)
+    grid.rig.clock.instant += 50
+    assert (again.look(), list(again.rig.desk.derates)) == (15_000, [before])
+
+
+def test_what_was_ordered_by_hand_is_not_its_affair(grid: Grid) -> None:
+    grid.write(QUARTER)
+    grid.look()
+    (asked,) = grid.rig.desk.derates
+    by_hand = replace(asked, id="mine", uid=0, source="", percent=None, limit_w=9_000)
+    asyncio.run(grid.rig.rounds.derating.add(by_hand))
+    grid.write()
+    assert (grid.look(), list(grid.rig.desk.derates)) == (9_000, [by_hand])
+
+
+def following(grid: Grid, text: str, until: Callable[[], bool]) -> None:
+    """With this site file for a while."""
+
+    async def follow() -> None:
+        grid.signals.follow(load_site(text=text))
+        for _ in range(500):
+            if until():
+                break
+            await asyncio.sleep(0.01)
+        grid.signals.stop()
+
+    work: Awaitable[None] = follow()
+    asyncio.run(work)  # type: ignore[arg-type]
+    assert until()
+
+
+def test_sources_follow_the_site_file(grid: Grid) -> None:
+    telemetry = f"telemetry:\n  - {{type: file, path: {grid.path}, every: 1s, stale: 60s}}\n"
+    grid.write(QUARTER)
+    following(grid, grid.rig.text + telemetry, lambda: grid.limit_w == 15_000)
+    following(grid, grid.rig.text, lambda: grid.limit_w == 20_000)
