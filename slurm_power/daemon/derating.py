@@ -10,6 +10,7 @@ from slurm_power.adapters.lines_server import Peer
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.core.derate import WHOLE, Derate
 from slurm_power.core.errors import PowerError, StoreError, UsageError
+from slurm_power.core.steps import into
 from slurm_power.core.units import format_watts
 from slurm_power.core.window import FOREVER, Window, format_instant
 from slurm_power.daemon.asked import name_in, whole
@@ -148,7 +149,10 @@ class DerateVerbs:
     async def _set(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
         one = _wanted(self._desk, request, peer.uid)
         if request.get("dry_run") is True:
-            return {**self._answer([one]), **hit_rows(self._desk, one)}
+            found: list[dict[str, object]] = []
+            for _ in into(found, hit_rows(self._desk, one)):
+                await asyncio.sleep(0)
+            return {**self._answer([one]), **found[0]}
         await self._derating.add(one)
         return self._answer([one])
 

@@ -1,17 +1,19 @@
 """For whom others have to give way, and who they are: one preemption at a time for each job and each reservation."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from slurm_power.core.claim import Claim
 from slurm_power.core.giving_way import Preemption, Stage, Trigger, Victim
+from slurm_power.core.ledger import Ledger
 from slurm_power.core.lifecycle import State
 from slurm_power.core.offer import Candidate
 from slurm_power.core.policy import Mode
 from slurm_power.core.preemption import Shed, make_room, plan, shed
 from slurm_power.core.reservation import Policy, Reservation, ReservationState
-from slurm_power.core.steps import Steps, finish
+from slurm_power.core.steps import Steps, into
 from slurm_power.core.trial import Trial
 from slurm_power.core.want import lacking_for, over
 from slurm_power.core.window import Window
@@ -293,18 +295,31 @@ def _for_cuts(desk: Desk) -> Steps[list[Preemption]]:
     ]
 
 
-def would_go(desk: Desk, element: str, limit_w: int, start: int) -> Shed:
+def would_go(desk: Desk, element: str, limit_w: int, start: int) -> Steps[Shed]:
     """Who would have to give way if this element could carry no more than so much from that instant on.
 
-    A question: it is answered in one step, with the limit as if it were so, and the limit is as it was afterwards.
+    A question: between two steps the limit is what it is.
     """
-    before_w = desk.ledger.meters[element].limit_w
+    found: list[Candidate] = []
+    yield from candidates(desk, None, found, _zones_of(desk, [element]), over=True)
     ended = [claim for claim in desk.ledger.claims.values() if claim.window.end <= start and not claim.within]
-    desk.ledger.set_limit(element, min(limit_w, before_w))
+    chosen: list[Shed] = []
+    steps = into(chosen, _chosen(desk, found, [element], [Candidate(claim, 0, 0) for claim in ended]))
+    with lowered(desk.ledger, element, limit_w):
+        next(steps, None)  # the ledger is read at the first step
+    yield from steps
+    return chosen[0]
+
+
+@contextmanager
+def lowered(ledger: Ledger, element: str, limit_w: int) -> Iterator[None]:
+    """For a question: as if the element could carry no more than so much; then as it was."""
+    before_w = ledger.meters[element].limit_w
+    ledger.set_limit(element, min(limit_w, before_w))
     try:
-        return finish(_shed(desk, [element], None, over=True, ended=[Candidate(claim, 0, 0) for claim in ended]))
+        yield
     finally:
-        desk.ledger.set_limit(element, before_w)
+        ledger.set_limit(element, before_w)
 
 
 def _shed(
@@ -313,12 +328,22 @@ def _shed(
     lawful: frozenset[str] | None,
     *,
     over: bool = False,
-    ended: Sequence[Candidate] = (),
 ) -> Steps[Shed]:
-    """Victims after whom these elements hold no more than they may; `ended` are thought away beforehand."""
+    """Victims after whom these elements hold no more than they may."""
     found: list[Candidate] = []
-    zones = {zone for name in elements for zone in desk.site.topology.zones_under.get(name, (name,))}
-    yield from candidates(desk, lawful, found, zones, over=over)
+    yield from candidates(desk, lawful, found, _zones_of(desk, elements), over=over)
+    return (yield from _chosen(desk, found, elements))
+
+
+def _zones_of(desk: Desk, elements: Iterable[str]) -> set[str]:
+    """The zones among these, and under the feeds among them."""
+    return {zone for name in elements for zone in desk.site.topology.zones_under.get(name, (name,))}
+
+
+def _chosen(
+    desk: Desk, found: Iterable[Candidate], elements: Sequence[str], ended: Iterable[Candidate] = ()
+) -> Steps[Shed]:
+    """Those of the candidates that are to go; `ended` are thought away beforehand."""
     desk.now()
     ledger = desk.ledger
     there = [one for one in found if ledger.claims.get(one.id) is one.claim]  # it may have changed since it was found

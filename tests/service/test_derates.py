@@ -9,6 +9,7 @@ import pytest
 from slurm_power.core.derate import Derate
 from slurm_power.core.policy import Mode
 from slurm_power.core.reservation import Grant, Owner, Reservation, ReservationState, Terms
+from slurm_power.core.steps import finish, into
 from slurm_power.core.window import FOREVER, Window
 from slurm_power.ports import JobState
 from slurm_power.service.hit import hit_rows
@@ -130,10 +131,12 @@ def test_whom_it_would_hit(rig: Rig) -> None:
     terms = Terms("spring", Owner(("research",)), ("a",), 9_000, Window(now + 3_600, now + 7_200), tier="gold")
     rig.desk.reserved.put(Reservation("r", terms, ReservationState.APPROVED, now, now, 0, (Grant("a", 9_000),)))
     before = rig.desk.ledger.validate()
-    found = hit_rows(rig.desk, derate(rig, percent=60, start=600))
+    found = finish(hit_rows(rig.desk, derate(rig, percent=60, start=600)))
     assert [row["job"] for row in found["jobs"]] == [str(bronze)]  # type: ignore[attr-defined]
     assert found["left_w"] == 0
     assert [(row["name"], row["short_w"] > 0) for row in found["reservations"]] == [("spring", True)]  # type: ignore[attr-defined]
-    now_hit = hit_rows(rig.desk, derate(rig, percent=60))
+    now_hit = finish(hit_rows(rig.desk, derate(rig, percent=60)))
     assert {row["job"] for row in now_hit["jobs"]} == {str(bronze), str(short)}  # type: ignore[attr-defined]
     assert (limit_w(rig), rig.desk.ledger.validate(), rig.written()) == (20_000, before, [])
+    steps = hit_rows(rig.desk, derate(rig, percent=60))
+    assert {limit_w(rig) for _ in into([], steps)} == {20_000}  # others are answered between two steps
