@@ -20,7 +20,7 @@ from tests.integration import faults
 from tests.integration.driver import Driver
 from tests.integration.test_reconcile import SRESERVATION, in_slurm, reconcile
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 SITE = Path(__file__).with_name("racks.yaml").read_text()
 RESERVED = {
@@ -254,7 +254,6 @@ AGAIN = ("reservation-missing", "reservation-count", "reservation-owner", "reser
 """What can be made over and over again."""
 
 
-@pytest.mark.long
 def test_killed_at_any_moment_it_is_made_good_by_the_next(hall: Hall) -> None:
     """kill -9, a little later each time, from before it has read anything to after it has mended all."""
     home = hall.home

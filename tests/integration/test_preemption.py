@@ -88,7 +88,8 @@ def test_gold_takes_just_the_bronze_job_that_the_rule_names(home: Driver) -> Non
 
 
 def test_silver_is_signalled_and_has_its_notice_to_the_second(home: Driver, notes: Path) -> None:
-    script = f"trap 'date +%s.%N >{notes}/warned' URG\nwhile :; do sleep 0.1; date +%s.%N >{notes}/alive; done"
+    alive = f"date +%s.%N >{notes}/new && mv {notes}/new {notes}/alive"  # whole, also where it is killed meanwhile
+    script = f"trap 'date +%s.%N >{notes}/warned' URG\nwhile :; do sleep 0.1; {alive}; done"
     silver = submit(home, "silver", 19_000, "a", script)
     home.running(silver)
     gold = submit(home, "gold", 15_000, "a")
