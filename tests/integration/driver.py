@@ -178,7 +178,12 @@ class Driver:
         return [job["job_state"] for job in self.jobs() if job["array_job_id"] == array]
 
     def may_start_now(self, job_id: int, *more: str) -> None:
-        """As if time had passed: Slurm lets a requeued job start after two minutes."""
+        """As if time had passed: Slurm lets a requeued job start after two minutes.
+
+        Not in the second in which its last run was killed: slurmd holds a credential of that second for revoked, and
+        the job ends as FAILED with exit code 1 ("already killed, do not launch batch job").
+        """
+        time.sleep(1.1)
         self.cluster.run("scontrol", "update", f"jobid={job_id}", "starttime=now", *more)
 
     def scontrol(self, *words: str, user: str) -> bool:
