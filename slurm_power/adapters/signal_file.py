@@ -17,7 +17,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from slurm_power.core.errors import SignalError, UsageError
-from slurm_power.core.units import parse_capacity_w
+from slurm_power.core.units import parse_capacity_w, parse_fraction
 from slurm_power.ports import AskedCut, FacilitySignal
 
 _MOST_BYTES = 1 << 20
@@ -35,11 +35,14 @@ def _watts(value: object) -> object:
         raise ValueError(str(error)) from None
 
 
-def _fraction(value: object) -> object:
-    """A number as it is written, not as binary fractions have it."""
+def _percent(value: object) -> object:
+    """A decimal number as it is written, not as binary fractions have it."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError("is not a number")
-    return Fraction(str(value))
+    try:
+        return parse_fraction(f"{value}%") * 100
+    except UsageError:
+        raise ValueError("is no percentage: a number above 0, 100 at most, such as 25") from None
 
 
 class _Cut(BaseModel):
@@ -50,12 +53,14 @@ class _Cut(BaseModel):
     start: datetime | None = None
     end: datetime | None = None
     limit: Annotated[int, BeforeValidator(_watts), Field(strict=True, ge=0)] | None = None
-    percent: Annotated[Fraction, BeforeValidator(_fraction), Field(gt=0, le=100)] | None = None
+    percent: Annotated[Fraction, BeforeValidator(_percent), Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         if (self.limit is None) == (self.percent is None):
             raise ValueError("has 'limit' or 'percent', and not both")
+        if not self.reason.isprintable():
+            raise ValueError("'reason' is a line of text")
         if any(at is not None and at.tzinfo is None for at in (self.start, self.end)):
             raise ValueError("a time says its zone: 2026-11-27T17:00:00Z")
         if self.start is not None and self.end is not None and self.end <= self.start:

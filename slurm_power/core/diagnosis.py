@@ -16,7 +16,6 @@ from slurm_power.core.reasons import Code, Cure, Help, Reason
 from slurm_power.core.request import Request
 from slurm_power.core.shortfall import Shortfall
 from slurm_power.core.steps import Steps, finish
-from slurm_power.core.topology import FeedKind
 from slurm_power.core.units import format_watts
 from slurm_power.core.window import Window, format_instant
 
@@ -206,7 +205,7 @@ def _reason(placer: Placer, zone: str) -> Reason:
 
 def shortage(ledger: Ledger, short: Shortfall) -> Reason:
     """The reason that a shortfall is."""
-    code = _CODES[_kind(ledger, short.element), short.burst]
+    code = _CODES[ledger.topology.kind_of(short.element), short.burst]
     return Reason(code, short.element, short.asked_w, short.free_w)
 
 
@@ -243,7 +242,7 @@ def _kept(placer: Placer, zone: str, obstacle: Shortfall | str | None) -> Reason
 
 def _reserved(ledger: Ledger, element: str, name: str, asked_w: int | None = None, free_w: int | None = None) -> Reason:
     reservation = reservation_of(name)
-    detail = f"{_kind(ledger, element)} {element} is kept for it then"
+    detail = f"{ledger.topology.kind_of(element)} {element} is kept for it then"
     return Reason(Code.RESERVATION, reservation, asked_w, free_w, detail)
 
 
@@ -253,14 +252,7 @@ def _cut(obstacle: Shortfall, cut: Cut) -> Reason:
     return Reason(Code.DERATE, obstacle.element, obstacle.asked_w, obstacle.free_w, detail)
 
 
-def _kind(ledger: Ledger, element: str) -> str:
-    feed = ledger.topology.feeds.get(element)
-    if feed is None:
-        return "zone"
-    return "cooling" if feed.kind is FeedKind.COOLING else "feed"
-
-
-_CODES = {
+_CODES: dict[tuple[str | None, bool], Code] = {
     ("zone", False): Code.ZONE_POWER,
     ("zone", True): Code.ZONE_BURST,
     ("feed", False): Code.FEED_POWER,

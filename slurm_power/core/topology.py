@@ -141,6 +141,18 @@ class Topology:
             self.zones[zone.name] = zone
             self.taps[zone.name] = self._taps_of(zone)
 
+    def declared_w(self, name: str) -> int | None:
+        """What a zone or feed may carry by the site file, in W; None where there is none of that name."""
+        element = self.zones.get(name) or self.feeds.get(name)
+        return element.limit_w if element is not None else None
+
+    def kind_of(self, name: str) -> str | None:
+        """`zone`, `feed` or `cooling`; None where there is none of that name."""
+        if name in self.zones:
+            return "zone"
+        feed = self.feeds.get(name)
+        return None if feed is None else "cooling" if feed.kind is FeedKind.COOLING else "feed"
+
     @cached_property
     def zone_of_node(self) -> Mapping[str, str]:
         """Node name → zone name."""

@@ -11,13 +11,13 @@ from slurm_power.adapters.store import StoreWriter
 from slurm_power.core.derate import WHOLE, Derate
 from slurm_power.core.errors import PowerError, StoreError, UsageError
 from slurm_power.core.steps import into
-from slurm_power.core.units import format_watts
+from slurm_power.core.units import format_watts, parse_fraction
 from slurm_power.core.window import FOREVER, Window, format_instant
 from slurm_power.daemon.asked import name_in, whole
 from slurm_power.daemon.reservations import Reservations
 from slurm_power.ports import Decision, Rule, Store
 from slurm_power.service import views
-from slurm_power.service.derates import declared, derate_rows, kind_of
+from slurm_power.service.derates import derate_rows
 from slurm_power.service.desk import Desk
 from slurm_power.service.hit import hit_rows
 
@@ -96,7 +96,7 @@ class Derating:
     def _note(self, action: str, one: Derate, cause: str, actor: int | None) -> None:
         """A line of the audit log."""
         desk = self._desk
-        declared_w = declared(desk.site.topology, one.element)
+        declared_w = desk.site.topology.declared_w(one.element)
         numbers = {} if declared_w is None else {"limit_w": one.allowed_w(declared_w), "declared_w": declared_w}
         desk.journal.record(
             Decision(
@@ -173,7 +173,7 @@ class DerateVerbs:
 
 def _wanted(desk: Desk, request: Mapping[str, Any], uid: int) -> Derate:
     element, reason = name_in(request, "element"), name_in(request, "reason")
-    kind, declared_w = kind_of(desk.site.topology, element), declared(desk.site.topology, element)
+    kind, declared_w = desk.site.topology.kind_of(element), desk.site.topology.declared_w(element)
     if kind is None or declared_w is None:
         raise UsageError(f"there is no zone or feed {element}; spower zones lists them")
     if len(reason) > _LONGEST_REASON or not reason.isprintable():
@@ -202,8 +202,8 @@ def _percent(request: Mapping[str, Any]) -> Fraction | None:
     if "percent" not in request:
         return None
     try:
-        percent = Fraction(str(request["percent"]))
-    except (ValueError, ZeroDivisionError):
+        percent = parse_fraction(f"{request['percent']}%") * WHOLE
+    except UsageError:
         percent = Fraction(0)
     if not 0 < percent <= WHOLE:
         raise UsageError("a percentage of what is declared is taken away: more than 0, 100 at most, such as 25")

@@ -61,7 +61,10 @@ class Signals:
     async def _run(self, source: Configured) -> None:
         facility = self._opens(Path(source.path))
         while True:
-            await self.look(str(source.path), facility, source.stale)
+            try:
+                await self.look(str(source.path), facility, source.stale)
+            except Exception:  # a defect of ours must not end the watch: the next look may heal it
+                _log.exception("the facility's signal: internal error", extra={"path": str(source.path)})
             await asyncio.sleep(source.every)
 
     async def _end(self, source: str) -> None:

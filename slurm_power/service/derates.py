@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from slurm_power.core.derate import Derate, cuts_ahead, limit_at
 from slurm_power.core.ledger import Ledger
-from slurm_power.core.topology import FeedKind, Topology
+from slurm_power.core.topology import Topology
 from slurm_power.core.window import FOREVER, format_instant
 from slurm_power.service.cuts import May, may
 
@@ -40,7 +40,7 @@ class Derates:
             by_element.setdefault(one.element, []).append(one)
         lowered: dict[str, May] = {}
         for name in sorted(self._applied | by_element.keys()):
-            declared_w = declared(ledger.topology, name)
+            declared_w = ledger.topology.declared_w(name)
             if declared_w is None:
                 continue
             own, meter = by_element.get(name, []), ledger.meters[name]
@@ -55,23 +55,17 @@ class Derates:
         return lowered
 
 
-def declared(topology: Topology, name: str) -> int | None:
-    """What a zone or feed may carry by the site file, in W; None where it has none of that name."""
-    element = topology.zones.get(name) or topology.feeds.get(name)
-    return element.limit_w if element is not None else None
-
-
 def derate_rows(topology: Topology, derates: Iterable[Derate], now: int) -> Sequence[Row]:
     """`spower derate list`: each of them, with the limit that it makes."""
     return [_row(topology, one, now) for one in derates]
 
 
 def _row(topology: Topology, one: Derate, now: int) -> Row:
-    declared_w = declared(topology, one.element)
+    declared_w = topology.declared_w(one.element)
     return {
         "id": one.id,
         "element": one.element,
-        "kind": kind_of(topology, one.element),
+        "kind": topology.kind_of(one.element),
         "declared_w": declared_w,
         "limit_w": one.allowed_w(declared_w) if declared_w is not None else None,
         "percent": float(one.percent) if one.percent is not None else None,
@@ -82,11 +76,3 @@ def _row(topology: Topology, one: Derate, now: int) -> Row:
         "uid": one.uid,
         "source": one.source,
     }
-
-
-def kind_of(topology: Topology, name: str) -> str | None:
-    """`zone`, `feed` or `cooling`; None where the site file has none of that name."""
-    if name in topology.zones:
-        return "zone"
-    feed = topology.feeds.get(name)
-    return None if feed is None else "cooling" if feed.kind is FeedKind.COOLING else "feed"

@@ -5,16 +5,15 @@ from slurm_power.core.reservation import Reservation
 from slurm_power.core.steps import Steps
 from slurm_power.core.want import lacking_for
 from slurm_power.core.window import format_instant
-from slurm_power.service.derates import declared
 from slurm_power.service.desk import Desk
-from slurm_power.service.victims import lowered, would_go
+from slurm_power.service.victims import lowered, would_go, zones_of
 
 Row = dict[str, object]
 
 
 def hit_rows(desk: Desk, one: Derate) -> Steps[Row]:
     """`spower derate set --dry-run`: jobs and reservations, and what nobody who may be preempted makes room for."""
-    limit_w = one.allowed_w(declared(desk.site.topology, one.element) or 0)
+    limit_w = one.allowed_w(desk.site.topology.declared_w(one.element) or 0)
     chosen = yield from would_go(desk, one.element, limit_w, one.window.start)
     left_w = max((short for want, short in chosen.left if want.element == one.element), default=0)
     jobs: list[Row] = []
@@ -30,7 +29,7 @@ def hit_rows(desk: Desk, one: Derate) -> Steps[Row]:
 
 def _reservations(desk: Desk, derate: Derate, limit_w: int) -> Steps[list[Row]]:
     """Those whose window meets it, and that lack watts there then, all jobs being where they are."""
-    zones = frozenset(desk.site.topology.zones_under.get(derate.element, (derate.element,)))
+    zones = zones_of(desk, [derate.element])
     rows: list[Row] = []
     for one in list(desk.reserved):
         if not one.terms.window.overlaps(derate.window) or not zones & {grant.zone for grant in one.grants}:

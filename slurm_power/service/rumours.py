@@ -44,6 +44,7 @@ class Rumours:
     def lose(self, token: str, uid: int, watts_w: int, moment: float) -> None:
         """It was given up at that monotonic time: Slurm should have shown it by then."""
         self._forget(moment)
+        self.came(token)  # it counts once, whatever has been known of it
         if watts_w:
             self._lost[token] = _Lost(moment, uid, watts_w)
             self._lost_w[uid] += watts_w

@@ -301,7 +301,7 @@ def would_go(desk: Desk, element: str, limit_w: int, start: int) -> Steps[Shed]:
     A question: between two steps the limit is what it is.
     """
     found: list[Candidate] = []
-    yield from candidates(desk, None, found, _zones_of(desk, [element]), over=True)
+    yield from candidates(desk, None, found, zones_of(desk, [element]), over=True)
     ended = [claim for claim in desk.ledger.claims.values() if claim.window.end <= start and not claim.within]
     chosen: list[Shed] = []
     steps = into(chosen, _chosen(desk, found, [element], [Candidate(claim, 0, 0) for claim in ended]))
@@ -331,11 +331,11 @@ def _shed(
 ) -> Steps[Shed]:
     """Victims after whom these elements hold no more than they may."""
     found: list[Candidate] = []
-    yield from candidates(desk, lawful, found, _zones_of(desk, elements), over=over)
+    yield from candidates(desk, lawful, found, zones_of(desk, elements), over=over)
     return (yield from _chosen(desk, found, elements))
 
 
-def _zones_of(desk: Desk, elements: Iterable[str]) -> set[str]:
+def zones_of(desk: Desk, elements: Iterable[str]) -> set[str]:
     """The zones among these, and under the feeds among them."""
     return {zone for name in elements for zone in desk.site.topology.zones_under.get(name, (name,))}
 

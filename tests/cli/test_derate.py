@@ -94,6 +94,8 @@ def test_a_dry_run_names_whom_it_would_hit_and_changes_nothing(stage: Stage) -> 
         (["rack01", "--percent=5", "--limit=1kW"], "--limit=30kW or --percent=25, and not both"),
         (["rack01", "--percent=0"], "more than 0, 100 at most, such as 25"),
         (["rack01", "--percent=101"], "more than 0, 100 at most, such as 25"),
+        (["rack01", "--percent=1/0"], "more than 0, 100 at most, such as 25"),
+        (["rack01", "--percent=1e999999999"], "more than 0, 100 at most, such as 25"),
         (["rack01", "--percent=much"], "more than 0, 100 at most, such as 25"),
         (["rack01", "--limit=900kW"], "that derates nothing"),
         (["rack01", "--limit=-5kW"], "is not"),

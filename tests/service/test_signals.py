@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -147,8 +147,7 @@ def following(grid: Grid, text: str, until: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
         grid.signals.stop()
 
-    work: Awaitable[None] = follow()
-    asyncio.run(work)  # type: ignore[arg-type]
+    asyncio.run(follow())
     assert until()
 
 
