@@ -34,8 +34,6 @@ def default_tier(file: SiteFile) -> str:
 
 def warn_of_later(file: SiteFile, problems: Problems) -> None:
     """One warning for each part of the file that this version does not act on."""
-    if any(source.type != "file" for source in file.telemetry or ()):
-        problems.warn(("telemetry",), "is read and checked, but only type file has an effect in this version")
     if file.native == "hres":
         problems.warn(
             ("native",), "hres is read and checked, but has no effect in this version: licences count"
@@ -205,7 +203,8 @@ def _later(file: SiteFile, problems: Problems) -> None:
     for tier in file.sla or {}:
         _known(tier, file.tiers, ("sla", tier), "tier", problems)
     for index, source in enumerate(file.telemetry or ()):
-        for what, names in (("zone", file.zones), ("feed", file.feeds)):
+        nodes = dict.fromkeys(node for zone in file.zones.values() for node in zone.nodes)
+        for what, names in (("zone", file.zones), ("feed", file.feeds), ("node", nodes)):
             element = getattr(source, what, None)
             if element is not None:
                 _known(element, names, ("telemetry", index, what), what, problems)

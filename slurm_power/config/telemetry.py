@@ -1,4 +1,4 @@
-"""Sources of telemetry. This version acts on those of type `file`; the others are read and checked."""
+"""Sources of telemetry: what each measures, how often it is read, and when its readings no longer count."""
 
 from typing import Annotated, Literal, Self
 
@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from slurm_power.config.fields import (
+    Count,
     Decimal,
     FilePath,
     Name,
@@ -19,6 +20,7 @@ from slurm_power.config.section import Section, key
 class _Source(Section):
     every: Seconds = Field(description="how often it is read")
     stale: Seconds = Field(description="age at which a reading no longer counts")
+    timeout: Seconds = key("2s", "how long one reading may take")
 
     @model_validator(mode="after")
     def _stale_later(self) -> Self:
@@ -26,62 +28,142 @@ class _Source(Section):
             raise _wrong("'stale' is not longer than 'every'", "for example every: 5s, stale: 30s")
         return self
 
+    @property
+    def place(self) -> str:
+        """Where it reads, for messages."""
+        raise NotImplementedError
+
+
+class _Web(_Source):
+    url: Url = Field(description="where it is asked")
+    credentials: FilePath | None = key(
+        None, "file with `user: …` and `password: …`, or with `token: …`; only its owner may read it"
+    )
+    verify: FilePath | None = key(None, "file with the certificates to trust; without it the system's")
+
+    @property
+    def place(self) -> str:
+        """Where it reads."""
+        return self.url
+
 
 class _Metered(_Source):
     zone: Name | None = key(None, "the zone that it measures")
     feed: Name | None = key(None, "the feed that it measures")
+    node: Name | None = key(None, "the node that it measures")
+    inlet: Name | None = key(
+        None, "which inlet of the element it measures, where that has several: it draws the sum of all its inlets"
+    )
 
     @model_validator(mode="after")
     def _one_element(self) -> Self:
-        if (self.zone is None) == (self.feed is None):
-            raise _wrong("it measures not exactly one element", "either 'zone' or 'feed'")
+        if sum(element is not None for element in (self.zone, self.feed, self.node)) != 1:
+            raise _wrong("it measures not exactly one element", "one of 'zone', 'feed' and 'node'")
         return self
 
 
-class Prometheus(_Source):
-    """Queries to a Prometheus server."""
+class Prometheus(_Web):
+    """Queries to a Prometheus server, 2.38 or later. Each gives one value for each zone, feed or node."""
 
     type: Literal["prometheus"] = Field(description="`prometheus`")
-    url: Url = Field(description="the server")
-    zone_watts: Text = Field(description="query that gives watts by zone")
+    zone_watts: Text | None = key(None, "query that gives power by zone")
+    feed_watts: Text | None = key(None, "query that gives power by feed")
+    node_watts: Text | None = key(None, "query that gives power by node")
+    zone_celsius: Text | None = key(None, "query that gives inlet temperatures by zone, in °C; the highest counts")
+    feed_breaker: Text | None = key(None, "query that gives breakers by feed: 1 closed, 0 open")
     label: Text = key("zone", "label that names the zone")
+    feed_label: Text = key("feed", "label that names the feed")
+    node_label: Text = key("node", "label that names the node; what follows a colon or dot is left out")
+    phase_label: Text | None = key(None, "label that names the phase, where each is measured for itself")
+    inlet_label: Text | None = key(None, "label that names the inlet, where an element has several")
+    scale: Decimal = key("1", "watts for each unit of the queries for power")
+
+    @model_validator(mode="after")
+    def _asks(self) -> Self:
+        asked = (self.zone_watts, self.feed_watts, self.node_watts, self.zone_celsius, self.feed_breaker)
+        if not any(asked):
+            raise _wrong("it has no query", "for example zone_watts: 'sum by (zone) (pdu_power_watts)'")
+        return self
 
 
-class Redfish(_Metered):
-    """A PDU or chassis that speaks Redfish."""
+class Redfish(_Web, _Metered):
+    """A PDU, chassis or server that speaks Redfish."""
 
     type: Literal["redfish"] = Field(description="`redfish`")
-    url: Url = Field(description="the device")
-    credentials: FilePath | None = key(None, "file with user and password")
-    verify: FilePath | None = key(None, "file with the certificates to trust; without it the system's")
+    resource: Text | None = key(
+        None,
+        "path of the resource to read, such as /redfish/v1/PowerEquipment/RackPDUs/1/Metrics; without it the only PDU, "
+        "else the only chassis of the device",
+    )
 
 
 class Snmp(_Metered):
     """A PDU that speaks SNMP."""
 
     type: Literal["snmp"] = Field(description="`snmp`")
-    host: Text = Field(description="the device")
+    host: Text = Field(description="the device, `host` or `host:port`")
     version: Literal["2c", "3"] = key("3", "version of SNMP")
-    credentials: FilePath | None = key(None, "file with the community, or user and keys")
-    oid: Text = Field(description="the object to read, by name or number")
-    scale: Decimal = key("1", "watts for each unit of the object")
+    credentials: FilePath | None = key(
+        None,
+        "file with `community: …`, or `user: …` with `auth: …`, `auth_protocol: …`, `priv: …`, `priv_protocol: …`; "
+        "only its owner may read it",
+    )
+    oid: Text | None = key(None, "the object with its power, by name or number")
+    phases: tuple[Text, ...] = key((), "instead of `oid`: one object for each phase, of which the fullest counts")
+    energy: Text | None = key(None, "instead of `oid`: an object that counts energy")
+    scale: Decimal = key("1", "watts (or joules, with `energy`) for each unit of the object")
+    celsius: Text | None = key(None, "the object with its temperature")
+    celsius_scale: Decimal = key("1", "°C for each unit of that object")
+    breaker: Text | None = key(None, "the object with the state of its breaker")
+    closed: Count = key("1", "the value of that object while the breaker is closed")
+    retries: Count = key("1", "how often a question without answer is asked again")
+
+    @model_validator(mode="after")
+    def _asks(self) -> Self:
+        if sum((self.oid is not None, bool(self.phases), self.energy is not None)) > 1:
+            raise _wrong("it has more than one of 'oid', 'phases' and 'energy'", "one of them")
+        if not any((self.oid, self.phases, self.energy, self.celsius, self.breaker)):
+            raise _wrong("it has no object to read", "for example oid: rPDU2DeviceStatusPower, scale: 10")
+        return self
+
+    @property
+    def place(self) -> str:
+        """Where it reads."""
+        return self.host
 
 
 class SlurmEnergy(_Source):
-    """Slurm's own energy plugins."""
+    """What Slurm's own energy plugins measure of nodes."""
 
     type: Literal["slurm"] = Field(description="`slurm`")
 
+    @property
+    def place(self) -> str:
+        """Where it reads."""
+        return "slurm"
+
 
 class SignalFile(_Source):
-    """A file in which the facility asks for cuts."""
+    """A file in which the facility asks for cuts, and may drop readings."""
 
     type: Literal["file"] = Field(description="`file`")
     path: FilePath = Field(description="the file")
 
+    @property
+    def place(self) -> str:
+        """Where it reads."""
+        return self.path
 
+
+class SignalUrl(_Web):
+    """The same, fetched over HTTP."""
+
+    type: Literal["http"] = Field(description="`http`")
+
+
+Signal = SignalFile | SignalUrl
 TelemetrySource = Annotated[
-    Prometheus | Redfish | Snmp | SlurmEnergy | SignalFile,
+    Prometheus | Redfish | Snmp | SlurmEnergy | SignalFile | SignalUrl,
     Field(discriminator="type"),
 ]
 

@@ -8,6 +8,7 @@ PowerError                 anything we raise; `str()` is fit for a user
 │   ├── SlurmTimeout       … or did not end in time
 │   └── SlurmParseError    … or printed nothing that we can read
 ├── SignalError            the facility's signal cannot be read or used  (exit 1)
+├── TelemetryError         a source of readings cannot be read           (exit 1)
 ├── StoreError             the state database cannot be used             (exit 1)
 └── DaemonUnreachable      nobody answers on the daemon's socket         (exit 5)
 """
@@ -79,6 +80,10 @@ class SlurmParseError(SlurmError):
 
 class SignalError(PowerError):
     """A signal of the facility that cannot be read, or makes no sense."""
+
+
+class TelemetryError(PowerError):
+    """A source of readings that cannot be read, or says what cannot be understood; names the source."""
 
 
 class StoreError(PowerError):

@@ -50,6 +50,7 @@ from slurm_power.ports.store import (
     Viewer,
     Wanted,
 )
+from slurm_power.ports.telemetry import Kind, Quantity, Reading, Telemetry
 
 __all__ = [
     "LINES",
@@ -72,6 +73,7 @@ __all__ = [
     "JobCommand",
     "JobRecord",
     "JobState",
+    "Kind",
     "LicenseRecord",
     "NodeRecord",
     "Outcome",
@@ -79,6 +81,8 @@ __all__ = [
     "PreemptionRecord",
     "PrivilegeRecord",
     "QosRecord",
+    "Quantity",
+    "Reading",
     "Release",
     "Requeue",
     "RequeueHold",
@@ -92,6 +96,7 @@ __all__ = [
     "StoredJob",
     "StoredReservation",
     "Suspend",
+    "Telemetry",
     "Update",
     "UpdateReservation",
     "Usage",

@@ -182,7 +182,7 @@ SCHEMA = [
     ),
     (
         "telemetry: [{type: redfish, url: 'http://p', every: 5s, stale: 9s}]\n" + ZONE,
-        "telemetry[0]: it measures not exactly one element; expected either 'zone' or 'feed'",
+        "telemetry[0]: it measures not exactly one element; expected one of 'zone', 'feed' and 'node'",
     ),
     ("tariff: {currency: EUR, kwh: -1}\n" + ZONE, "tariff.kwh: '-1' is not a number"),
     ("tariff: [{currency: EUR, kwh: -1}]\n" + ZONE, "tariff[0].kwh: '-1' is not a number"),
