@@ -26,6 +26,8 @@ COLUMNS = Columns(
     watts("committed"),
     watts("reserved"),
     watts("measured"),
+    watts("stray"),
+    watts("over"),
     watts("slurm", "license_used"),
     watts("slurm_total", "license_total"),
     watts("headroom"),
@@ -50,6 +52,9 @@ _RECORD = (
     *_NUMBERS,
     "reserved",
     "measured",
+    "stray",
+    "over",
+    "stale",
     "slurm_total",
     "thermal",
     "jobs",
@@ -71,8 +76,10 @@ def zones(names: Sequence[str], output: Output, link: Link) -> None:
     BASELINE   what it draws without jobs
     COMMITTED  baseline, the est of its jobs, and what is reserved and not yet used
     RESERVED   what of that is reserved now and not yet used
+    MEASURED   what is drawn, as measured; - where nothing fresh is known, and shown where anything is measured
+    STRAY      drawn beyond the baseline and the est of the jobs on nodes
     SLURM      licences in use by slurmctld's own count; without the baseline
-    HEADROOM   usable − committed; below zero after a cut
+    HEADROOM   usable − stray − committed; below zero after a cut
     BURST      what may come on top of committed for a while
     """
     wanted = expand(names) if names else ()
@@ -97,13 +104,21 @@ def present(found: Mapping[str, Any]) -> Answer:
     zone_rows: list[Row] = [{**row, "kind": "zone"} for row in found["zones"]]
     feed_rows: list[Row] = [{**row, "kind": feed_kind(row)} for row in found["feeds"]]
     parts = [
-        Table(COLUMNS.pick(columns), rows, title)
+        Table(COLUMNS.pick(_with_measured(columns, rows)), rows, title)
         for title, columns, rows in (("ZONE", _ZONE, zone_rows), ("FEED", _FEED, feed_rows))
         if rows
     ]
     return Answer(
         found, Table(COLUMNS.pick(_RECORD), [*zone_rows, *feed_rows]), (), tuple(_notes(found)), parts
     )
+
+
+def _with_measured(columns: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    """The columns, with those of what is measured where anything is to be."""
+    if all(row["stale"] is None for row in rows):
+        return list(columns)
+    place = columns.index("slurm")
+    return [*columns[:place], "measured", "stray", *columns[place:]]
 
 
 def feed_kind(feed: Row) -> str:
@@ -119,7 +134,14 @@ def _notes(found: Mapping[str, Any]) -> list[str]:
     closed = [row["name"] for row in found["zones"] if row["thermal"] == "critical"]
     if closed:
         notes.append(f"Closed by their thermal state: {', '.join(closed)}.")
-    short = [row["name"] for row in (*found["zones"], *found["feeds"]) if row["headroom_w"] < 0]
+    rows = (*found["zones"], *found["feeds"])
+    over = [row["name"] for row in rows if row["over_w"]]
+    if over:
+        notes.append(f"More is drawn than the limit lets them: {', '.join(over)}.")
+    stale = [row["name"] for row in rows if row["stale"]]
+    if stale:
+        notes.append(f"Nothing fresh is known of what is drawn in {', '.join(stale)}: max counts there.")
+    short = [row["name"] for row in rows if row["headroom_w"] < 0]
     if short:
         notes.append(f"More is committed than may be planned: {', '.join(short)}.")
     return notes

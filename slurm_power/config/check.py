@@ -200,6 +200,8 @@ def _tariffs(file: SiteFile, problems: Problems) -> None:
 
 
 def _later(file: SiteFile, problems: Problems) -> None:
+    for index, tier in enumerate(file.preemption.emergency):
+        _known(tier, file.tiers, ("preemption", "emergency", index), "tier", problems)
     for tier in file.sla or {}:
         _known(tier, file.tiers, ("sla", tier), "tier", problems)
     for index, source in enumerate(file.telemetry or ()):
@@ -208,3 +210,5 @@ def _later(file: SiteFile, problems: Problems) -> None:
             element = getattr(source, what, None)
             if element is not None:
                 _known(element, names, ("telemetry", index, what), what, problems)
+            for element in getattr(source, f"{what}s", None) or ():
+                _known(element, names, ("telemetry", index, f"{what}s"), what, problems)

@@ -47,6 +47,7 @@ def _feed(name: str, section: FeedSection, file: SiteFile) -> Feed:
         parent=section.parent,
         kind=section.kind,
         margin=section.margin,
+        breaker_w=_breaker(section.breaker).rated_w() if section.breaker else None,
     )
 
 
@@ -67,6 +68,7 @@ def _zone(
         redundancy=redundancy,
         feeds=section.feeds,
         switch=section.switch or "",
+        breaker_w=_breaker(section.breaker).rated_w() if section.breaker else None,
     )
 
 
@@ -111,9 +113,11 @@ def _check_feed(feed: Feed, topology: Topology, problems: Problems) -> None:
 
 
 def _rating(section: BreakerSection | None) -> int | None:
-    if section is None:
-        return None
-    return Breaker(section.volts, section.amps, section.phases, section.power_factor).continuous_w()
+    return _breaker(section).continuous_w() if section is not None else None
+
+
+def _breaker(section: BreakerSection) -> Breaker:
+    return Breaker(section.volts, section.amps, section.phases, section.power_factor)
 
 
 def _least(*limits: int | None) -> int:

@@ -1,6 +1,6 @@
 """The section `preemption` of the site file."""
 
-from slurm_power.config.fields import Count, Seconds, SignalName
+from slurm_power.config.fields import Count, Name, Seconds, SignalName
 from slurm_power.config.section import Section, key
 from slurm_power.core.reservation import Policy
 
@@ -21,4 +21,10 @@ class Preemption(Section):
         "URG",
         "the signal that a job's batch shell gets when its notice begins; URG does nothing to a job that does not "
         "expect it, USR1 would end it there and then",
+    )
+    emergency: tuple[Name, ...] = key(
+        (),
+        "tiers whose jobs go without notice, in this order, where more is drawn than a breaker carries (its full "
+        "rating; where there is none, the declared limit): `[bronze, silver]`, say. Who is not named keeps his notice, "
+        "and where that is `never` he stays",
     )

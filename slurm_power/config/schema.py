@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from slurm_power.config.control import Control
 from slurm_power.config.fields import (
     AtLeastOne,
     Capacity,
@@ -196,6 +197,7 @@ class SiteFile(BaseModel):
     preemption: Preemption = key({}, "bounds on preemption")
     sla: dict[Name, Sla] | None = key(None, "service levels, by tier")
     telemetry: tuple[TelemetrySource, ...] | None = key(None, "sources of measured power")
+    control: Control = key({}, "how readings are smoothed and judged")
     tariff: tuple[Tariff, ...] | None = key(None, "prices for showback: one tariff, or several with `from`")
 
     @field_validator("tariff", mode="before")

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 
 from slurm_power.config import check
+from slurm_power.config.control import Control
 from slurm_power.config.document import read_document
 from slurm_power.config.floor import build_topology
 from slurm_power.config.preemption import Preemption
@@ -51,6 +52,7 @@ class Site:
     timezone: tzinfo
     reservations: Reservations
     preemption: Preemption
+    control: Control
     warnings: tuple[str, ...] = ()
     sla: Mapping[str, Sla] | None = None
     telemetry: tuple[TelemetrySource, ...] | None = None
@@ -86,6 +88,7 @@ def load_site(path: Path | None = None, *, text: str | None = None) -> Site:
         warnings=tuple(problems.warnings),
         reservations=file.reservations,
         preemption=file.preemption,
+        control=file.control,
         sla=file.sla,
         telemetry=file.telemetry,
         tariffs=tuple(sorted((one.prices(zone) for one in file.tariff or ()), key=lambda one: one.start)),

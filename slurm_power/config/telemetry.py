@@ -9,6 +9,7 @@ from slurm_power.config.fields import (
     Count,
     Decimal,
     FilePath,
+    Hostlist,
     Name,
     Seconds,
     Text,
@@ -71,6 +72,8 @@ class Prometheus(_Web):
     node_watts: Text | None = key(None, "query that gives power by node")
     zone_celsius: Text | None = key(None, "query that gives inlet temperatures by zone, in °C; the highest counts")
     feed_breaker: Text | None = key(None, "query that gives breakers by feed: 1 closed, 0 open")
+    zones: Hostlist | None = key(None, "the zones that its query for power is to tell of; without it all")
+    feeds: Hostlist | None = key(None, "the feeds that it is to tell of; without it those that it has told of")
     label: Text = key("zone", "label that names the zone")
     feed_label: Text = key("feed", "label that names the feed")
     node_label: Text = key("node", "label that names the node; what follows a colon or dot is left out")

@@ -54,10 +54,9 @@ def limit_at(declared_w: int, derates: Iterable[Derate], instant: int) -> int:
     return min((one.allowed_w(declared_w) for one in derates if instant in one.window), default=declared_w)
 
 
-def cuts_ahead(declared_w: int, derates: Iterable[Derate], now: int) -> list[Cut]:
-    """By how much less than now it may carry later, in order of time, no two of them at once."""
+def cuts_ahead(declared_w: int, derates: Iterable[Derate], now: int, limit_w: int) -> list[Cut]:
+    """By how much less than `limit_w`, which it may carry now, it may carry later, in order, no two of them at once."""
     ahead = [one for one in derates if one.window.end > now]
-    limit_w = limit_at(declared_w, ahead, now)
     edges = {edge for one in ahead for edge in (one.window.start, one.window.end) if now < edge <= FOREVER}
     found: list[Cut] = []
     for start, end in pairwise(sorted(edges)):

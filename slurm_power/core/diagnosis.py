@@ -9,7 +9,7 @@ from slurm_power.core.derate import Cut
 from slurm_power.core.gaps import Span, first_gap
 from slurm_power.core.immutable import immutable
 from slurm_power.core.ledger import Ledger
-from slurm_power.core.meter import CUT, Meter
+from slurm_power.core.meter import CUT, STRAY_S, Meter
 from slurm_power.core.placement import Placement, Placer, roomiest
 from slurm_power.core.policy import Tier
 from slurm_power.core.reasons import Code, Cure, Help, Reason
@@ -205,6 +205,12 @@ def _reason(placer: Placer, zone: str) -> Reason:
 
 def shortage(ledger: Ledger, short: Shortfall) -> Reason:
     """The reason that a shortfall is."""
+    meter = ledger.meters[short.element]
+    if meter.strays and short.at <= ledger.now + STRAY_S:
+        if meter.blind:
+            return Reason(Code.BLIND, short.element, short.asked_w, short.free_w)
+        if short.free_w + meter.stray_w >= short.asked_w:
+            return Reason(Code.STRAY, short.element, short.asked_w, short.free_w, format_watts(meter.stray_w))
     code = _CODES[ledger.topology.kind_of(short.element), short.burst]
     return Reason(code, short.element, short.asked_w, short.free_w)
 

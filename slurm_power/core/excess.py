@@ -13,14 +13,17 @@ from slurm_power.core.wiring import Loads
 
 
 class Account:
-    """A meter's sums of what is live, as they were at one instant."""
+    """A meter's sums of what is live, as they were at one instant.
+
+    With `less_w` it may carry so much less than what is committed, whatever its limit is.
+    """
 
     __slots__ = ("_combine", "bursts_sum_w", "committed_w", "groups", "limit_w", "rule", "squares", "usable_w")
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, less_w: int | None = None) -> None:
         self.rule = meter.rule
-        self.usable_w = meter.usable_w
-        self.limit_w = meter.limit_w
+        self.usable_w = meter.usable_w if less_w is None else meter.committed_w - less_w
+        self.limit_w = meter.limit_w if less_w is None else meter.committed_w + meter.bursts_sum_w
         self.committed_w = meter.committed_w
         self.bursts_sum_w = meter.bursts_sum_w
         self.squares = meter.squares

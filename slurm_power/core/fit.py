@@ -71,7 +71,8 @@ class Fit:
         meter = self.ledger.meters[zone]
         if not self.ahead:
             return meter.headroom_w
-        return meter.usable_w - next(meter.levels(self.window, self.ledger.now, self.ignore)).committed_w
+        level = next(meter.levels(self.window, self.ledger.now, self.ignore))
+        return level.packing_w - level.committed_w
 
     def free_nodes(self, zone: str) -> int:
         """How many nodes of the request's shape could start in the zone in this window."""

@@ -79,6 +79,12 @@ class Trigger(StrEnum):
     """A reservation with the policy `preempt` that is short of its watts."""
     OVER = "over"
     """A zone or feed that holds more than its limit lets it."""
+    DRAW = "draw"
+    """A zone or feed that draws more than its limit, as measured."""
+
+
+PHYSICAL = frozenset({Trigger.OVER, Trigger.DRAW})
+"""Those that go by no QOS's right."""
 
 
 class Means(StrEnum):

@@ -320,6 +320,17 @@ class Ledger:
     def set_limit(self, element: str, limit_w: int) -> None:
         """Change what a zone or feed may carry, in W; nothing is evicted here."""
         self.meters[element].set_limit(limit_w)
+        self._element_changed(element)
+
+    def set_stray(self, element: str, stray_w: int, *, blind: bool) -> None:
+        """So much is drawn there beyond what is committed, in W; `blind`: its sensors are silent, so max counts."""
+        meter = self.meters[element]
+        if (meter.stray_w, meter.blind) != (stray_w, blind):
+            meter.set_stray(stray_w, blind=blind)
+            self._element_changed(element)
+
+    def _element_changed(self, element: str) -> None:
+        """What it lets in has changed."""
         self.freed += 1
         zones = (element,) if element in self.nodes else ()
         feeds = (element,) if element in self.plan.narrow else ()
@@ -341,9 +352,12 @@ class Ledger:
             self.closed[zone] = why
         self._classify(zone)
 
-    def empty(self) -> "Ledger":
-        """The same floor with no claims, declared limits and all nodes free: what could ever fit."""
-        floor = Ledger(self.topology, self.plan.pools, self.rule, self.now)
+    def empty(self, topology: Topology | None = None) -> "Ledger":
+        """The floor of this topology, which has the same zones, with no claims, declared limits and all nodes free.
+
+        By it is judged what could ever fit.
+        """
+        floor = Ledger(topology or self.topology, self.plan.pools, self.rule, self.now)
         for name, nodes in self.nodes.items():
             floor.set_nodes(name, all_free(len(self.topology.zones[name].nodes), nodes.cpus, nodes.gpus))
         return floor
@@ -353,6 +367,7 @@ class Ledger:
         fresh = Ledger(self.topology, self.plan.pools, self.rule, self.now)
         for name, meter in self.meters.items():
             fresh.meters[name].set_limit(meter.limit_w)
+            fresh.meters[name].set_stray(meter.stray_w, blind=meter.blind)
             fresh.meters[name].plan_cuts(meter.cuts)
         fresh.nodes = dict(self.nodes)
         for zone, why in self.closed.items():

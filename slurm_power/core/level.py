@@ -38,13 +38,16 @@ class Level:
     __slots__ = (
         "_reserved",
         "at",
+        "blind",
         "booked",
         "bursts_w",
         "committed_w",
         "groups",
         "live_bursts_w",
         "node_milli",
+        "packing_w",
         "squares",
+        "top_w",
         "until",
     )
 
@@ -57,6 +60,15 @@ class Level:
         self.groups = live.groups
         self.booked: dict[str, int] = {}
         self._reserved = NOTHING
+        self.packing_w, self.top_w, self.blind = live.packing_w, live.top_w, live.blind
+
+    def long_after(self, live: Live) -> None:
+        """At an instant of which what is measured now says nothing."""
+        self.packing_w, self.top_w, self.blind = live.usable_w, live.limit_w, False
+
+    def packed_w(self, burst_w: int = 0) -> int:
+        """What counts where est is packed, with one more burst, in W: of an element that is blind also all bursts."""
+        return self.committed_w + self.bursts_w + burst_w if self.blind else self.committed_w
 
     def release(self, ending: Ending) -> None:
         """Claims have ended. (x + y)² − x² is at least y², so their squares may go."""

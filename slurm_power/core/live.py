@@ -1,8 +1,11 @@
 """What is live on one zone or feed: what it may carry, what is committed, what may burst on top.
 
-    headroom = usable − committed            (packing; negative after a cut)
+    headroom = usable − stray − committed    (packing; negative after a cut)
     burst    = min(Σ b, z·√(Σ b²)) over correlation groups, or Σ b   (b = max − est of a group)
-    room     = min(headroom, limit − committed − burst)
+    room     = min(headroom, limit − committed − max(burst, stray))
+
+`stray` is what is drawn beyond what is committed, as measured last. While an element is blind, for its sensors are
+silent, max counts as est: committed + Σ b ≤ usable. Both matter to whoever is to be admitted, and to nobody else.
 
 Source: groups are taken to draw independently, so that variances add. With b for one deviation of a group, √(Σ b²) is
 one of all together, and z of those are kept free; more than Σ b can never come.
@@ -46,6 +49,7 @@ class Live:
         "_z_squared",
         "apart_squares",
         "baseline_w",
+        "blind",
         "bursts_sum_w",
         "committed_w",
         "ends",
@@ -54,8 +58,11 @@ class Live:
         "margin",
         "name",
         "node_milli",
+        "packing_w",
         "rule",
         "squares",
+        "stray_w",
+        "top_w",
         "usable_w",
     )
 
@@ -78,18 +85,30 @@ class Live:
         """Instant → what comes free there, rounded up to a whole minute so that ends can be summed quickly."""
         self._z_squared = rule.z_milli**2
         self._instants: list[int] | None = None
+        self.stray_w = 0
+        self.blind = False
         self.set_limit(limit_w)
 
     def set_limit(self, limit_w: int) -> None:
         """Change the limit, in W; claims stay, so headroom may turn negative."""
         self.limit_w = limit_w
         self.usable_w = usable_w(limit_w, self.margin)
+        self.set_stray(self.stray_w, blind=self.blind)
+
+    def set_stray(self, stray_w: int, *, blind: bool) -> None:
+        """So much is drawn beyond what is committed, in W; `blind`: nobody knows what is drawn."""
+        self.stray_w = stray_w
+        self.blind = blind
+        self.packing_w = self.usable_w - stray_w
+        """Up to where est may be packed."""
+        self.top_w = self.limit_w - max(stray_w - self.burst_w, 0)
+        """Up to where est and bursts may go: what is stray is a part of the bursts that are reckoned with."""
         self._room_w: int | None = None
 
     @property
     def headroom_w(self) -> int:
-        """usable − committed, in W."""
-        return self.usable_w - self.committed_w
+        """usable − stray − committed, in W."""
+        return self.packing_w - self.committed_w
 
     @property
     def claimed_w(self) -> int:
@@ -105,8 +124,9 @@ class Live:
     def room_w(self) -> int:
         """The most est that another claim without burst could have now, in W."""
         if self._room_w is None:
-            free = self.limit_w - self.burst_w
-            self._room_w = (self.usable_w if self.usable_w < free else free) - self.committed_w
+            free = self.top_w - self.burst_w
+            packing_w = self.packing_w - self.bursts_sum_w if self.blind else self.packing_w
+            self._room_w = (packing_w if packing_w < free else free) - self.committed_w
         return self._room_w
 
     def room_for(self, burst_milli: int) -> int:
@@ -117,7 +137,9 @@ class Live:
         room_w = self.room_w if self._room_w is None else self._room_w
         if room_w <= 0 or not burst_milli:
             return room_w
-        free = self.limit_w - self.committed_w
+        if self.blind:
+            room_w = room_w * 1_000 // (1_000 + burst_milli)
+        free = self.top_w - self.committed_w
         most = (free - self.bursts_sum_w) * 1_000 // (1_000 + burst_milli)
         if most >= room_w:
             return room_w
@@ -187,9 +209,11 @@ class Live:
     def fits(self, est_w: int, burst_w: int, group: str) -> bool:
         """Whether a claim fits beside those that are live now."""
         committed_w = self.committed_w + est_w
-        if committed_w > self.usable_w:
+        if committed_w > self.packing_w:
             return False
-        free_w = self.limit_w - committed_w
+        if self.blind and committed_w + self.bursts_sum_w + burst_w > self.packing_w:
+            return False
+        free_w = self.top_w - committed_w
         if self.bursts_sum_w + burst_w <= free_w:
             return True
         if not self.rule.rss or free_w < 0:

@@ -20,6 +20,8 @@ from slurm_power.core.window import FOREVER, Window
 
 CUT = "cut:"
 """What the id of a booking begins with that stands for a cut to come."""
+STRAY_S = 900
+"""What is measured now says nothing about whatever begins later than this, in s."""
 _EMPTY = Timeline()
 """Where nothing is reserved; never changed."""
 
@@ -103,6 +105,11 @@ class Meter(Live):
         self.ahead = bool(self.bookings or self.reserved)
 
     @property
+    def strays(self) -> bool:
+        """Whether what is measured, or is not, keeps anybody out."""
+        return self.blind or self.stray_w > 0
+
+    @property
     def _reservations(self) -> Timeline:
         return self._timeline or _EMPTY
 
@@ -166,12 +173,12 @@ class Meter(Live):
         self, est_w: int, burst_w: int, group: str, window: Window, now: int, ignore: str | None = None
     ) -> tuple[int, int]:
         """What a claim lacks where it is worst: W under usable, and W under the limit with bursts; 0 or less fits."""
-        levels = [
-            (level.committed_w, level.committed_w + est_w + self._burst_with(level, burst_w, group))
-            for level in self.levels(window, now, ignore)
-        ]
-        packing_w = max(committed_w for committed_w, _ in levels) + est_w - self.usable_w
-        return packing_w, max(top_w for _, top_w in levels) - self.limit_w
+        packing_w = top_w = -_MORE
+        for level in self.levels(window, now, ignore):
+            packing_w = max(packing_w, level.packed_w(burst_w) + est_w - level.packing_w)
+            burst_with_w = self._burst_with(level, burst_w, group)
+            top_w = max(top_w, level.committed_w + est_w + burst_with_w - level.top_w)
+        return packing_w, top_w
 
     def least_room(self, window: Window, now: int, ignore: str | None = None) -> tuple[int, int]:
         """(the most est that a claim without burst could have over the whole window, the first instant without more).
@@ -278,13 +285,17 @@ class Meter(Live):
 
         None where what never ends, or the element itself, stands against it.
         """
-        highest = self.usable_w - max(est_w, floor_w)
+        highest = self.packing_w - max(est_w, floor_w)
         if self.committed_w <= highest and self.fits(est_w, burst_w, group):
             return now
-        level = Level(self)
-        for end in self.instants():
-            level.release(self.ends[end])
-            if level.committed_w <= highest and self._lack_at(level, est_w, burst_w, group) is None:
+        level, after = Level(self), now + STRAY_S
+        for end in sorted({*self.instants(), after} if self.strays else self.instants()):
+            if end >= after:
+                level.long_after(self)
+            if end in self.ends:
+                level.release(self.ends[end])
+            free = level.committed_w <= level.packing_w - max(est_w, floor_w)
+            if free and self._lack_at(level, est_w, burst_w, group) is None:
                 return max(end, now + 1)
         return None
 
@@ -299,6 +310,8 @@ class Meter(Live):
     def _level_from(self, start: int, now: int) -> tuple[Level, int]:
         """The live claims at an instant, and how many of the ends in order have passed by then."""
         level = Level(self)
+        if start > now + STRAY_S:
+            level.long_after(self)
         if start <= now:
             return level, 0
         ends = self.ends
@@ -343,28 +356,27 @@ class Meter(Live):
     def _fits_beside(self, peak: Sums, est_w: int, burst_w: int, group: str) -> bool:
         """The same beside so much that is reserved."""
         committed_w = self.committed_w + self._booked_w + peak[0] + est_w
-        if committed_w > self.usable_w:
+        if committed_w > self.packing_w or self.blind:
             return False
         twice = 2 * self.groups.get(group, 0) + burst_w
         burst = self.combine(self.bursts_sum_w + peak[1] + burst_w, self.squares + peak[2] + burst_w * twice)
         # √(Σ (x + b)²) is at most √(Σ x²) + Σ b.
         booked = -(-self._booked_burst_w * max(self.rule.z_milli, 1_000) // 1_000)
-        return committed_w + burst + booked <= self.limit_w
+        return committed_w + burst + booked <= self.top_w
 
     def _lack_at(self, level: Level, est_w: int, burst_w: int, group: str) -> Lack | None:
-        committed_w = level.committed_w
-        if committed_w + est_w > self.usable_w:
-            return Lack(est_w, self.usable_w - committed_w, False, level.at)
+        packed_w, packs_w = level.packed_w(), est_w + burst_w if level.blind else est_w
+        if packed_w + packs_w > level.packing_w:
+            return Lack(packs_w, level.packing_w - packed_w, False, level.at)
         top_w = est_w + self._burst_with(level, burst_w, group)
-        if committed_w + top_w > self.limit_w:
-            return Lack(top_w, self.limit_w - committed_w, True, level.at)
+        if level.committed_w + top_w > level.top_w:
+            return Lack(top_w, level.top_w - level.committed_w, True, level.at)
         return None
 
     def _excess_w(self, level: Level, est_w: int, burst_w: int, group: str) -> int:
         """By how much either rule would be broken, in W; at most 0 where none is. It never falls as a level rises."""
-        committed_w = level.committed_w + est_w
-        top_w = committed_w + self._burst_with(level, burst_w, group)
-        return max(committed_w - self.usable_w, top_w - self.limit_w)
+        top_w = level.committed_w + est_w + self._burst_with(level, burst_w, group)
+        return max(level.packed_w(burst_w) + est_w - level.packing_w, top_w - level.top_w)
 
     def _burst_with(self, level: Level, burst_w: int, group: str) -> int:
         """What may come on top with so much more of a group, in W."""
@@ -372,5 +384,5 @@ class Meter(Live):
         return self.combine(level.bursts_w + burst_w, level.squares + burst_w * twice)
 
     def _room_at(self, level: Level) -> int:
-        free_w = self.limit_w - self.combine(level.bursts_w, level.squares)
-        return min(self.usable_w, free_w) - level.committed_w
+        free_w = level.top_w - level.committed_w - self.combine(level.bursts_w, level.squares)
+        return min(level.packing_w - level.packed_w(), free_w)

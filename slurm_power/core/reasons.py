@@ -22,6 +22,8 @@ class Code(StrEnum):
     CLOSED = "closed"
     QUEUE = "queue"
     DERATE = "derate"
+    STRAY = "stray"
+    BLIND = "blind"
     HOURS = "hours"
     NOT_ELIGIBLE = "not_eligible"
     USER_HOLD = "user_hold"
@@ -50,7 +52,8 @@ class Code(StrEnum):
 
 SHORT = frozenset({
     Code.ZONE_POWER, Code.ZONE_BURST, Code.FEED_POWER, Code.FEED_BURST, Code.COOLING_POWER, Code.COOLING_BURST,
-    Code.HEADROOM, Code.NODES, Code.CLOSED, Code.QUEUE, Code.DERATE, Code.RESERVATION, Code.LARGE,
+    Code.HEADROOM, Code.NODES, Code.CLOSED, Code.QUEUE, Code.DERATE, Code.STRAY, Code.BLIND, Code.RESERVATION,
+    Code.LARGE,
 })  # fmt: skip
 """Reasons that pass by themselves, as others end: watts or nodes are lacking."""
 
@@ -68,6 +71,8 @@ _TEXT: Mapping[Code, str] = {
     Code.CLOSED: "zone {subject} admits nothing now: {detail}",
     Code.QUEUE: "zone {subject} is kept for a job that waits longer: {detail}",
     Code.DERATE: "{subject} may carry less then ({detail}): asked {asked}, free {free}, short by {short}",
+    Code.STRAY: "{subject} draws {detail} more than its jobs asked for: asked {asked}, free {free}, short by {short}",
+    Code.BLIND: "the sensors of {subject} are silent, so max counts: asked {asked}, free {free}, short by {short}",
     Code.HOURS: "class {subject} may start only during {detail}",
     Code.NOT_ELIGIBLE: "the job is not eligible yet ({detail}); watts are claimed once it is",
     Code.USER_HOLD: "the job is held by its user",

@@ -7,7 +7,8 @@ A zone hangs on leaf feeds; a feed may hang on a parent. Feeds of kind `cooling`
 - An element that both sides share further up (a utility) carries the load once, never twice.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
@@ -60,7 +61,14 @@ class Breaker:
 
         Source: NEC 210.20(A) and 215.3: a continuous load is at most 80 % of the breaker's rating.
         """
-        share = self.volts * self.amps * self.power_factor * Fraction(8, 10)
+        return self._carried_w(Fraction(8, 10))
+
+    def rated_w(self) -> int:
+        """The same without the 80 %: more than this, and it will trip."""
+        return self._carried_w(Fraction(1))
+
+    def _carried_w(self, share_of_rating: Fraction) -> int:
+        share = self.volts * self.amps * self.power_factor * share_of_rating
         if self.phases == 1:
             return floor(share)
         squared = 3 * share * share
@@ -82,6 +90,13 @@ class Feed:
     parent: str | None = None
     kind: FeedKind = FeedKind.POWER
     margin: Fraction = Fraction(0)
+    breaker_w: int | None = None
+    """The full rating of its breaker; None where it has none."""
+
+    @property
+    def physical_w(self) -> int:
+        """What it can carry at all, if not for ever, in W."""
+        return self.limit_w if self.breaker_w is None else self.breaker_w
 
     @property
     def usable_w(self) -> int:
@@ -102,16 +117,26 @@ class Zone:
     redundancy: Redundancy = Redundancy.N
     feeds: tuple[str, ...] = ()
     switch: str = ""
+    breaker_w: int | None = None
+    """The full rating of its breaker; None where it has none."""
+
+    @property
+    def physical_w(self) -> int:
+        """What it can carry at all, if not for ever, in W."""
+        return self.limit_w if self.breaker_w is None else self.breaker_w
 
     @property
     def usable_w(self) -> int:
         """⌊limit × (1 − margin)⌋: what may be planned, the baseline included, in W."""
         return usable_w(self.limit_w, self.margin)
 
+    whole_w: int = 0
+    """Its limit with all its feeds, where some carry nothing now."""
+
     @property
     def node_share_w(self) -> int:
-        """What the zone could give each of its nodes, in W."""
-        return self.limit_w // max(len(self.nodes), 1)
+        """What the zone could give each of its nodes with all its feeds, in W."""
+        return max(self.limit_w, self.whole_w) // max(len(self.nodes), 1)
 
 
 @immutable
@@ -140,6 +165,31 @@ class Topology:
         for zone in zones:
             self.zones[zone.name] = zone
             self.taps[zone.name] = self._taps_of(zone)
+
+    def without(self, feeds: Collection[str]) -> "Topology":
+        """The same while these power feeds, and all that hang on them, carry nothing: zones lean on what is left.
+
+        A zone of which no power feed is left carries nothing. Every other carries as much as before, but under 2N no
+        more than what is left of each of its sides.
+        """
+        dark = {name for name, feed in self.feeds.items() if any(step in feeds for step in self._upwards(feed))}
+        return Topology((self._left(zone, dark) for zone in self.zones.values()), self.feeds.values())
+
+    def _left(self, zone: Zone, dark: Collection[str]) -> Zone:
+        """A zone without the feeds that are dark."""
+        left = tuple(name for name in zone.feeds if name not in dark)
+        if left == zone.feeds:
+            return zone
+        power = [self.feeds[name] for name in left if self.feeds[name].kind is FeedKind.POWER]
+        sides: dict[Side | None, int] = {}
+        for feed in power:
+            sides[feed.side] = sides.get(feed.side, 0) + feed.limit_w
+        bounds = sides.values() if zone.redundancy is Redundancy.TWO_N else [sum(sides.values())]
+        return replace(zone, feeds=left, limit_w=min(zone.limit_w, *bounds) if power else 0, whole_w=zone.limit_w)
+
+    def is_power_feed(self, name: str) -> bool:
+        """Whether there is a feed of that name, and it delivers power."""
+        return name in self.feeds and self.feeds[name].kind is FeedKind.POWER
 
     def declared_w(self, name: str) -> int | None:
         """What a zone or feed may carry by the site file, in W; None where there is none of that name."""

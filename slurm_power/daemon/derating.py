@@ -96,7 +96,7 @@ class Derating:
     def _note(self, action: str, one: Derate, cause: str, actor: int | None) -> None:
         """A line of the audit log."""
         desk = self._desk
-        declared_w = desk.site.topology.declared_w(one.element)
+        declared_w = desk.declared.topology.declared_w(one.element)
         numbers = {} if declared_w is None else {"limit_w": one.allowed_w(declared_w), "declared_w": declared_w}
         desk.journal.record(
             Decision(
@@ -167,14 +167,14 @@ class DerateVerbs:
         return self._answer(gone)
 
     def _answer(self, derates: Sequence[Derate]) -> dict[str, object]:
-        rows = derate_rows(self._desk.site.topology, derates, self._desk.now())
+        rows = derate_rows(self._desk.declared.topology, derates, self._desk.now())
         return {"schema": views.SCHEMA, "derates": rows}
 
 
 def _wanted(desk: Desk, request: Mapping[str, Any], uid: int) -> Derate:
     element, reason = name_in(request, "element"), name_in(request, "reason")
-    kind, declared_w = desk.site.topology.kind_of(element), desk.site.topology.declared_w(element)
-    if kind is None or declared_w is None:
+    declared_w = desk.declared.topology.declared_w(element)
+    if declared_w is None:
         raise UsageError(f"there is no zone or feed {element}; spower zones lists them")
     if len(reason) > _LONGEST_REASON or not reason.isprintable():
         raise UsageError(f"a reason is a line of {_LONGEST_REASON} characters at most")
@@ -190,11 +190,6 @@ def _wanted(desk: Desk, request: Mapping[str, Any], uid: int) -> Derate:
     one = Derate(desk.new_token(), element, Window(max(start, now), end), reason, now, uid, limit_w, percent)
     if one.allowed_w(declared_w) >= declared_w:
         raise UsageError(f"{element} carries {format_watts(declared_w)} at most by the site file: that derates nothing")
-    if kind == "feed" and one.allowed_w(declared_w) <= 0:
-        raise UsageError(
-            f"feed {element} would carry nothing at all: then its zones hang on their other side, and how they do is "
-            "for the site file to say (take it out of their 'feeds', and reload)"
-        )
     return one
 
 

@@ -20,8 +20,10 @@ from slurm_power.service import preempt_lines as lines
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
 from slurm_power.service.law import law_of
+from slurm_power.service.leaving import on_nodes
+from slurm_power.service.shedding import hurried
 from slurm_power.service.striking import Write, all_left, blows, proved, struck, warnings
-from slurm_power.service.victims import chosen, keep, needed, on_nodes, spared
+from slurm_power.service.victims import chosen, keep, needed, spared
 
 _log = logging.getLogger("slurm_power.preemptions")
 
@@ -189,7 +191,7 @@ class Preemptions:
     async def _noticed(self, one: Preemption, strike_at: int) -> None:
         """Its time has come; or the clock was set since they were told, which neither cuts it nor draws it out."""
         now, ends = self._clock.now(), self._notice_ends(one, strike_at)
-        if now >= max(strike_at, ends):
+        if now >= max(strike_at, ends) or hurried(self._desk, one):
             await self._strike_after_notice(one)
         elif abs(ends - strike_at) > _SET_S:
             keep(self._desk, await self._save(replace(one, strike_at=ends)))

@@ -35,6 +35,7 @@ from slurm_power.ports import (
 )
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
+from slurm_power.service.measuring import measure
 from slurm_power.service.observe import Observer
 from slurm_power.service.placing import place
 from slurm_power.service.plan import Plan
@@ -178,6 +179,7 @@ class Rounds:
             begun = self._clock.monotonic()
             jobs = await self._learn_all(begun)
             self.derating.step()
+            await self._measure_draws()
             await self.reservations.tick()
             await self._look_at_limits()
             self.usage.step(begun)
@@ -429,6 +431,11 @@ class Rounds:
     async def _observe(self, jobs: Sequence[JobRecord], begun: float) -> None:
         async for _ in self._breathe(self._observer.steps(jobs, begun)):
             pass
+
+    async def _measure_draws(self) -> None:
+        with self._desk.faults.apart("stage measuring"):
+            async for _ in self._breathe(measure(self._desk)):
+                pass
 
     async def _look_at_limits(self) -> None:
         async for _ in self._breathe(self._desk.metering.look(self._desk.ledger)):

@@ -8,11 +8,10 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
-from slurm_power.adapters.signal_file import SignalFile
+from slurm_power.adapters.telemetry.signal import open_signal
 from slurm_power.config import Site
-from slurm_power.config.telemetry import SignalFile as Configured
+from slurm_power.config.telemetry import Signal
 from slurm_power.core.derate import Derate
 from slurm_power.core.errors import PowerError, SignalError
 from slurm_power.core.window import FOREVER, Window
@@ -21,13 +20,13 @@ from slurm_power.ports import AskedCut, Facility, FacilitySignal
 from slurm_power.service.desk import Desk
 
 _log = logging.getLogger("slurm_power.signals")
-Open = Callable[[Path], Facility]
+Open = Callable[[Signal], Facility]
 
 
 class Signals:
-    """One task for each file that the site names. `soon` is called where limits have changed."""
+    """One task for each file or URL that the site names. `soon` is called where limits have changed."""
 
-    def __init__(self, desk: Desk, derating: Derating, soon: Callable[[], None], opens: Open = SignalFile) -> None:
+    def __init__(self, desk: Desk, derating: Derating, soon: Callable[[], None], opens: Open = open_signal) -> None:
         self._desk = desk
         self._derating = derating
         self._soon = soon
@@ -37,15 +36,15 @@ class Signals:
 
     @property
     def troubles(self) -> Mapping[str, str]:
-        """Path → what is wrong with the signal there."""
+        """Path or URL → what is wrong with the signal there."""
         return self._troubles
 
     def follow(self, site: Site) -> None:
         """Those of this site file from now on, in a running loop. What others asked for ends."""
         self.stop()
-        sources = [source for source in site.telemetry or () if isinstance(source, Configured)]
+        sources = [source for source in site.telemetry or () if isinstance(source, Signal)]
         self._troubles = {}
-        named = {str(source.path) for source in sources}
+        named = {source.place for source in sources}
         self._tasks = [asyncio.create_task(self._run(source)) for source in sources]
         self._tasks += [
             asyncio.create_task(self._end(source))
@@ -58,13 +57,13 @@ class Signals:
             task.cancel()
         self._tasks = []
 
-    async def _run(self, source: Configured) -> None:
-        facility = self._opens(Path(source.path))
+    async def _run(self, source: Signal) -> None:
+        facility = self._opens(source)
         while True:
             try:
-                await self.look(str(source.path), facility, source.stale)
+                await self.look(source.place, facility, source.stale)
             except Exception:  # a defect of ours must not end the watch: the next look may heal it
-                _log.exception("the facility's signal: internal error", extra={"path": str(source.path)})
+                _log.exception("the facility's signal: internal error", extra={"path": source.place})
             await asyncio.sleep(source.every)
 
     async def _end(self, source: str) -> None:

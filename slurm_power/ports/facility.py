@@ -1,10 +1,11 @@
-"""What the facility asks for: cuts of zones and feeds, from a source of its own."""
+"""What the facility says: the cuts of zones and feeds that it asks for, and what it measures."""
 
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Protocol
 
 from slurm_power.core.immutable import immutable
+from slurm_power.ports.telemetry import Reading
 
 
 @immutable
@@ -23,14 +24,15 @@ class AskedCut:
 
 @immutable
 class FacilitySignal:
-    """All that is asked for, and when that was written."""
+    """All that it says, and when that was written."""
 
     cuts: Sequence[AskedCut]
     written_at: int
+    readings: Sequence[Reading] = ()
 
 
 class Facility(Protocol):
     """A source of signals."""
 
     def read(self) -> FacilitySignal:
-        """What is asked for now. Blocks; raises SignalError."""
+        """What it says now. Blocks; raises SignalError."""

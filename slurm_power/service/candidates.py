@@ -1,6 +1,7 @@
 """Jobs that may be preempted now: by sacctmgr's QOS, the site's notices, and what Slurm shows of each."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC
 from functools import lru_cache
 
@@ -25,10 +26,12 @@ def candidates(
     zones: Collection[str] | None = None,
     *,
     over: bool = False,
+    emergency: Sequence[str] = (),
 ) -> Iterator[None]:
     """Fill `found` with the candidates of these QOS in these zones (None: of all), in no order, yielding now and then.
 
-    `over`: a limit is passed, and nobody is spared because he has only just started.
+    `over`: a limit is passed, and nobody is spared because he has only just started. `emergency`: these tiers alone, in
+    this order, and without notice.
     """
     for number, key in enumerate(desk.book.keys_in(State.RUNNING)):
         if number % _AT_ONCE == 0:
@@ -40,8 +43,16 @@ def candidates(
             continue
         if zones is not None and all(charge.zone not in zones for charge in claim.charges):
             continue
-        if obstacle(desk, entry, over=over) is None:
-            found.append(candidate(desk, entry))
+        if emergency and tier_of(desk, entry.record).name not in emergency:
+            continue
+        if obstacle(desk, entry, over=over, emergency=bool(emergency)) is None:
+            one = candidate(desk, entry)
+            found.append(_without_notice(desk, entry.record, one, emergency) if emergency else one)
+
+
+def _without_notice(desk: Desk, record: JobRecord, one: Candidate, emergency: Sequence[str]) -> Candidate:
+    """The same for an emergency: who is named last there goes last."""
+    return replace(one, notice_s=0, rank=len(emergency) - emergency.index(tier_of(desk, record).name))
 
 
 def some_day(desk: Desk, lawful: frozenset[str], zones: Iterable[str]) -> list[Candidate]:
@@ -55,18 +66,20 @@ def some_day(desk: Desk, lawful: frozenset[str], zones: Iterable[str]) -> list[C
     ]
 
 
-def obstacle(desk: Desk, entry: Entry, *, over: bool = False) -> str | None:
+def obstacle(desk: Desk, entry: Entry, *, over: bool = False, emergency: bool = False) -> str | None:
     """Why a running job may not be preempted now, whoever asks; None if it may."""
     record, claim = entry.record, desk.ledger.claims.get(entry.key)
     if record is None or claim is None or record.state is not JobState.RUNNING or entry.touched > desk.seen:
         return "it is not running, or has just changed"
     if desk.preempting.victim(entry.key) is not None:
         return "it gives way already"
-    unfit = lasting(desk, entry, record, over=over)
+    unfit = lasting(desk, entry, record, over=over, emergency=emergency)
     return unfit if unfit is not None or over else _spared(desk, record)
 
 
-def lasting(desk: Desk, entry: Entry, record: JobRecord, *, over: bool = False) -> str | None:
+def lasting(
+    desk: Desk, entry: Entry, record: JobRecord, *, over: bool = False, emergency: bool = False
+) -> str | None:
     """Why a job with a claim may not be preempted later either; None if it may."""
     if desk.ledger.claims[entry.key].within:
         return "it draws on a reservation, and its end would free nothing for others"
@@ -75,7 +88,7 @@ def lasting(desk: Desk, entry: Entry, record: JobRecord, *, over: bool = False) 
     if not desk.in_scope(record):
         return "the mode does not act on it"
     tier = tier_of(desk, record)
-    if tier.notice_s is None:
+    if tier.notice_s is None and not emergency:
         return f"tier {tier.name} is never preempted"
     if entry.token in desk.preempting.protected and not over:
         return "an operator protects it"

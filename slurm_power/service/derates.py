@@ -1,11 +1,12 @@
 """The derates that hold or will, what they make of the ledger's limits, and whom a further one would hit."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 
-from slurm_power.core.derate import Derate, cuts_ahead, limit_at
+from slurm_power.core.derate import Cut, Derate, cuts_ahead, limit_at
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.topology import Topology
-from slurm_power.core.window import FOREVER, format_instant
+from slurm_power.core.window import FOREVER, Window, format_instant
 from slurm_power.service.cuts import May, may
 
 Row = dict[str, object]
@@ -30,29 +31,62 @@ class Derates:
         """Those whose time has passed."""
         return [one for one in self._known if one.window.end <= now]
 
-    def apply(self, ledger: Ledger, now: int) -> Mapping[str, May]:
+    def dark(self, topology: Topology, instant: int) -> frozenset[str]:
+        """The power feeds to which they leave nothing at an instant: zones lean on others then."""
+        return frozenset(
+            name
+            for name, own in self._by_element().items()
+            if topology.is_power_feed(name) and limit_at(topology.feeds[name].limit_w, own, instant) <= 0
+        )
+
+    def apply(self, ledger: Ledger, declared: Topology, now: int) -> Mapping[str, May]:
         """Set the limits that hold now, and plan the cuts to come. What may carry less than before, and what it might.
 
-        Claims stay as they are: who has to go is for preemption.
+        `declared` is the floor with all its feeds, while the ledger's may be without some. Claims stay as they are: who
+        has to go is for preemption.
         """
-        by_element: dict[str, list[Derate]] = {}
-        for one in self._known:
-            by_element.setdefault(one.element, []).append(one)
+        by_element, ahead = self._by_element(), self._dark_ahead(ledger, declared, now)
         lowered: dict[str, May] = {}
-        for name in sorted(self._applied | by_element.keys()):
-            declared_w = ledger.topology.declared_w(name)
-            if declared_w is None:
+        for name in sorted(self._applied | by_element.keys() | ahead.keys()):
+            declared_w, most_w = declared.declared_w(name), ledger.topology.declared_w(name)
+            if declared_w is None or most_w is None:
                 continue
             own, meter = by_element.get(name, []), ledger.meters[name]
-            limit_w, cuts = limit_at(declared_w, own, now), tuple(cuts_ahead(declared_w, own, now))
+            limit_w = min(limit_at(declared_w, own, now), most_w)
+            planned = cuts_ahead(declared_w, own, now, limit_w)
+            cuts = sorted(one for one in planned if not _darkens(declared, name, one, limit_w))
+            cuts += ahead.get(name, ())
             if limit_w < meter.limit_w:
                 lowered[name] = may(ledger, name)
             if limit_w != meter.limit_w:
                 ledger.set_limit(name, limit_w)
-            if cuts != meter.cuts:
+            if tuple(cuts) != meter.cuts:
                 meter.plan_cuts(cuts)
-        self._applied = frozenset(by_element)
+        self._applied = frozenset(by_element.keys() | ahead.keys())
         return lowered
+
+    def _by_element(self) -> dict[str, list[Derate]]:
+        found: dict[str, list[Derate]] = {}
+        for one in self._known:
+            found.setdefault(one.element, []).append(one)
+        return found
+
+    def _dark_ahead(self, ledger: Ledger, declared: Topology, now: int) -> dict[str, list[Cut]]:
+        """Zone → the cuts to come where feeds of it will carry nothing. What others carry instead is not planned."""
+        edges = sorted({edge for one in self._known for edge in (one.window.start, one.window.end) if edge > now})
+        found: dict[str, list[Cut]] = {}
+        for start, end in pairwise(edges):
+            dark = self.dark(declared, start)
+            for name, zone in declared.without(dark).zones.items() if dark else ():
+                by_w = ledger.topology.zones[name].limit_w - zone.limit_w if name in ledger.topology.zones else 0
+                if by_w > 0:
+                    found.setdefault(name, []).append(Cut(Window(start, end), by_w))
+        return found
+
+
+def _darkens(topology: Topology, name: str, cut: Cut, limit_w: int) -> bool:
+    """Whether it leaves nothing to a power feed: then it carries no load either, and none has to fit there."""
+    return topology.is_power_feed(name) and cut.by_w >= limit_w
 
 
 def derate_rows(topology: Topology, derates: Iterable[Derate], now: int) -> Sequence[Row]:

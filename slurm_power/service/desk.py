@@ -3,7 +3,7 @@
 import logging
 from base64 import urlsafe_b64encode
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from secrets import token_bytes
 
 from slurm_power.config import Site
@@ -23,6 +23,7 @@ from slurm_power.service.derates import Derates
 from slurm_power.service.descriptions import Descriptions
 from slurm_power.service.facts import JobFacts
 from slurm_power.service.faults import Faults
+from slurm_power.service.measured import Measured
 from slurm_power.service.metering import Metering
 from slurm_power.service.preempting import Preempting
 from slurm_power.service.reserved import Reserved
@@ -78,8 +79,13 @@ class Desk:
         self.shadow = Shadow(ledger)
         self.preempting = Preempting(ledger)
         self.derates = Derates()
+        self.measured = Measured(site.control)
         self.missed: list[Reservation] = []
         """Reservations that a change of the site file has ended, for whoever writes it down."""
+        self.declared = site
+        """The site as its file says; `site` is without the feeds that carry nothing now."""
+        self.dark: frozenset[str] = frozenset()
+        """The power feeds that carry nothing now."""
         self._install(site, World(site), ledger)
 
     def _install(self, site: Site, world: World, ledger: Ledger) -> None:
@@ -87,14 +93,14 @@ class Desk:
         self.tiers: Sequence[Tier] = sorted(site.policy.tiers.values(), key=lambda tier: tier.rank)
         """The site's tiers, the highest promise first."""
         self._use(world)
-        self.floor = ledger.empty()
+        self.floor = ledger.empty(self.declared.topology)
         self.metering.change_site(site)
         self.book = Book(ledger, self.journal, self.metering, private=self._private_jobs)
 
     def _use(self, world: World) -> None:
         self.world = world
         self.descriptions = Descriptions(world)
-        self.binder = Binder(world.site.topology, world.licenses, world.features())
+        self.binder = Binder(self.declared.topology, world.licenses, world.features())
 
     @property
     def ledger(self) -> Ledger:
@@ -142,14 +148,29 @@ class Desk:
         _log.warning("the clock was ahead, the ledger goes back to its time", extra={"seconds": ahead - now})
         self.book.not_later_than(now)
         self.preempting.not_later_than(now)
+        self.measured.not_later_than(now)
         self._rebuild(self.world, now)
         self._count_nodes()
 
     def follow_derates(self) -> None:
         """Limits are what derates leave of them at this instant. Where that is less, jobs may have to give way."""
-        lowered = self.derates.apply(self.ledger, self.now())
+        now, before = self.now(), self.ledger
+        dark = self.derates.dark(self.declared.topology, now)
+        if dark != self.dark:
+            _log.warning("feeds carry nothing: %s", ", ".join(sorted(dark)) or "none any more")
+            self.dark = dark
+            self._look(self._world(self.declared))
+            if self.mode is Mode.ENFORCE and self.site.preemption.after_cut is Policy.PREEMPT:
+                self.preempting.cuts.note(before, self.ledger)
+        lowered = self.derates.apply(self.ledger, self.declared.topology, now)
         if self.mode is Mode.ENFORCE and self.site.preemption.after_cut is Policy.PREEMPT:
             self.preempting.cuts.lowered(lowered)
+
+    def _world(self, declared: Site) -> World:
+        """A site with what Slurm last showed, without the feeds that carry nothing."""
+        site = replace(declared, topology=declared.topology.without(self.dark)) if self.dark else declared
+        partitions = [partition.record for partition in self.world.partitions.values()]
+        return World(site, list(self.world.nodes.values()), partitions, self.world.all_licenses)
 
     def make_rooms(self) -> Steps[None]:
         """What the ledgers look up at a submission, made or brought up to date before one comes."""
@@ -208,13 +229,14 @@ class Desk:
 
         What it cuts is remembered where jobs are ours to end: before it and after it the mode is enforce.
         """
-        before, mode, ledger = self.world, self.mode, self.ledger
+        mode, ledger = self.mode, self.ledger
         if site.topology.zone_of_node != self.site.topology.zone_of_node:
             self._moved_at = self.clock.monotonic()
         if site.policy.mode is not self.site.policy.mode:
             self.mode = site.policy.mode
-        records = [partition.record for partition in before.partitions.values()]
-        self._look(World(site, list(before.nodes.values()), records, before.all_licenses))
+        self.declared = site
+        self.dark = self.derates.dark(site.topology, ledger.now)
+        self._look(self._world(site))
         if mode is self.mode is Mode.ENFORCE and site.preemption.after_cut is Policy.PREEMPT:
             self.preempting.cuts.note(ledger, self.ledger)
         else:
@@ -238,7 +260,10 @@ class Desk:
         before = self.book
         ledger = Ledger(world.site.topology, world.pools(), world.site.policy.burst, now)
         self._install(world.site, world, ledger)
-        self.derates.apply(ledger, now)
+        self.derates.apply(ledger, self.declared.topology, now)
+        for name, meter in before.ledger.meters.items():
+            if name in ledger.meters:
+                ledger.set_stray(name, meter.stray_w, blind=meter.blind)
         self.missed += self.reserved.move_to(ledger, now)
         self.shadow.move_to(ledger)
         self.preempting.move_to(ledger)

@@ -15,6 +15,7 @@ from slurm_power.core.nodes import all_free
 from slurm_power.core.policy import Tier
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.reservation import Reservation, ReservationState, due
+from slurm_power.core.topology import Topology
 from slurm_power.core.window import Window
 from slurm_power.service.asking import Ask, advice
 from slurm_power.service.deciding import named, verdict_in
@@ -38,6 +39,8 @@ class Foresight:
     claims: Sequence[Claim]
     reserved: Sequence[Reservation]
     """The reservations as they will stand then; what they keep is not among the claims."""
+    declared: Topology
+    """The floor with all its feeds."""
     limits: Mapping[str, int]
     closed: Mapping[str, str]
     tiers: Sequence[Tier]
@@ -45,7 +48,7 @@ class Foresight:
     def verdict(self) -> Verdict:
         """The verdict at that instant. Takes long where claims are many."""
         request, ledger = self.ask.request, self.empty()
-        floor = ledger.empty()
+        floor = ledger.empty(self.declared)
         for element, limit_w in self.limits.items():
             ledger.set_limit(element, limit_w)
         for zone, why in self.closed.items():
@@ -87,7 +90,7 @@ def foresee(desk: Desk, ask: Ask, at: int) -> Foresight:
     everything = (*ledger.claims.values(), *ledger.bookings())
     claims = [_alone(desk, claim) for claim in everything if not claim.reserves]
     reserved = [one for known in desk.reserved if (one := _standing(known, at)) is not None]
-    return Foresight(ask, at, empty, claims, reserved, lowered, dict(ledger.closed), desk.tiers)
+    return Foresight(ask, at, empty, claims, reserved, desk.declared.topology, lowered, dict(ledger.closed), desk.tiers)
 
 
 def _standing(reservation: Reservation, at: int) -> Reservation | None:

@@ -6,7 +6,7 @@ whom stands in a line of no job and no account, which root and SlurmUser alone c
 
 from collections.abc import Mapping
 
-from slurm_power.core.giving_way import Preemption, Trigger, Victim
+from slurm_power.core.giving_way import PHYSICAL, Preemption, Trigger, Victim
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.ports import Decision, Rule
 from slurm_power.service.book import Entry
@@ -81,10 +81,11 @@ def for_whom(one: Preemption) -> str:
         return f"a job of tier {one.tier} needs its watts"
     if one.trigger is Trigger.RESERVATION:
         return f"a reservation of tier {one.tier} is short of its watts"
+    does, do = ("draws", "draw") if one.trigger is Trigger.DRAW else ("holds", "hold")
     first, *others = one.elements
     if not others:
-        return f"{first} holds more than its limit lets it"
-    return f"{first} and {len(others)} more hold more than their limits let them"
+        return f"{first} {does} more than its limit lets it"
+    return f"{first} and {len(others)} more {do} more than their limits let them"
 
 
 def _name(desk: Desk, one: Preemption) -> str:
@@ -145,7 +146,7 @@ def _record(
             reasons=reasons,
             reservation=reservation,
             cause=cause,
-            rule=Rule.OVER_LIMIT if one.trigger is Trigger.OVER else Rule.PREEMPT,
+            rule=Rule.OVER_LIMIT if one.trigger in PHYSICAL else Rule.PREEMPT,
             numbers=numbers,
         )
     )

@@ -1,6 +1,6 @@
 """What a job's owner is told of preemption, in words that name no other job."""
 
-from slurm_power.core.giving_way import UNTOUCHED, Means, Preemption, Stage, Trigger, Victim
+from slurm_power.core.giving_way import PHYSICAL, UNTOUCHED, Means, Preemption, Stage, Trigger, Victim
 from slurm_power.core.units import format_watts
 from slurm_power.core.window import format_instant
 from slurm_power.service.desk import Desk
@@ -22,7 +22,7 @@ def told(desk: Desk, key: str) -> str:
 
 def _victim(one: Preemption, victim: Victim) -> str:
     how = "requeued" if victim.means is Means.REQUEUE else "cancelled"
-    rule = "" if one.trigger is Trigger.OVER else " by sacctmgr's Preempt of the QOS"
+    rule = "" if one.trigger in PHYSICAL else " by sacctmgr's Preempt of the QOS"
     return f"it gives way{rule}: {for_whom(one)}; it is {how} {_when(one)}"
 
 

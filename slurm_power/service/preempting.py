@@ -74,7 +74,7 @@ class Preempting:
         """It came to nothing: no victims are looked for again before this instant."""
         if one.trigger is Trigger.OVER:
             self.cuts.put_off(one.elements, until)
-        else:
+        elif one.trigger is not Trigger.DRAW:
             self.not_before[one.beneficiary] = until
 
     def not_later_than(self, now: int) -> None:

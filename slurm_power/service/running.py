@@ -46,7 +46,7 @@ def _by_record(desk: Desk, entry: Entry, record: JobRecord, counts: dict[str, in
     found = find_record(record.admin_comment)
     charges = found.charges if found is not None else ()
     topology = desk.site.topology
-    part_w = sum(topology.zones[z].limit_w * n // max(len(topology.zones[z].nodes), 1) for z, n in counts.items())
+    part_w = sum(topology.zones[zone].node_share_w * nodes for zone, nodes in counts.items())
     by_qos = {tier.qos: tier for tier in policy.tiers.values()}
     request = Request(
         id=entry.key,

@@ -19,8 +19,8 @@ from slurm_power.ports import (
 )
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
+from slurm_power.service.leaving import on_nodes
 from slurm_power.service.preempt_lines import for_whom
-from slurm_power.service.victims import on_nodes
 
 Write = tuple[Victim, Chain]
 

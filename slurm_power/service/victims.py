@@ -1,34 +1,35 @@
 """For whom others have to give way, and who they are: one preemption at a time for each job and each reservation."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from slurm_power.core.claim import Claim
-from slurm_power.core.giving_way import Preemption, Stage, Trigger, Victim
-from slurm_power.core.ledger import Ledger
+from slurm_power.core.giving_way import Preemption, Trigger
 from slurm_power.core.lifecycle import State
 from slurm_power.core.offer import Candidate
 from slurm_power.core.policy import Mode
-from slurm_power.core.preemption import Shed, make_room, plan, shed
+from slurm_power.core.preemption import make_room, plan, shed
 from slurm_power.core.reservation import Policy, Reservation, ReservationState
-from slurm_power.core.steps import Steps, into
+from slurm_power.core.steps import Steps
 from slurm_power.core.trial import Trial
 from slurm_power.core.want import lacking_for, over
 from slurm_power.core.window import Window
 from slurm_power.ports import HoldKind
 from slurm_power.service.book import Entry
-from slurm_power.service.candidates import candidate, candidates, obstacle, tier_of
+from slurm_power.service.candidates import candidate, candidates, obstacle
 from slurm_power.service.desk import Desk
 from slurm_power.service.hourly import too_many
+from slurm_power.service.leaving import begun, leaving, not_started, on_nodes
 from slurm_power.service.nearest import nearest
+from slurm_power.service.shedding import AGAIN_S, LEAVE_S, for_cuts, for_draws, shed_of
 
 _log = logging.getLogger("slurm_power.victims")
-_AGAIN_S = 10
-"""How long no victims are looked for again where there were none."""
-_LEAVE_S = 60
-"""So long victims may take to leave their nodes: before a reservation begins, and after a cut's notice."""
+_OVER = {
+    Trigger.RESERVATION: "the reservation is over",
+    Trigger.OVER: "the cut is no more",
+    Trigger.DRAW: "no more is drawn than may be",
+}
 _FEW = 1_000
 """Instants of checkpoints that may be remembered beside twice as many as there are jobs."""
 
@@ -43,7 +44,8 @@ def chosen(desk: Desk) -> Steps[list[Preemption]]:
     if desk.mode is not Mode.ENFORCE or not desk.settled:
         return found
     _forget_the_gone(desk)
-    found += yield from _for_cuts(desk)
+    found += yield from for_cuts(desk)
+    found += yield from for_draws(desk)
     for tier in desk.tiers:
         entry = desk.book.get(desk.preempting.heads.get(tier.name, ""))
         if entry is not None:
@@ -69,8 +71,8 @@ def needed(desk: Desk, one: Preemption) -> str | None:
         return None if lacking_for(desk.ledger, planned) else "enough is free"
     elements = _elements(desk, one)
     if not elements:
-        return "the reservation is over" if one.trigger is Trigger.RESERVATION else "the cut is no more"
-    return None if over(desk.ledger.meters, elements) else "enough is free"
+        return _OVER[one.trigger]
+    return None if one.trigger is Trigger.DRAW or over(desk.ledger.meters, elements) else "enough is free"
 
 
 def _planned(desk: Desk, one: Preemption) -> Claim | None:
@@ -83,6 +85,8 @@ def _elements(desk: Desk, one: Preemption) -> list[str]:
     """The zones and feeds that hold too much; none where what it is for is no more."""
     if one.trigger is Trigger.OVER:
         return [name for name in one.elements if name in desk.preempting.cuts and name in desk.ledger.meters]
+    if one.trigger is Trigger.DRAW:
+        return [name for name in one.elements if name in desk.measured.overdrawn]
     reservation = desk.reserved.get(one.beneficiary)
     if reservation is None or reservation.state is not ReservationState.ACTIVE:
         return []
@@ -95,27 +99,22 @@ def spared(desk: Desk, one: Preemption) -> Steps[frozenset[str]]:
     found = [candidate(desk, entry) for entry in entries if entry.key in desk.ledger.claims]
     planned = _planned(desk, one)
     if planned is not None:
-        room = yield from make_room(desk.ledger, planned, found, _leaving(desk, but=one))
+        room = yield from make_room(desk.ledger, planned, found, leaving(desk, but=one))
         left: Sequence[Candidate] = room or ()  # where they do not suffice any more, nobody goes in vain
     elif one.trigger is Trigger.JOB:
         entry = desk.book.get(one.beneficiary)
         if entry is None or entry.ask is None:
             return frozenset()
         request = entry.ask.request.with_copies(1)
-        made = yield from plan(request, desk.ledger, found, _leaving(desk, but=one), ignore=desk.ignored_by(request))
+        made = yield from plan(request, desk.ledger, found, leaving(desk, but=one), ignore=desk.ignored_by(request))
         left = found if made is None else made.victims
+    elif one.trigger is Trigger.DRAW:
+        due = {name: desk.measured.overdrawn.breaches[name].over_w for name in _elements(desk, one)}
+        left = (yield from shed(desk.ledger, found, by_w=due)).victims
     else:
-        gone = [*_leaving(desk, but=one), *_not_started(desk)]
+        gone = [*leaving(desk, but=one), *not_started(desk)]
         left = (yield from shed(desk.ledger, found, _elements(desk, one), gone)).victims
     return frozenset(each.id for each in found) - {each.id for each in left}
-
-
-def on_nodes(desk: Desk, victim: Victim) -> Entry | None:
-    """The entry of a victim whose run has not left its nodes; None once it has."""
-    entry = desk.book.get(victim.key) or desk.book.of_job(victim.job_id)
-    if entry is None or entry.state is not State.RUNNING or entry.record is None:
-        return None
-    return entry if entry.record.restarts == victim.restarts else None
 
 
 def elements_of(desk: Desk, reservation: Reservation) -> list[str]:
@@ -146,7 +145,7 @@ def _for_job(desk: Desk, entry: Entry) -> Steps[list[Preemption]]:
     desk.now()
     request = entry.ask.request.with_copies(1)
     ledger = desk.ledger
-    made = yield from plan(request, ledger, found, _leaving(desk), ignore=desk.ignored_by(request))
+    made = yield from plan(request, ledger, found, leaving(desk), ignore=desk.ignored_by(request))
     if desk.ledger is not ledger or not _waits(desk, entry):
         return []
     if made is None:
@@ -157,7 +156,7 @@ def _for_job(desk: Desk, entry: Entry) -> Steps[list[Preemption]]:
     if excess is not None:
         return _none(desk, entry.key, excess)
     claim = made.verdict.claim
-    one = _begun(desk, Trigger.JOB, entry.key, request.tier.name, made.victims)
+    one = begun(desk, Trigger.JOB, entry.key, request.tier.name, made.victims)
     one = replace(one, charges=claim.charges, share_milli=claim.share_milli)
     desk.preempting.put(one)
     keep(desk, one)
@@ -190,7 +189,7 @@ def _qos_of(entry: Entry) -> str:
 
 def _none(desk: Desk, key: str, why: str) -> list[Preemption]:
     desk.preempting.why_not[key] = why
-    desk.preempting.not_before[key] = desk.ledger.now + _AGAIN_S
+    desk.preempting.not_before[key] = desk.ledger.now + AGAIN_S
     return []
 
 
@@ -209,7 +208,7 @@ def _for_reservation(desk: Desk, reservation: Reservation) -> Steps[list[Preempt
     elements = elements_of(desk, reservation)
     if reservation.state is not ReservationState.ACTIVE or not over(desk.ledger.meters, elements):
         return []
-    victims = (yield from _shed(desk, elements, lawful)).victims
+    victims = (yield from shed_of(desk, elements, lawful)).victims
     return _for_it(desk, reservation, victims)
 
 
@@ -227,7 +226,7 @@ def _for_planned(desk: Desk, reservation: Reservation, lawful: frozenset[str]) -
         return []
     found = [one for one in found if desk.ledger.claims.get(one.id) is one.claim]
     ledger, found = desk.ledger, sorted(found, key=lambda one: one.id)
-    victims = yield from make_room(ledger, claim, found, _leaving(desk))
+    victims = yield from make_room(ledger, claim, found, leaving(desk))
     if desk.ledger is not ledger or desk.reserved.get(reservation.name) is not reservation:
         return []
     if victims is None:
@@ -241,7 +240,7 @@ def _suffice(desk: Desk, claim: Claim, victims: Sequence[Candidate]) -> bool:
     """Whether a reservation has its watts once these have gone, who still may, with those who go already."""
     if not _still_may(desk, victims):
         return False
-    with Trial(desk.ledger, [*_leaving(desk), *victims]):
+    with Trial(desk.ledger, [*leaving(desk), *victims]):
         return not lacking_for(desk.ledger, claim)
 
 
@@ -253,7 +252,7 @@ def _still_may(desk: Desk, victims: Iterable[Candidate]) -> bool:
 
 def _early_s(desk: Desk, planned: Claim) -> int:
     """How long it is until those without notice go for a reservation, in s."""
-    return planned.window.start - _LEAVE_S - desk.ledger.now
+    return planned.window.start - LEAVE_S - desk.ledger.now
 
 
 def _longest_s(victims: Iterable[Candidate]) -> int:
@@ -268,137 +267,7 @@ def _for_it(desk: Desk, reservation: Reservation, victims: Sequence[Candidate]) 
     excess = too_many(desk, victims)
     if excess is not None:
         return _none(desk, reservation.name, excess)
-    return [_begun(desk, Trigger.RESERVATION, reservation.name, reservation.terms.tier, victims)]
-
-
-def _for_cuts(desk: Desk) -> Steps[list[Preemption]]:
-    """Victims of any tier that may be preempted at all. Physics knows no budget of jobs an hour.
-
-    Whoever has less notice does not stay on for the others: each that leaves helps. While some are leaving, no others
-    make up for them; so another cut meanwhile asks for just those whom it takes on top.
-    """
-    cuts = desk.preempting.cuts
-    elements, noted = cuts.due(desk.ledger, desk.now()), cuts.noted
-    if not elements:
-        return []
-    chosen = yield from _shed(desk, elements, None, over=True)
-    stuck = cuts.untold(want.element for want, _ in chosen.left)
-    if stuck:
-        _log.warning("cut below what jobs hold that nobody may preempt", extra={"elements": stuck[:20]})
-    notices = sorted({victim.notice_s for victim in chosen.victims})
-    again_s = notices[-1] + _LEAVE_S if notices and not chosen.left else _AGAIN_S
-    if cuts.noted == noted:  # else there was another cut meanwhile, which asks for others on top
-        cuts.put_off(elements, desk.ledger.now + again_s)
-    return [
-        _begun(desk, Trigger.OVER, ",".join(elements), "", [one for one in chosen.victims if one.notice_s == notice_s])
-        for notice_s in notices
-    ]
-
-
-def would_go(desk: Desk, element: str, limit_w: int, start: int) -> Steps[Shed]:
-    """Who would have to give way if this element could carry no more than so much from that instant on.
-
-    A question: between two steps the limit is what it is.
-    """
-    found: list[Candidate] = []
-    yield from candidates(desk, None, found, zones_of(desk, [element]), over=True)
-    ended = [claim for claim in desk.ledger.claims.values() if claim.window.end <= start and not claim.within]
-    chosen: list[Shed] = []
-    steps = into(chosen, _chosen(desk, found, [element], [Candidate(claim, 0, 0) for claim in ended]))
-    with lowered(desk.ledger, element, limit_w):
-        next(steps, None)  # the ledger is read at the first step
-    yield from steps
-    return chosen[0]
-
-
-@contextmanager
-def lowered(ledger: Ledger, element: str, limit_w: int) -> Iterator[None]:
-    """For a question: as if the element could carry no more than so much; then as it was."""
-    before_w = ledger.meters[element].limit_w
-    ledger.set_limit(element, min(limit_w, before_w))
-    try:
-        yield
-    finally:
-        ledger.set_limit(element, before_w)
-
-
-def _shed(
-    desk: Desk,
-    elements: Sequence[str],
-    lawful: frozenset[str] | None,
-    *,
-    over: bool = False,
-) -> Steps[Shed]:
-    """Victims after whom these elements hold no more than they may."""
-    found: list[Candidate] = []
-    yield from candidates(desk, lawful, found, zones_of(desk, elements), over=over)
-    return (yield from _chosen(desk, found, elements))
-
-
-def zones_of(desk: Desk, elements: Iterable[str]) -> set[str]:
-    """The zones among these, and under the feeds among them."""
-    return {zone for name in elements for zone in desk.site.topology.zones_under.get(name, (name,))}
-
-
-def _chosen(
-    desk: Desk, found: Iterable[Candidate], elements: Sequence[str], ended: Iterable[Candidate] = ()
-) -> Steps[Shed]:
-    """Those of the candidates that are to go; `ended` are thought away beforehand."""
-    desk.now()
-    ledger = desk.ledger
-    there = [one for one in found if ledger.claims.get(one.id) is one.claim]  # it may have changed since it was found
-    away = {one.id: one for one in (*_leaving(desk), *_not_started(desk), *ended)}
-    there = sorted((one for one in there if one.id not in away), key=lambda one: one.id)
-    gone = list(away.values())
-    return (yield from shed(ledger, there, [name for name in elements if name in ledger.meters], gone))
-
-
-# -- each of them -----------------------------------------------------------------------------------------------------
-
-
-def _begun(desk: Desk, trigger: Trigger, beneficiary: str, tier: str, victims: Sequence[Candidate]) -> Preemption:
-    """A preemption of these, kept from here on."""
-    made = tuple(victim for one in victims if (victim := _victim(desk, one)) is not None)
-    one = Preemption(desk.new_token(), trigger, beneficiary, tier, Stage.PLANNED, desk.ledger.now, made)
-    desk.preempting.put(one)
-    desk.preempting.why_not.pop(beneficiary, None)
-    return one
-
-
-def _victim(desk: Desk, one: Candidate) -> Victim | None:
-    entry = desk.book.get(one.id)
-    if entry is None or entry.record is None:
-        return None
-    record = entry.record
-    return Victim(
-        key=entry.key,
-        job=entry.name,
-        target=record.target,
-        job_id=record.job_id,
-        token=entry.token,
-        uid=entry.uid,
-        account=record.account,
-        restarts=record.restarts,
-        tier=tier_of(desk, record).name,
-        est_w=one.claim.est_w,
-        notice_s=one.notice_s,
-        lost_s=one.lost_s,
-        means=desk.preempting.law.means(record),
-    )
-
-
-def _leaving(desk: Desk, but: Preemption | None = None) -> list[Candidate]:
-    """All who give way already: for a choice as if they had left, so that nobody has to make up for them."""
-    going = [victim for one in desk.preempting if one is not but for victim in one.victims]
-    entries = [entry for victim in going if (entry := on_nodes(desk, victim)) is not None]
-    return [candidate(desk, entry) for entry in entries if entry.key in desk.ledger.claims]
-
-
-def _not_started(desk: Desk) -> list[Candidate]:
-    """Those who draw nothing yet: the launch gate turns them away where they are too much, and no work is lost."""
-    keys = [*desk.book.keys_in(State.BINDING), *desk.book.keys_in(State.ADMITTED)]
-    claims = (desk.ledger.claims.get(key) for key in keys)
-    return [Candidate(claim, 0, desk.ledger.now) for claim in claims if claim is not None and not claim.within]
+    return [begun(desk, Trigger.RESERVATION, reservation.name, reservation.terms.tier, victims)]
 
 
 def _forget_the_gone(desk: Desk) -> None:

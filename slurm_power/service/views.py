@@ -13,13 +13,14 @@ from slurm_power.core.request import Request
 from slurm_power.core.topology import FeedKind
 from slurm_power.core.units import format_watts
 from slurm_power.core.window import format_instant
-from slurm_power.ports import Decision, LicenseRecord
+from slurm_power.ports import Decision, Kind, LicenseRecord
 from slurm_power.service.asking import Ask, Free, advice, interpret
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
 from slurm_power.service.facts import JobFacts
 from slurm_power.service.later import COUNTED
 from slurm_power.service.launch import unholdable
+from slurm_power.service.measured_views import measured_row
 from slurm_power.service.preempt_told import told
 from slurm_power.service.submit import judge
 from slurm_power.service.usage_views import job_share
@@ -54,11 +55,10 @@ def zone_row(desk: Desk, name: str, licenses: Mapping[str, LicenseRecord]) -> Ro
         **_numbers(meter),
         "baseline_w": zone.baseline_w,
         "reserved_w": _reserved_w(desk, name),
-        "measured_w": None,
+        **measured_row(desk, Kind.ZONE, meter),
         "lane": str(zone.lane),
         "redundancy": str(zone.redundancy),
         "thermal": "normal" if name not in desk.ledger.closed else "critical",
-        "stale": None,
         "feeds": [tap.feed for tap in desk.site.topology.taps[name]],
         "nodes_up": nodes.up,
         "nodes_idle": nodes.idle,
@@ -83,6 +83,7 @@ def feed_row(desk: Desk, name: str, licenses: Mapping[str, LicenseRecord]) -> Ro
         "parent": feed.parent,
         **_numbers(desk.ledger.meters[name]),
         "baseline_w": desk.ledger.meters[name].baseline_w,
+        **measured_row(desk, Kind.FEED, desk.ledger.meters[name]),
         **_counted(desk, name, licenses),
     }
 

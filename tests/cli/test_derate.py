@@ -101,7 +101,6 @@ def test_a_dry_run_names_whom_it_would_hit_and_changes_nothing(stage: Stage) -> 
         (["rack01", "--limit=-5kW"], "is not"),
         (["rack01", "--percent=5", "--for=1h", "--until=now+2hours"], "and not by both"),
         (["rack01", "--percent=5", "--start=now+2hours", "--until=now+1hours"], "a derate ends after its start"),
-        (["ups-a", "--percent=100"], "feed ups-a would carry nothing at all"),
     ],
 )
 def test_what_makes_no_sense_is_refused(stage: Stage, words: list[str], says: str) -> None:

@@ -114,6 +114,8 @@ def test_watts_are_integers_in_json(scene: Scene) -> None:
         "committed_w": 19_500,
         "reserved_w": 0,
         "measured_w": None,
+        "stray_w": 0,
+        "over_w": 0,
         "headroom_w": 7_500,
         "burst_w": 1_500,
         "room_w": 7_500,

@@ -43,16 +43,17 @@ def test_the_least_counts() -> None:
 
 def test_cuts_to_come_are_told_apart_and_joined() -> None:
     known = [derate(10, 30, limit_w=8_000), derate(20, 40, limit_w=5_000), derate(40, FOREVER, percent=20)]
-    assert cuts_ahead(10_000, known, 0) == [
+    assert cuts_ahead(10_000, known, 0, 10_000) == [
         Cut(Window(10, 20), 2_000), Cut(Window(20, 40), 5_000), Cut(Window(40, FOREVER), 2_000),
     ]  # fmt: skip
-    assert cuts_ahead(10_000, known, 15) == [Cut(Window(20, 40), 3_000)]
-    assert cuts_ahead(10_000, [derate(5, 10, limit_w=1), derate(10, 20, limit_w=1)], 0) == [Cut(Window(5, 20), 9_999)]
-    assert cuts_ahead(10_000, known[:2], 40) == []
+    assert cuts_ahead(10_000, known, 15, 8_000) == [Cut(Window(20, 40), 3_000)]
+    joined = [derate(5, 10, limit_w=1), derate(10, 20, limit_w=1)]
+    assert cuts_ahead(10_000, joined, 0, 10_000) == [Cut(Window(5, 20), 9_999)]
+    assert cuts_ahead(10_000, known[:2], 40, 10_000) == []
 
 
 def planned(one: Ledger, *derates: Derate, declared_w: int = 10_000) -> Ledger:
-    one.meters["r1"].plan_cuts(cuts_ahead(declared_w, derates, NOW))
+    one.meters["r1"].plan_cuts(cuts_ahead(declared_w, derates, NOW, limit_at(declared_w, derates, NOW)))
     return one
 
 

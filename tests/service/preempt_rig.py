@@ -137,11 +137,11 @@ class Rig:
         """A job as the hook leaves it while it has to wait; its id."""
         token = f"job{next(self._numbers)}"
         held = AdmissionRecord(token, Standing.HOLD, hold="power")
+        comment = fields.pop("comment", f"power:est={est_w}W{more}")
         asked: Mapping[str, Any] = {
             "uid": 1000, "user": "alice", "account": "research", "time_limit_s": 36_000, "partition": "main",
             "name": f"n{token}", "exclusive": True, **fields,
         }  # fmt: skip
-        comment = f"power:est={est_w}W{more}"
         record = self.slurm.submit(held=True, qos=qos, comment=comment, admin_comment=held.encode(), **asked)
         return record.job_id
 

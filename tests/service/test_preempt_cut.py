@@ -15,7 +15,7 @@ from slurm_power.core.lifecycle import State
 from slurm_power.core.policy import Mode
 from slurm_power.core.preemption import shed
 from slurm_power.ports import JobState
-from slurm_power.service import victims, views
+from slurm_power.service import shedding, views
 from tests.service.conftest import LONG
 from tests.service.preempt_rig import SITE, Rig
 
@@ -286,7 +286,7 @@ def test_nobody_may_be_preempted(
     """It is told once, not tried in each round, and the zone shows what it lacks."""
     rig.running("gold", est_w=18_000, more=",zones=a")
     tries = Mock(wraps=shed)
-    monkeypatch.setattr(victims, "shed", tries)
+    monkeypatch.setattr(shedding, "shed", tries)
     cut(rig, "15kW")
     with caplog.at_level(logging.WARNING):
         rig.later(1, 30)

@@ -5,13 +5,15 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
 
-from slurm_power.adapters.signal_file import SignalFile
+from slurm_power.adapters.telemetry.signal import FileSignal
 from slurm_power.config import load_site
 from slurm_power.daemon.signals import Signals
+from tests.adapters.telemetry.hostile import Hostile, answers
 from tests.service.preempt_rig import Rig
 
 STALE_S = 60
@@ -38,7 +40,7 @@ class Grid:
 
     def look(self) -> int:
         """What zone a may carry after a look at the file."""
-        asyncio.run(self.signals.look(str(self.path), SignalFile(self.path), STALE_S))
+        asyncio.run(self.signals.look(str(self.path), FileSignal(self.path), STALE_S))
         return self.limit_w
 
     @property
@@ -156,3 +158,21 @@ def test_sources_follow_the_site_file(grid: Grid) -> None:
     grid.write(QUARTER)
     following(grid, grid.rig.text + telemetry, lambda: grid.limit_w == 15_000)
     following(grid, grid.rig.text, lambda: grid.limit_w == 20_000)
+
+
+def test_a_url_is_followed_as_a_file_is(grid: Grid) -> None:
+    asked = json.dumps({"cuts": [QUARTER]}).encode()
+    with Hostile(answers(asked)) as server:
+        telemetry = f"telemetry:\n  - {{type: http, url: '{server.url}', every: 1s, stale: 60s}}\n"
+        now = formatdate(grid.rig.clock.instant, usegmt=True)
+        server.does = answers(asked, Last_Modified=now)
+        following(grid, grid.rig.text + telemetry, lambda: grid.limit_w == 15_000)
+        assert [one.source for one in grid.rig.desk.derates] == [server.url]
+        server.does = answers(b"", 500)
+        following(grid, grid.rig.text + telemetry, lambda: server.url in grid.signals.troubles)
+        assert "answers 500" in grid.signals.troubles[server.url]
+        assert grid.limit_w == 15_000
+        old = formatdate(grid.rig.clock.instant - STALE_S - 1, usegmt=True)
+        server.does = answers(b'{"readings": []}', Last_Modified=old)
+        following(grid, grid.rig.text + telemetry, lambda: grid.limit_w == 20_000)
+        assert "has not been written" in grid.signals.troubles[server.url]

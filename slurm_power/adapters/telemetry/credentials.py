@@ -6,30 +6,28 @@ from pathlib import Path
 
 import yaml
 
+from slurm_power.adapters.telemetry.plain_file import read_plain
 from slurm_power.core.errors import TelemetryError
 
 _MOST_BYTES = 1 << 16
 
 
 def read_credentials(path: Path, known: Collection[str]) -> Mapping[str, str]:
-    """Its keys, all of them among `known`. Raises TelemetryError, which never tells a value."""
-    try:
-        with path.open("rb") as file:
-            others = path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
-            text = file.read(_MOST_BYTES)
-    except OSError as error:
-        raise TelemetryError(f"{path}: cannot be read: {error.strerror}") from None
-    if others:
+    """Its keys, all of them among `known`, with lines of text. Raises TelemetryError, which never tells a value."""
+    file = read_plain(path, _MOST_BYTES)
+    if file.mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise TelemetryError(f"{path}: others than its owner may read it; chmod 600 {path}")
     try:
-        found = yaml.load(text, yaml.BaseLoader)
-    except yaml.YAMLError:
+        found = yaml.load(file.text, yaml.BaseLoader)
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError):
         found = None
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise TelemetryError(f"{path}: is no list of keys and values; for example: {_example(known)}")
-    for name in found:
+    for name, value in found.items():
         if name not in known:
             raise TelemetryError(f"{path}: knows no key '{name}'; for example: {_example(known)}")
+        if not value or not value.isprintable():
+            raise TelemetryError(f"{path}: '{name}' is no line of text")
     return found
 
 

@@ -1,0 +1,236 @@
+"""Readings from a Prometheus server, by instant queries: each gives one value for each zone, feed or node.
+
+An instant query takes the newest sample of each series, and looks back five minutes for it. Where a target is scraped
+without success its series end at once. What else falls silent stays as it was for five minutes: samples with times of
+their own, samples that are pushed or federated, or all of them while the server itself does not scrape. Therefore each
+query says `lookback_delta`, which a server reads from 2.43 on. An older one, such as Debian 12's 2.42, takes the
+parameter without a word and looks back five minutes all the same. So the server is asked once with a `lookback_delta`
+that is nonsense; where it does not mind, the log says what helps.
+"""
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
+from math import isnan
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from slurm_power.adapters.telemetry.phases import doubled
+from slurm_power.adapters.telemetry.web import BadStatus, Web, shown
+from slurm_power.config.telemetry import Prometheus
+from slurm_power.core.errors import TelemetryError
+from slurm_power.core.immutable import immutable
+from slurm_power.ports import Kind, Quantity, Reading
+
+log = logging.getLogger(__name__)
+_PATH = "/api/v1/query"
+_DOMAIN = re.compile(r"[:.]")
+_OLD = (
+    "%s: does not know lookback_delta, as Prometheus does from 2.43 on: samples may be five minutes old, unless it "
+    "runs with --query.lookback-delta=%ss, or the queries say last_over_time(…[%ss])"
+)
+
+
+@immutable
+class _Query:
+    """One query of the site file; `name` is its key there."""
+
+    name: str
+    text: str
+    kind: Kind
+    quantity: Quantity
+    label: str
+
+
+class _Series(BaseModel):
+    metric: dict[str, str]
+    value: tuple[float, str]
+
+
+class _Vector(BaseModel):
+    resultType: Literal["vector"]  # noqa: N815 -- Prometheus's name
+    result: list[_Series]
+
+
+class _Error(BaseModel):
+    errorType: str  # noqa: N815
+    error: str
+
+
+class PrometheusSource:
+    """All queries of one `telemetry` of type `prometheus`."""
+
+    def __init__(self, config: Prometheus) -> None:
+        self._config = config
+        self._queries = _queries(config)
+        self._web = Web(config.url, config.timeout, config.credentials, config.verify)
+        self._lookback_known = False
+
+    def read(self) -> Sequence[Reading]:
+        """What its queries give, all of them. Raises TelemetryError for the first that fails.
+
+        Each query may take the time-out. How old a sample is the server does not say: `age_s` is 0, and means `stale`
+        at most.
+        """
+        found = [reading for query in self._queries for reading in self._readings(query)]
+        self._look_at_lookback()
+        return found
+
+    def close(self) -> None:
+        """No more readings."""
+        self._web.close()
+
+    def _readings(self, query: _Query) -> Sequence[Reading]:
+        series = self._vector(query)
+        if query.quantity is Quantity.TEMPERATURE:
+            return self._hottest(query, series)
+        found: dict[tuple[str, str, str], Reading] = {}
+        labels: dict[tuple[str, str, str], Mapping[str, str]] = {}
+        for one in series:
+            reading = self._reading(query, one)
+            place = (reading.element, reading.phase, reading.part)
+            if place in found:
+                raise self._wrong(query, self._twice(query, reading.element, labels[place], one.metric))
+            found[place], labels[place] = reading, one.metric
+        self._check_phases(query, list(found.values()))
+        return list(found.values())
+
+    def _reading(self, query: _Query, series: _Series) -> Reading:
+        metric, config = series.metric, self._config
+        value = self._number(query, series)
+        if query.quantity is Quantity.POWER:
+            value *= float(config.scale)
+        phase, inlet = (metric.get(label or "", "") for label in (config.phase_label, config.inlet_label))
+        return Reading(query.kind, self._element(query, metric), query.quantity, value, part=inlet, phase=phase)
+
+    def _hottest(self, query: _Query, series: Sequence[_Series]) -> Sequence[Reading]:
+        """The highest of each element; what is no number counts where there is nothing else."""
+        found: dict[str, float] = {}
+        for one in series:
+            element, value = self._element(query, one.metric), self._number(query, one)
+            if isnan(found.setdefault(element, value)) or value > found[element]:
+                found[element] = value
+        return [Reading(query.kind, element, query.quantity, value) for element, value in found.items()]
+
+    def _element(self, query: _Query, metric: Mapping[str, str]) -> str:
+        name = metric.get(query.label, "")
+        if query.kind is Kind.NODE:
+            name = node_name(name)
+        if not name:
+            raise self._wrong(
+                query,
+                f"the series {_as_text(metric)} has no label '{query.label}' that names the {query.kind}; "
+                f"keep it in the query, for example sum by ({query.label}) (…)",
+            )
+        return name
+
+    def _number(self, query: _Query, series: _Series) -> float:
+        try:
+            return float(series.value[1])  # "NaN" and "+Inf" as well
+        except ValueError:
+            raise self._wrong(query, f"'{shown(series.value[1])}' is no number") from None
+
+    def _twice(self, query: _Query, element: str, one: Mapping[str, str], other: Mapping[str, str]) -> str:
+        """Why two series for the same are not summed, and what to do."""
+        differ = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+        name = differ[0] if differ else query.label
+        kept = [query.label, *filter(None, (self._config.phase_label, self._config.inlet_label))]
+        how = "min" if query.quantity is Quantity.BREAKER else "sum"
+        return (
+            f"several series for '{shown(element)}', which differ in {shown(', '.join(differ))}; they are not summed, "
+            f"for a total and its outlets would count twice. "
+            f'Filter, for example {{{shown(name)}="{shown(one.get(name, ""))}"}}, '
+            f"or aggregate, for example {how} by ({', '.join(kept)}) (…)"
+        )
+
+    def _check_phases(self, query: _Query, readings: Sequence[Reading]) -> None:
+        both = doubled(readings)
+        if both is not None:
+            label = self._config.phase_label
+            raise self._wrong(
+                query,
+                f"of the series for '{shown(both.element)}' some have the label '{label}' and some have not: "
+                f'a total and its phases would count twice; filter, for example {{{label}!=""}}',
+            )
+
+    def _vector(self, query: _Query) -> Sequence[_Series]:
+        data = self._data(query)
+        kind = data.get("resultType") if isinstance(data, dict) else None
+        if kind in ("scalar", "string", "matrix"):
+            why = "leave out its range, such as [5m]" if kind == "matrix" else "it has no labels"
+            raise self._wrong(query, f"it gives a {kind} and not one value for each {query.kind}: {why}")
+        try:
+            return _Vector.model_validate(data).result
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            raise self._wrong(query, f"the answer is none of Prometheus's: data.{place}: {first['msg']}") from None
+
+    def _data(self, query: _Query) -> Any:
+        asked = {
+            "query": query.text,
+            "lookback_delta": f"{self._config.stale}s",
+            "timeout": f"{self._config.timeout}s",
+        }
+        try:
+            answer = self._web.json(_PATH, asked)
+        except BadStatus as error:
+            raise self._wrong(query, _told(error.body) or str(error)) from None
+        if not isinstance(answer, dict) or "data" not in answer:
+            raise self._wrong(query, "the answer is none of Prometheus's: it has no 'data'")
+        return answer["data"]
+
+    def _look_at_lookback(self) -> None:
+        """Once, and never at the cost of readings."""
+        if self._lookback_known:
+            return
+        try:
+            self._web.get(_PATH, {"query": "vector(0)", "lookback_delta": "nonsense"})
+        except BadStatus as error:
+            self._lookback_known = error.status == 400
+        except TelemetryError:
+            return  # asked again with the next reading
+        else:
+            self._lookback_known = True
+            log.warning(_OLD, self._config.place, self._config.stale, self._config.stale)
+
+    def _wrong(self, query: _Query, problem: str) -> TelemetryError:
+        return TelemetryError(f"{self._config.place}: {query.name}: {problem}")
+
+
+def node_name(label: str) -> str:
+    """The node that a label such as `gpu001:9100` or `gpu001.example.org` names; an address stays whole."""
+    host = label.rpartition(":")[0].strip("[]")
+    for address in (label.strip("[]"), host):
+        try:
+            ip_address(address)
+        except ValueError:
+            continue
+        return address
+    return _DOMAIN.split(label, maxsplit=1)[0]
+
+
+def _queries(config: Prometheus) -> Sequence[_Query]:
+    known = (
+        ("zone_watts", config.zone_watts, Kind.ZONE, Quantity.POWER, config.label),
+        ("feed_watts", config.feed_watts, Kind.FEED, Quantity.POWER, config.feed_label),
+        ("node_watts", config.node_watts, Kind.NODE, Quantity.POWER, config.node_label),
+        ("zone_celsius", config.zone_celsius, Kind.ZONE, Quantity.TEMPERATURE, config.label),
+        ("feed_breaker", config.feed_breaker, Kind.FEED, Quantity.BREAKER, config.feed_label),
+    )
+    return [_Query(name, text, kind, quantity, label) for name, text, kind, quantity, label in known if text]
+
+
+def _told(body: bytes) -> str:
+    """The text of an error of Prometheus's; empty where it is another's."""
+    try:
+        answer = _Error.model_validate_json(body)
+    except ValidationError:
+        return ""
+    return shown(f"{answer.errorType}: {answer.error}")
+
+
+def _as_text(metric: Mapping[str, str]) -> str:
+    return "{" + shown(", ".join(f'{name}="{value}"' for name, value in metric.items())) + "}"

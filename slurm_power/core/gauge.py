@@ -1,0 +1,144 @@
+"""What one source says of the draw of one element: readings judged, smoothed over a window, and known to age.
+
+A reading that is unfit is left out, so that an element of which nothing fit comes grows stale. None ever counts as
+zero watts: a rack that is on draws something.
+"""
+
+from collections import deque
+from math import ceil, isfinite
+
+from slurm_power.core.immutable import immutable
+from slurm_power.core.units import format_watts
+
+AHEAD_S = 5
+"""So much a source's clock may be ahead of its own readings; more, and no time that it tells is believed."""
+_MOVED = 10
+"""Work of a tenth of the draw that came or went has to be seen by a sensor."""
+
+
+@immutable
+class Bounds:
+    """What is believed of one element, in W; and the est of what has been running there for a while."""
+
+    least_w: int
+    most_w: int
+    expected_w: int = 0
+
+
+@immutable
+class Draw:
+    """What an element draws, in W."""
+
+    smooth_w: int
+    """The mean over the window."""
+    latest_w: int
+    twice_w: int
+    """The least of the last two readings in a row; 0 where there is one alone."""
+    at: float
+    """When the latest was measured."""
+
+    @property
+    def high_w(self) -> int:
+        """What it draws at the most by this, for whoever is to be admitted."""
+        return max(self.smooth_w, self.latest_w)
+
+    def __add__(self, other: "Draw") -> "Draw":
+        """Of two inlets together."""
+        return Draw(
+            self.smooth_w + other.smooth_w,
+            self.latest_w + other.latest_w,
+            self.twice_w + other.twice_w,
+            min(self.at, other.at),
+        )
+
+    def or_more(self, other: "Draw") -> "Draw":
+        """Where two say something of the same element, the higher counts in each respect."""
+        return Draw(
+            max(self.smooth_w, other.smooth_w),
+            max(self.latest_w, other.latest_w),
+            max(self.twice_w, other.twice_w),
+            max(self.at, other.at),
+        )
+
+
+class Gauge:
+    """The readings of one source of one element, or of one inlet of it.
+
+    `stale_s`: the age at which one no longer counts; `window_s`: over how long they are smoothed; `stuck_s`: how long
+    the very same value is believed although work came or went.
+    """
+
+    def __init__(self, stale_s: int, window_s: int, stuck_s: int) -> None:
+        self.judge_by(stale_s, window_s, stuck_s)
+        self._readings: deque[tuple[float, int]] = deque()
+        self._same: tuple[float, float, int] | None = None
+        """(value, since when it is the very same, what was expected then)."""
+        self.trouble = ""
+        """Why the last reading was unfit; empty where it was not."""
+
+    def judge_by(self, stale_s: int, window_s: int, stuck_s: int) -> None:
+        """By these bounds from now on, in s."""
+        self.stale_s = stale_s
+        self._window_s = window_s
+        self._stuck_s = stuck_s
+
+    def take(self, value: float, at: float, now: float, bounds: Bounds) -> bool:
+        """One reading, measured at `at`. Whether it is new and fit; `trouble` tells what is wrong with it."""
+        self.trouble = self._clock(at, now) or _unfit(value, bounds) or self._stuck(value, at, bounds)
+        if self.trouble or (self._readings and at <= self._readings[-1][0]):
+            return False
+        self._readings.append((at, ceil(value)))
+        while self._readings[0][0] <= at - self._window_s and len(self._readings) > 2:
+            self._readings.popleft()
+        return True
+
+    def draw(self, now: float) -> Draw | None:
+        """What it says now; None where that is stale, or nothing."""
+        if not self._readings or now - self._readings[-1][0] > self.stale_s:
+            return None
+        at, latest_w = self._readings[-1]
+        recent = [watts for then, watts in self._readings if then > at - self._window_s]
+        before = self._readings[-2] if len(self._readings) > 1 else (0.0, 0)
+        twice_w = min(latest_w, before[1]) if at - before[0] <= self.stale_s else 0
+        return Draw(-(-sum(recent) // len(recent)), latest_w, twice_w, at)
+
+    def age_s(self, now: float) -> float | None:
+        """How old the latest fit reading is; None where there never was one."""
+        return max(now - self._readings[-1][0], 0.0) if self._readings else None
+
+    def not_later_than(self, now: float) -> None:
+        """The clock has been set back: nothing was measured later than now."""
+        while self._readings and self._readings[-1][0] > now:
+            self._readings.pop()
+        self._same = None
+
+    def _clock(self, at: float, now: float) -> str:
+        if at > now + AHEAD_S:
+            return f"its clock is {at - now:.0f} s ahead"
+        if now - at > self.stale_s:
+            return f"is {now - at:.0f} s old"
+        return ""
+
+    def _stuck(self, value: float, at: float, bounds: Bounds) -> str:
+        if self._same is None or self._same[0] != value:
+            self._same = (value, at, bounds.expected_w)
+            return ""
+        _, since, expected_w = self._same
+        moved_w = abs(bounds.expected_w - expected_w)
+        if at - since >= self._stuck_s and moved_w * _MOVED > value:
+            return f"has been {value:g} W for {at - since:.0f} s while {format_watts(moved_w)} of work came or went"
+        return ""
+
+
+def _unfit(value: float, bounds: Bounds) -> str:
+    if not isfinite(value):
+        return "is no number"
+    if value < 0:
+        return f"is negative: {value:g} W"
+    if value == 0:
+        return "is zero: nothing that is on draws nothing"
+    if value > bounds.most_w:
+        return f"is not believed: {value:g} W, where {bounds.most_w} W is more than it could draw"
+    if value < bounds.least_w:
+        return f"is not believed: {value:g} W, where at least {bounds.least_w} W is drawn (is the unit kW?)"
+    return ""

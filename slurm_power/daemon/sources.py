@@ -1,0 +1,143 @@
+"""The sources of telemetry polled: one task each, in threads of their own, so that one that hangs keeps up no other.
+
+What goes wrong is told once, and grows stale by itself. A source that fails is asked less and less often, for whoever
+waits for time-outs all the time has no time for those that answer.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+
+from slurm_power.config import Site
+from slurm_power.config.telemetry import Prometheus, Signal, TelemetrySource
+from slurm_power.core.errors import TelemetryError
+from slurm_power.ports import Kind, Reading, Telemetry
+from slurm_power.service.desk import Desk
+from slurm_power.service.draws import Element, Feeler
+from slurm_power.service.measuring import take
+
+_log = logging.getLogger("slurm_power.telemetry")
+
+Open = Callable[[TelemetrySource], Telemetry]
+_THREADS = 64
+_SLOWER, _SLOWEST_S = 8, 60
+"""A source that fails is asked up to so many times less often, or after so long."""
+_LOT = 100
+"""Readings that are taken in before others get their turn."""
+
+
+class Sources:
+    """Polls the sources that the site file names. `soon` is called where more is drawn than may be."""
+
+    def __init__(self, desk: Desk, opens: Open, soon: Callable[[], None]) -> None:
+        self._desk = desk
+        self._opens = opens
+        self._soon = soon
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="telemetry")
+        self._tasks: list[asyncio.Task[None]] = []
+        self._troubles: dict[str, str] = {}
+
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        """Source → why it cannot be read."""
+        return self._troubles
+
+    def follow(self, site: Site) -> None:
+        """Those of this site file from now on, in a running loop."""
+        for task in self._tasks:
+            task.cancel()
+        named = names(site.telemetry or ())
+        polled = {name: source for name, source in named.items() if not isinstance(source, Signal)}
+        self._troubles = {name: text for name, text in self._troubles.items() if name in polled}
+        feelers = [Feeler(name, source.stale, expected(source, site)) for name, source in named.items()]
+        self._desk.measured.draws.follow(feelers, site.control)
+        self._tasks = [
+            asyncio.create_task(self._run(name, source, number / len(polled)))
+            for number, (name, source) in enumerate(polled.items())
+        ]
+
+    def stop(self) -> None:
+        """No more; threads that wait for an answer end with its time-out."""
+        for task in self._tasks:
+            task.cancel()
+        self._tasks = []
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self, name: str, config: TelemetrySource, part: float) -> None:
+        """Poll one source for ever. The first look of each comes at another part of the pause, so that they spread."""
+        loop = asyncio.get_running_loop()
+        source = self._opens(config)
+        failures = 0
+        await asyncio.sleep(min(part * config.every, 1.0))
+        while True:
+            begun = loop.time()
+            try:
+                readings = await loop.run_in_executor(self._threads, source.read)
+                await self.take(name, readings)
+                self._say(name, "")
+                failures = 0
+            except TelemetryError as error:
+                failures += 1
+                self._say(name, str(error))
+            except Exception:  # a defect of ours must not end the watch: the next look may heal it
+                failures += 1
+                self._say(name, "internal error, see the log")
+                _log.exception("telemetry: internal error", extra={"source": name})
+            slower_s = min(config.every * min(2**failures, _SLOWER), max(_SLOWEST_S, config.every))
+            await asyncio.sleep(max((slower_s if failures else config.every) - (loop.time() - begun), 0.05))
+
+    async def take(self, name: str, readings: Iterable[Reading]) -> None:
+        """Take in what a source has said, a few at a time; who draws too much is dealt with at once."""
+        for lot in _lots(readings):
+            if take(self._desk, name, lot):
+                self._soon()
+            await asyncio.sleep(0)
+
+    def _say(self, name: str, trouble: str) -> None:
+        """Once for each trouble."""
+        before = self._troubles.pop(name, "")
+        if trouble:
+            self._troubles[name] = trouble
+        if trouble and trouble != before:
+            _log.error("telemetry: %s", trouble, extra={"source": name})
+        elif before and not trouble:
+            _log.info("telemetry is well again", extra={"source": name})
+
+
+def names(sources: Sequence[TelemetrySource]) -> dict[str, TelemetrySource]:
+    """A name for each, which stays the same as long as the source does."""
+    found: dict[str, TelemetrySource] = {}
+    seen: Counter[str] = Counter()
+    for source in sources:
+        parts = (getattr(source, what, None) for what in ("zone", "feed", "node", "inlet"))
+        name = " ".join([f"{source.type} {source.place}", *(part for part in parts if part is not None)])
+        seen[name] += 1
+        found[name if seen[name] == 1 else f"{name} #{seen[name]}"] = source
+    return found
+
+
+def expected(source: TelemetrySource, site: Site) -> frozenset[Element]:
+    """The elements that a source is to tell of, whether it ever has or not."""
+    if isinstance(source, Prometheus):
+        zones = source.zones or tuple(site.topology.zones) if source.zone_watts is not None else ()
+        feeds = source.feeds or () if source.feed_watts is not None else ()
+        return frozenset([Element(Kind.ZONE, zone) for zone in zones] + [Element(Kind.FEED, feed) for feed in feeds])
+    named = ((kind, getattr(source, kind, None)) for kind in Kind)
+    measures = any(getattr(source, what, None) for what in ("oid", "phases", "energy")) or source.type == "redfish"
+    return frozenset(Element(kind, name) for kind, name in named if name is not None and measures)
+
+
+def _lots(readings: Iterable[Reading]) -> Iterator[list[Reading]]:
+    """The readings a few at a time; those of one element together, for phases count together."""
+    lot: list[Reading] = []
+    ordered = sorted(readings, key=lambda one: (one.kind, one.element))
+    for _, of_element in groupby(ordered, key=lambda one: (one.kind, one.element)):
+        lot += of_element
+        if len(lot) >= _LOT:
+            yield lot
+            lot = []
+    if lot:
+        yield lot

@@ -1,0 +1,192 @@
+"""What the sources say of the draw of zones, feeds and nodes; several may speak of one element, and the higher counts.
+
+A source may measure an element as a whole or an inlet of it. Wholes are alternatives to each other; the inlets add up
+to one more, once each of them has said something.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from slurm_power.config.control import Control
+from slurm_power.core.gauge import Bounds, Draw, Gauge
+from slurm_power.core.immutable import immutable
+from slurm_power.ports import Kind, Quantity, Reading
+
+_WATTS = frozenset({Quantity.POWER, Quantity.ENERGY})
+_PHASES = 3
+
+
+class Element(NamedTuple):
+    """A zone, feed or node."""
+
+    kind: Kind
+    name: str
+
+
+@immutable
+class Feeler:
+    """A source as far as its readings are judged by it; `expects` are the elements that it is to tell of."""
+
+    name: str
+    stale_s: int
+    expects: frozenset[Element] = frozenset()
+
+
+@immutable
+class Doubt:
+    """What is wrong with the readings of an element from a source."""
+
+    source: str
+    element: Element
+    text: str
+
+
+class _Track(NamedTuple):
+    source: str
+    part: str
+
+
+class Draws:
+    """The gauges, by element, source and inlet. `now` is the ledger's clock, in s."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._feelers: dict[str, Feeler] = {}
+        self._gauges: dict[Element, dict[_Track, Gauge]] = {}
+        self._counters: dict[tuple[Element, _Track], tuple[float, float]] = {}
+        self._expected: Counter[Element] = Counter()
+
+    def follow(self, feelers: Iterable[Feeler], control: Control) -> None:
+        """These sources and no others from now on; what is known from those that stay is kept."""
+        self._control = control
+        self._feelers = {one.name: one for one in feelers}
+        self._expected = Counter(element for one in self._feelers.values() for element in one.expects)
+        for element, gauges in list(self._gauges.items()):
+            left = {track: gauge for track, gauge in gauges.items() if track.source in self._feelers}
+            for track, gauge in left.items():
+                gauge.judge_by(self._feelers[track.source].stale_s, control.smoothing, control.stuck)
+            if left:
+                self._gauges[element] = left
+            else:
+                del self._gauges[element]
+        self._counters = {key: at for key, at in self._counters.items() if key[1].source in self._feelers}
+
+    def take(
+        self, source: str, readings: Iterable[Reading], now: float, bounds: Callable[[Element], Bounds | None]
+    ) -> set[Element]:
+        """Take in what a source has just said. The elements of which something new and fit is known.
+
+        `bounds` tells what is believed of an element; None where there is no such element.
+        """
+        fresh: set[Element] = set()
+        watts = sorted((one for one in readings if one.quantity in _WATTS), key=_by_track)
+        for (kind, name, part), phases in groupby(watts, _by_track):
+            element, track = Element(kind, name), _Track(source, part)
+            believed = bounds(element)
+            if believed is None or source not in self._feelers:
+                continue
+            value, age_s = self._value(element, track, list(phases), now)
+            if value is not None and self._gauge(element, track).take(value, now - age_s, now, believed):
+                fresh.add(element)
+        return fresh
+
+    def measured(self, element: Element) -> bool:
+        """Whether any source is to tell of it, or has."""
+        return element in self._gauges or element in self._expected
+
+    def draw(self, element: Element, now: float) -> Draw | None:
+        """What it draws; None where nothing fresh is known."""
+        found: Draw | None = None
+        for one in self._alternatives(element, now):
+            found = one if found is None else found.or_more(one)
+        return found
+
+    def disagree(self, element: Element, now: float) -> tuple[int, int] | None:
+        """The least and the most W that fresh sources say of one element, where they differ by too much."""
+        said = [one.smooth_w for one in self._alternatives(element, now)]
+        if len(said) < 2 or max(said) - min(said) <= max(said) * self._control.disagreement:
+            return None
+        return min(said), max(said)
+
+    def elements(self) -> Iterable[Element]:
+        """All of which anything was ever said, or is to be."""
+        return {**dict.fromkeys(self._gauges), **dict.fromkeys(self._expected)}
+
+    def doubts(self, now: float) -> list[Doubt]:
+        """What is wrong with readings now: unfit, stale, or never come. In order of source and element."""
+        found = []
+        for element, gauges in self._gauges.items():
+            for track, gauge in gauges.items():
+                age_s = gauge.age_s(now)
+                silent = age_s is None or age_s > gauge.stale_s
+                quiet = "nothing fit has come yet" if age_s is None else f"the last fit reading is {age_s:.0f} s old"
+                text = "; ".join(filter(None, (gauge.trouble, quiet if silent else "")))
+                if text:
+                    found.append(Doubt(track.source, element, text))
+        for one in self._feelers.values():
+            told = {element for element, gauges in self._gauges.items() for track in gauges if track.source == one.name}
+            found += [Doubt(one.name, element, "nothing has come yet") for element in one.expects - told]
+        return sorted(found, key=lambda doubt: (doubt.source, doubt.element))
+
+    def not_later_than(self, now: float) -> None:
+        """The clock has been set back."""
+        for gauges in self._gauges.values():
+            for gauge in gauges.values():
+                gauge.not_later_than(now)
+        self._counters.clear()
+
+    def _gauge(self, element: Element, track: _Track) -> Gauge:
+        gauges = self._gauges.setdefault(element, {})
+        gauge = gauges.get(track)
+        if gauge is None:
+            stale_s = self._feelers[track.source].stale_s
+            gauge = gauges[track] = Gauge(stale_s, self._control.smoothing, self._control.stuck)
+        return gauge
+
+    def _alternatives(self, element: Element, now: float) -> list[Draw]:
+        """What each source says of the whole, and what all inlets come to."""
+        found: list[Draw] = []
+        inlets: dict[str, Draw | None] = {}
+        for track, gauge in self._gauges.get(element, {}).items():
+            one = gauge.draw(now)
+            if not track.part:
+                found += [one] if one is not None else []
+                continue
+            known = inlets.get(track.part)
+            inlets[track.part] = known.or_more(one) if known is not None and one is not None else known or one
+        parts = [one for one in inlets.values() if one is not None]
+        if parts and len(parts) == len(inlets):
+            together = parts[0]
+            for one in parts[1:]:
+                together = together + one
+            found.append(together)
+        return found
+
+    def _value(
+        self, element: Element, track: _Track, phases: Sequence[Reading], now: float
+    ) -> tuple[float | None, float]:
+        """(watts, age in s) of the readings of one track; None where they tell no watts yet."""
+        age_s = max((one.age_s for one in phases), key=abs)
+        if phases[0].quantity is Quantity.ENERGY:
+            return self._from_counter(element, track, phases[0].value, now - age_s), age_s
+        values = [one.value for one in phases]
+        if len(values) == _PHASES:
+            return max(sum(values), _PHASES * max(values)), age_s  # the fullest phase is what trips
+        return sum(values), age_s
+
+    def _from_counter(self, element: Element, track: _Track, joules: float, at: float) -> float | None:
+        """The mean power since the last look; None at the first look, and after a reset."""
+        before = self._counters.get((element, track))
+        if before is not None and at <= before[0]:
+            return None
+        self._counters[element, track] = (at, joules)
+        if before is None or joules < before[1]:
+            return None
+        return (joules - before[1]) / (at - before[0])
+
+
+def _by_track(one: Reading) -> tuple[Kind, str, str]:
+    return one.kind, one.element, one.part
+

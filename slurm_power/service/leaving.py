@@ -1,0 +1,63 @@
+"""Runs that give way: how a preemption of them begins, and who has not left its nodes yet."""
+
+from collections.abc import Sequence
+
+from slurm_power.core.giving_way import Preemption, Stage, Trigger, Victim
+from slurm_power.core.lifecycle import State
+from slurm_power.core.offer import Candidate
+from slurm_power.service.book import Entry
+from slurm_power.service.candidates import candidate, tier_of
+from slurm_power.service.desk import Desk
+
+
+def begun(desk: Desk, trigger: Trigger, beneficiary: str, tier: str, victims: Sequence[Candidate]) -> Preemption:
+    """A preemption of these, kept from here on."""
+    made = tuple(victim for one in victims if (victim := _victim(desk, one)) is not None)
+    one = Preemption(desk.new_token(), trigger, beneficiary, tier, Stage.PLANNED, desk.ledger.now, made)
+    desk.preempting.put(one)
+    desk.preempting.why_not.pop(beneficiary, None)
+    return one
+
+
+def _victim(desk: Desk, one: Candidate) -> Victim | None:
+    entry = desk.book.get(one.id)
+    if entry is None or entry.record is None:
+        return None
+    record = entry.record
+    return Victim(
+        key=entry.key,
+        job=entry.name,
+        target=record.target,
+        job_id=record.job_id,
+        token=entry.token,
+        uid=entry.uid,
+        account=record.account,
+        restarts=record.restarts,
+        tier=tier_of(desk, record).name,
+        est_w=one.claim.est_w,
+        notice_s=one.notice_s,
+        lost_s=one.lost_s,
+        means=desk.preempting.law.means(record),
+    )
+
+
+def on_nodes(desk: Desk, victim: Victim) -> Entry | None:
+    """The entry of a victim whose run has not left its nodes; None once it has."""
+    entry = desk.book.get(victim.key) or desk.book.of_job(victim.job_id)
+    if entry is None or entry.state is not State.RUNNING or entry.record is None:
+        return None
+    return entry if entry.record.restarts == victim.restarts else None
+
+
+def leaving(desk: Desk, but: Preemption | None = None) -> list[Candidate]:
+    """All who give way already: for a choice as if they had left, so that nobody has to make up for them."""
+    going = [victim for one in desk.preempting if one is not but for victim in one.victims]
+    entries = [entry for victim in going if (entry := on_nodes(desk, victim)) is not None]
+    return [candidate(desk, entry) for entry in entries if entry.key in desk.ledger.claims]
+
+
+def not_started(desk: Desk) -> list[Candidate]:
+    """Those who draw nothing yet: the launch gate turns them away where they are too much, and no work is lost."""
+    keys = [*desk.book.keys_in(State.BINDING), *desk.book.keys_in(State.ADMITTED)]
+    claims = (desk.ledger.claims.get(key) for key in keys)
+    return [Candidate(claim, 0, desk.ledger.now) for claim in claims if claim is not None and not claim.within]

@@ -1,0 +1,32 @@
+"""What is known of the draw of everything: what the sources say, what it is put beside, and what passes a limit."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from slurm_power.config.control import Control
+from slurm_power.service.draws import Draws
+from slurm_power.service.overdrawn import Breach, Overdrawn
+
+
+@dataclass(slots=True)
+class Expected:
+    """What jobs on nodes are reckoned with, in W by zone: all of them, and those that have run for a while."""
+
+    all_w: dict[str, int] = field(default_factory=dict)
+    settled_w: dict[str, int] = field(default_factory=dict)
+
+
+class Measured:
+    """State of a desk; holds no rule."""
+
+    def __init__(self, control: Control) -> None:
+        self.draws = Draws(control)
+        self.expected = Expected()
+        self.overdrawn = Overdrawn()
+        self.breaches: Mapping[str, Breach] = {}
+        """Zones and feeds that draw more than they may, in every mode."""
+
+    def not_later_than(self, now: int) -> None:
+        """The clock has been set back."""
+        self.draws.not_later_than(now)
+        self.overdrawn.not_later_than(now)

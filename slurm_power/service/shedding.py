@@ -1,0 +1,198 @@
+"""Who has to go where a zone or feed holds more than it may after a cut, or draws more than it may."""
+
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from slurm_power.core.giving_way import Preemption, Trigger
+from slurm_power.core.ledger import Ledger
+from slurm_power.core.offer import Candidate
+from slurm_power.core.preemption import Shed, shed
+from slurm_power.core.steps import Steps, into
+from slurm_power.core.want import over
+from slurm_power.service.candidates import candidates
+from slurm_power.service.desk import Desk
+from slurm_power.service.leaving import begun, leaving, not_started
+
+_log = logging.getLogger("slurm_power.shedding")
+AGAIN_S = 10
+"""How long no victims are looked for again where there were none."""
+_LOADED_AT_ONCE = 500
+LEAVE_S = 60
+"""So long victims may take to leave their nodes: before a reservation begins, and after a cut's notice."""
+
+
+def for_cuts(desk: Desk) -> Steps[list[Preemption]]:
+    """Victims of any tier that may be preempted at all. Physics knows no budget of jobs an hour.
+
+    While some are leaving, no others make up for them; so another cut meanwhile asks for just those whom it takes on
+    top.
+    """
+    cuts = desk.preempting.cuts
+    elements, noted = cuts.due(desk.ledger, desk.now()), cuts.noted
+    if not elements:
+        return []
+    chosen = yield from shed_of(desk, elements, None, over=True)
+    stuck = cuts.untold(want.element for want, _ in chosen.left)
+    if stuck:
+        _log.warning("cut below what jobs hold that nobody may preempt", extra={"elements": stuck[:20]})
+    notices = sorted({victim.notice_s for victim in chosen.victims})
+    again_s = notices[-1] + LEAVE_S if notices and not chosen.left else AGAIN_S
+    if cuts.noted == noted:  # else there was another cut meanwhile, which asks for others on top
+        cuts.put_off(elements, desk.ledger.now + again_s)
+    return _by_notice(desk, Trigger.OVER, elements, chosen.victims)
+
+
+def for_draws(desk: Desk) -> Steps[list[Preemption]]:
+    """Victims for just what is drawn too much, of any tier that may be preempted at all.
+
+    Where a breaker is about to trip, those of the tiers that `preemption.emergency` names go without notice.
+    """
+    overdrawn = desk.measured.overdrawn
+    due = overdrawn.due(desk.now())
+    if not due:
+        return []
+    urgent = overdrawn.emergencies() & due.keys()
+    chosen: list[Candidate] = []
+    if urgent and desk.site.preemption.emergency:
+        chosen += (yield from _drawn_off(desk, {name: due[name] for name in sorted(urgent)}, urgent=True)).victims
+        due = _less(desk, due, chosen)
+    if due:
+        found = yield from _drawn_off(desk, due, urgent=False)
+        known = {one.id for one in chosen}
+        chosen += [one for one in found.victims if one.id not in known]
+        stuck = overdrawn.untold(want.element for want, _ in found.left)
+        if stuck:
+            _log.warning("more is drawn than may be, and nobody may be preempted", extra={"elements": stuck[:20]})
+        overdrawn.put_off((want.element for want, _ in found.left), desk.ledger.now + AGAIN_S)
+    return _by_notice(desk, Trigger.DRAW, sorted(overdrawn.breaches), chosen)
+
+
+def _drawn_off(desk: Desk, due: Mapping[str, int], *, urgent: bool) -> Steps[Shed]:
+    """Those who have to go for so many W on each element."""
+    found: list[Candidate] = []
+    emergency = desk.site.preemption.emergency if urgent else ()
+    yield from candidates(desk, None, found, zones_of(desk, due), over=True, emergency=emergency)
+    desk.now()
+    ledger = desk.ledger
+    there = sorted((one for one in found if ledger.claims.get(one.id) is one.claim), key=lambda one: one.id)
+    return (yield from shed(ledger, there, by_w={name: watts for name, watts in due.items() if name in ledger.meters}))
+
+
+def _less(desk: Desk, due: Mapping[str, int], chosen: Iterable[Candidate]) -> dict[str, int]:
+    """What is still due once these have gone."""
+    left = dict(due)
+    for one in chosen:
+        for name, load in desk.ledger.loads(one.claim.charges).items():
+            if name in left:
+                left[name] -= load.est_w
+    return {name: watts for name, watts in left.items() if watts > 0}
+
+
+def _by_notice(
+    desk: Desk, trigger: Trigger, elements: Sequence[str], victims: Collection[Candidate]
+) -> list[Preemption]:
+    """A preemption for each notice: whoever has less does not stay on for the others, for each that leaves helps.
+
+    What they hold counts as no longer drawn from when they have to be gone.
+    """
+    made = []
+    for notice_s in sorted({victim.notice_s for victim in victims}):
+        going = [one for one in victims if one.notice_s == notice_s]
+        made.append(begun(desk, trigger, ",".join(elements), "", going))
+        until = desk.ledger.now + notice_s + desk.site.control.dwell
+        for one in going:
+            loads = {name: load.est_w for name, load in desk.ledger.loads(one.claim.charges).items()}
+            desk.measured.overdrawn.gives(loads, until)
+    return made
+
+
+def hurried(desk: Desk, one: Preemption) -> bool:
+    """Whether a breaker is about to trip where its victims are, and their tiers go without notice then."""
+    urgent = desk.measured.overdrawn.emergencies()
+    if not urgent:
+        return False
+    zones, tiers = zones_of(desk, urgent), desk.site.preemption.emergency
+    for victim in one.victims:
+        claim = desk.ledger.claims.get(victim.key)
+        if victim.tier in tiers and claim is not None and any(charge.zone in zones for charge in claim.charges):
+            return True
+    return False
+
+
+def would_go(desk: Desk, element: str, limit_w: int, start: int) -> Steps[Shed]:
+    """Who would have to give way if this element could carry no more than so much from that instant on.
+
+    A question: between two steps the limit is what it is.
+    """
+    ended = [claim for claim in desk.ledger.claims.values() if claim.window.end <= start and not claim.within]
+    gone = [Candidate(claim, 0, 0) for claim in ended]
+    found: list[Candidate] = []
+    if limit_w <= 0 and desk.declared.topology.is_power_feed(element):
+        yield from candidates(desk, None, found, over=True)
+        return (yield from _in_the_dark(desk, element, found, gone))
+    yield from candidates(desk, None, found, zones_of(desk, [element]), over=True)
+    chosen: list[Shed] = []
+    steps = into(chosen, _chosen(desk, found, [element], gone))
+    with lowered(desk.ledger, element, limit_w):
+        next(steps, None)  # the ledger is read at the first step
+    yield from steps
+    return chosen[0]
+
+
+def _in_the_dark(desk: Desk, feed: str, found: Collection[Candidate], gone: Sequence[Candidate]) -> Steps[Shed]:
+    """The same for a feed that would carry nothing, on a copy of the ledger whose zones lean on what is left."""
+    before = desk.ledger
+    ledger = Ledger(desk.declared.topology.without({*desk.dark, feed}), rule=before.rule, now=before.now)
+    claims = list(before.claims.values())
+    for start in range(0, len(claims), _LOADED_AT_ONCE):
+        ledger.load(claims[start : start + _LOADED_AT_ONCE])
+        yield
+    for name, meter in before.meters.items():
+        if meter.limit_w < ledger.meters[name].limit_w:
+            ledger.set_limit(name, meter.limit_w)
+    was_over = {want.element for want in over(before.meters, before.meters)}
+    elements = [name for name in ledger.meters if name not in was_over and name != feed]
+    return (yield from shed(ledger, found, elements, gone))
+
+
+@contextmanager
+def lowered(ledger: Ledger, element: str, limit_w: int) -> Iterator[None]:
+    """For a question: as if the element could carry no more than so much; then as it was."""
+    before_w = ledger.meters[element].limit_w
+    ledger.set_limit(element, min(limit_w, before_w))
+    try:
+        yield
+    finally:
+        ledger.set_limit(element, before_w)
+
+
+def shed_of(
+    desk: Desk,
+    elements: Sequence[str],
+    lawful: frozenset[str] | None,
+    *,
+    over: bool = False,
+) -> Steps[Shed]:
+    """Victims after whom these elements hold no more than they may."""
+    found: list[Candidate] = []
+    yield from candidates(desk, lawful, found, zones_of(desk, elements), over=over)
+    return (yield from _chosen(desk, found, elements))
+
+
+def zones_of(desk: Desk, elements: Iterable[str]) -> set[str]:
+    """The zones among these, and under the feeds among them."""
+    return {zone for name in elements for zone in desk.site.topology.zones_under.get(name, (name,))}
+
+
+def _chosen(
+    desk: Desk, found: Iterable[Candidate], elements: Sequence[str], ended: Iterable[Candidate] = ()
+) -> Steps[Shed]:
+    """Those of the candidates that are to go; `ended` are thought away beforehand."""
+    desk.now()
+    ledger = desk.ledger
+    there = [one for one in found if ledger.claims.get(one.id) is one.claim]  # it may have changed since it was found
+    away = {one.id: one for one in (*leaving(desk), *not_started(desk), *ended)}
+    there = sorted((one for one in there if one.id not in away), key=lambda one: one.id)
+    gone = list(away.values())
+    return (yield from shed(ledger, there, [name for name in elements if name in ledger.meters], gone))

@@ -1,0 +1,427 @@
+"""Queries to a real Prometheus server that scrapes a replay of real logs; and to servers that are none, or hostile."""
+
+import json
+import logging
+import math
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import requests
+
+from slurm_power.adapters.telemetry.prometheus import PrometheusSource, node_name
+from slurm_power.config.telemetry import Prometheus
+from slurm_power.core.errors import TelemetryError
+from slurm_power.ports import Kind, Quantity, Reading
+from slurm_power.sandbox.free_ports import free_ports
+from tests.adapters.telemetry.hostile import (
+    Behaviour,
+    Hostile,
+    answers,
+    asks_for,
+    basic,
+    certificate,
+    drips_body,
+    floods,
+    redirects,
+    refused,
+    shows,
+)
+from tests.adapters.telemetry.replay import Replay, logs
+
+STALE_S = 2
+HISTORY = """
+pdu_kilowatts{rack="rack01",pdu="a",outlet="total"} 9.25
+pdu_kilowatts{rack="rack01",pdu="a",outlet="1"} 4.25
+pdu_kilowatts{rack="rack01",pdu="a",outlet="2"} 5
+pdu_kilowatts{rack="rack01",pdu="b",outlet="total"} 8.5
+pdu_kilowatts{rack="rack02",pdu="a",outlet="total"} 3
+phase_watts{rack="rack01",phase="L1"} 3000
+phase_watts{rack="rack01",phase="L2"} 3100
+phase_watts{rack="rack01",phase="L3"} 2900
+phase_watts{rack="rack02",phase="L1"} 1000
+mixed_watts{rack="rack01",phase="L1"} 3000
+mixed_watts{rack="rack01"} 9000
+server_watts{instance="gpu001.example.org:9290"} 2345
+server_watts{instance="gpu002:9290"} 1800
+inlet_celsius{rack="rack01",sensor="top"} 27.5
+inlet_celsius{rack="rack01",sensor="broken"} NaN
+inlet_celsius{rack="rack01",sensor="bottom"} 24
+inlet_celsius{rack="rack02",sensor="broken"} NaN
+breaker_closed{pdu="pdu-a1"} 1
+breaker_closed{pdu="pdu-b1"} 0
+odd_watts{rack="rack01"} NaN
+odd_watts{rack="rack02"} +Inf
+odd_watts{rack="rack03"} -5
+odd_watts{rack="rack04"} 0
+"""
+"""One sample of each, measured just now."""
+
+
+def configured(url: str, **keys: str) -> PrometheusSource:
+    config = {"type": "prometheus", "url": url, "every": "1s", "stale": f"{STALE_S}s", "timeout": "1s", **keys}
+    return PrometheusSource(Prometheus.model_validate(config))
+
+
+def read(url: str, **keys: str) -> Sequence[Reading]:
+    source = configured(url, **keys)
+    try:
+        return source.read()
+    finally:
+        source.close()
+
+
+def watts(url: str, query: str, **keys: str) -> dict[str, float]:
+    found = read(url, zone_watts=query, label="rack", **keys)
+    assert {(one.kind, one.quantity, one.age_s) for one in found} <= {(Kind.ZONE, Quantity.POWER, 0.0)}
+    assert len({one.element for one in found}) == len(found)
+    return {one.element: one.value for one in found}
+
+
+def trouble(url: str, **keys: str) -> str:
+    """What a reading ends with, soon enough."""
+    begun = time.monotonic()
+    with pytest.raises(TelemetryError) as caught:
+        read(url, zone_watts="x", **keys)
+    assert time.monotonic() - begun < 3
+    assert str(caught.value).startswith(url)
+    assert len(str(caught.value)) < 600
+    return str(caught.value).removeprefix(url)
+
+
+# -- a real server ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def replay() -> Replay:
+    first, second, third, fourth = logs(4)
+    return Replay({"rack01": {"gpu001": first, "gpu002": second}, "rack02": {"gpu003": third, "gpu004": fourth}})
+
+
+@pytest.fixture(scope="module")
+def exporter(replay: Replay) -> Iterator[Hostile]:
+    with Hostile(replay.shows) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory, exporter: Hostile) -> Iterator[str]:
+    """The URL of a server that knows the history, and scrapes the exporter every second after its first five."""
+    if shutil.which("prometheus") is None or shutil.which("promtool") is None:
+        pytest.skip("Prometheus is not installed")
+    folder = tmp_path_factory.mktemp("prometheus")
+    (folder / "prometheus.yml").write_text(
+        json.dumps(
+            {
+                "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+                "scrape_configs": [
+                    {"job_name": "replay", "static_configs": [{"targets": [exporter.url.removeprefix("http://")]}]}
+                ],
+            }
+        )
+    )
+    remember(folder)
+    url = f"127.0.0.1:{free_ports(1)[0]}"
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [
+                "prometheus",
+                f"--config.file={folder}/prometheus.yml",
+                f"--storage.tsdb.path={folder}/data",
+                f"--web.listen-address={url}",
+            ],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        wait(lambda: ready(f"http://{url}/-/ready"), 20)
+        yield f"http://{url}"
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def remember(folder: Path) -> None:
+    """Write the history, and one series that fell silent a minute ago."""
+    now = time.time()
+    lines = [f"{line} {now:.3f}" for line in HISTORY.strip().splitlines()]
+    lines.append(f'silent_watts{{rack="rack01"}} 5000 {now - 60:.3f}')
+    (folder / "history").write_text("\n".join([*lines, "# EOF", ""]))
+    subprocess.run(
+        ["promtool", "tsdb", "create-blocks-from", "openmetrics", folder / "history", folder / "data"],
+        check=True,
+        capture_output=True,
+        timeout=20,
+    )
+
+
+def ready(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=1).ok
+    except requests.ConnectionError:
+        return False
+
+
+def wait(until: Callable[[], bool], most_s: float) -> None:
+    end = time.monotonic() + most_s
+    while not until():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_power_by_zone(prometheus: str) -> None:
+    query = 'sum by (rack) (pdu_kilowatts{outlet="total"})'
+    assert watts(prometheus, query, scale="1000") == {"rack01": 17_750, "rack02": 3_000}
+    assert watts(prometheus, "nothing_such") == {}
+
+
+def test_inlets_and_phases(prometheus: str) -> None:
+    of_inlets = read(
+        prometheus, zone_watts='pdu_kilowatts{outlet="total"}', label="rack", inlet_label="pdu", scale="1000"
+    )
+    assert {(one.element, one.part): one.value for one in of_inlets} == {
+        ("rack01", "a"): 9_250,
+        ("rack01", "b"): 8_500,
+        ("rack02", "a"): 3_000,
+    }
+    of_phases = read(prometheus, zone_watts="phase_watts", label="rack", phase_label="phase")
+    assert {(one.element, one.phase): one.value for one in of_phases if one.element == "rack01"} == {
+        ("rack01", "L1"): 3_000,
+        ("rack01", "L2"): 3_100,
+        ("rack01", "L3"): 2_900,
+    }
+
+
+def test_all_queries_at_once(prometheus: str) -> None:
+    found = read(
+        prometheus,
+        zone_watts='sum by (rack) (pdu_kilowatts{outlet="total"}) * 1000',
+        node_watts="server_watts",
+        zone_celsius="inlet_celsius",
+        feed_watts="sum by (pdu) (breaker_closed) * 1000",
+        feed_breaker="breaker_closed",
+        label="rack",
+        feed_label="pdu",
+        node_label="instance",
+        scale="2",
+    )
+    assert [(one.kind, one.element, one.value) for one in found if one.quantity is Quantity.POWER] == [
+        (Kind.ZONE, "rack01", 35_500),
+        (Kind.ZONE, "rack02", 6_000),
+        (Kind.FEED, "pdu-a1", 2_000),
+        (Kind.FEED, "pdu-b1", 0),
+        (Kind.NODE, "gpu001", 4_690),
+        (Kind.NODE, "gpu002", 3_600),
+    ]
+    hottest = {one.element: one.value for one in found if one.quantity is Quantity.TEMPERATURE}
+    assert hottest.pop("rack01") == 27.5
+    assert math.isnan(hottest.pop("rack02"))
+    assert hottest == {}
+    breakers = [(one.element, one.value) for one in found if one.quantity is Quantity.BREAKER]
+    assert breakers == [("pdu-a1", 1), ("pdu-b1", 0)]
+
+
+def test_values_are_not_judged(prometheus: str) -> None:
+    found = watts(prometheus, "odd_watts", scale="1000")
+    assert math.isnan(found.pop("rack01"))
+    assert found == {"rack02": math.inf, "rack03": -5_000, "rack04": 0}
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        (
+            {"zone_watts": 'pdu_kilowatts{pdu="a"}'},
+            ": zone_watts: several series for 'rack01', which differ in outlet; they are not summed, for a total and "
+            'its outlets would count twice. Filter, for example {outlet="1"}, or aggregate, for example sum by (rack) '
+            "(…)",
+        ),
+        (
+            {"zone_watts": "pdu_kilowatts", "inlet_label": "pdu", "phase_label": "phase"},
+            "or aggregate, for example sum by (rack, phase, pdu) (…)",
+        ),
+        ({"feed_breaker": "pdu_kilowatts > bool 0", "feed_label": "rack"}, "for example min by (rack) (…)"),
+        ({"node_watts": "pdu_kilowatts", "node_label": "rack"}, ": node_watts: several series for 'rack01'"),
+        (
+            {"zone_watts": "mixed_watts", "phase_label": "phase"},
+            ": zone_watts: of the series for 'rack01' some have the label 'phase' and some have not: a total and its "
+            'phases would count twice; filter, for example {phase!=""}',
+        ),
+        (
+            {"zone_watts": "sum(pdu_kilowatts)"},
+            ": zone_watts: the series {} has no label 'rack' that names the zone; keep it in the query, for example "
+            "sum by (rack) (…)",
+        ),
+        ({"feed_watts": "phase_watts"}, "has no label 'feed' that names the feed"),
+        (
+            {"zone_watts": "42"},
+            ": zone_watts: it gives a scalar and not one value for each zone: it has no labels",
+        ),
+        ({"zone_watts": "'42'"}, ": zone_watts: it gives a string and not one value for each zone"),
+        (
+            {"feed_watts": "pdu_kilowatts[5m]"},
+            ": feed_watts: it gives a matrix and not one value for each feed: leave out its range, such as [5m]",
+        ),
+        ({"zone_watts": "sum by (rack"}, ": zone_watts: bad_data: invalid parameter \"query\""),
+        ({"zone_watts": "phase_watts * on(rack) mixed_watts"}, ": zone_watts: execution: "),
+        ({"zone_celsius": "x{" + "y" * 900 + "}"}, ": zone_celsius: bad_data: "),
+    ],
+)
+def test_what_is_wrong_with_a_query(prometheus: str, keys: dict[str, str], says: str) -> None:
+    with pytest.raises(TelemetryError) as caught:
+        read(prometheus, label="rack", **keys)
+    assert str(caught.value).startswith(f"{prometheus}: ")
+    assert says in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_how_far_it_looks_back(prometheus: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What a server that is too old for `lookback_delta` does, the log says, once; a query can say it itself."""
+    source = configured(prometheus, zone_watts="silent_watts", label="rack")
+    assert (source.read() == []) == (caplog.text == "")
+    source.read()
+    assert caplog.text.count("unless it runs with --query.lookback-delta=2s") == len(caplog.records) <= 1
+    source.close()
+    assert watts(prometheus, f"last_over_time(silent_watts[{STALE_S}s])") == {}
+
+
+def test_a_replay_of_real_nodes_and_its_end(prometheus: str, exporter: Hostile, replay: Replay) -> None:
+    racks = "sum by (rack) (node_watts)"
+    source = configured(prometheus, zone_watts=racks, node_watts="node_watts", label="rack", node_label="host")
+    wait(lambda: bool(source.read()), 20)
+    found = source.read()
+    assert {one.element: one.value for one in found if one.kind is Kind.NODE} in replay.shown
+    assert {one.element: one.value for one in found if one.kind is Kind.ZONE} in [
+        {"rack01": one["gpu001"] + one["gpu002"], "rack02": one["gpu003"] + one["gpu004"]} for one in replay.shown
+    ]
+    with_times = f"sum by (rack) (last_over_time(gateway_watts[{STALE_S}s]))"
+    assert watts(prometheus, with_times).keys() == {"rack01", "rack02"}
+    exporter.close()
+    wait(lambda: not source.read(), STALE_S + 2)
+    wait(lambda: not watts(prometheus, with_times), STALE_S + 1)
+    source.close()
+
+
+# -- servers that are none, or hostile -------------------------------------------------------------------------------
+
+
+def vector(*result: object) -> Behaviour:
+    return shows({"status": "success", "data": {"resultType": "vector", "result": result}, "warnings": ["well"]})
+
+
+def test_what_is_asked(caplog: pytest.LogCaptureFixture) -> None:
+    with Hostile(vector({"metric": {"zone": "a"}, "value": [1.5, "7"]})) as server:
+        source = configured(server.url + "/prometheus/", zone_watts="x + y", zone_celsius="z")
+        assert [one.value for one in source.read()] == [7, 7]
+        targets = [question.target for question in server.questions]
+    bounds = "lookback_delta=2s&timeout=1s"
+    assert targets == [
+        f"/prometheus/api/v1/query?query=x+%2B+y&{bounds}",
+        f"/prometheus/api/v1/query?query=z&{bounds}",
+        "/prometheus/api/v1/query?query=vector%280%29&lookback_delta=nonsense",
+    ]
+    assert "does not know lookback_delta" in caplog.text
+
+
+def test_whether_it_knows_how_far_to_look_back_never_costs_readings(caplog: pytest.LogCaptureFixture) -> None:
+    good = vector({"metric": {"zone": "a"}, "value": [1.5, "7"]})
+    asked: list[int] = []
+
+    def server_with(status: int) -> Behaviour:
+        refusal = answers(b"", status)
+
+        def does(*args: object) -> None:
+            nonsense = "nonsense" in args[1].target  # type: ignore[attr-defined]
+            asked.append(nonsense)
+            (refusal if nonsense else good)(*args)  # type: ignore[arg-type]
+
+        return does
+
+    for status, times in ((400, 1), (503, 2)):
+        asked.clear()
+        with Hostile(server_with(status)) as server:
+            source = configured(server.url, zone_watts="x")
+            assert [one.value for one in (*source.read(), *source.read())] == [7, 7]
+        assert asked.count(True) == times
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("does", "says"),
+    [
+        (drips_body, "no answer within 1 s"),
+        (floods(100 << 20), "the answer is longer than"),
+        (redirects("http://192.0.2.1/"), "zone_watts: "),
+        (answers(b"<html>"), "the answer is no JSON"),
+        (shows([]), "zone_watts: the answer is none of Prometheus's: it has no 'data'"),
+        (shows({"status": "success"}), "it has no 'data'"),
+        (shows({"data": None}), "zone_watts: the answer is none of Prometheus's"),
+        (shows({"data": {"resultType": "vector"}}), "data.result: Field required"),
+        (shows({"data": {"resultType": "vector", "result": {}}}), "data.result: "),
+        (vector({"metric": {"zone": "a"}, "histogram": []}), "data.result.0.value: Field required"),
+        (vector({"metric": {"zone": "a"}, "value": [1, "much"]}), "'much' is no number"),
+        (vector({"metric": {"zone": "a"}, "value": [1]}), "data.result.0.value"),
+        (vector({"metric": {"zone": 7}, "value": [1, "1"]}), "data.result.0.metric.zone"),
+        (vector({"metric": {"rack": "x" * 5_000}, "value": [1, "1"]}), "has no label 'zone'"),
+        (shows({"status": "error", "errorType": "bad", "error": "a\nb" * 999}, 400), "zone_watts: bad: a b"),
+        (answers(b"<html>", 502), "answers 502 So"),
+        (answers(b"who?", 401), "answers 401 So"),
+    ],
+)
+def test_what_is_no_answer(does: Behaviour, says: str) -> None:
+    with Hostile(does) as server:
+        assert says in trouble(server.url)
+
+
+def test_nobody_answers() -> None:
+    assert "Connection refused" in trouble(refused())
+
+
+def test_with_tls_and_credentials(tmp_path: Path) -> None:
+    own, secret = certificate(tmp_path), tmp_path / "secret"
+    secret.write_text("{user: reader, password: sesame}")
+    secret.chmod(0o600)
+    with Hostile(asks_for(basic("reader", "sesame"), vector()), own) as server:
+        trusted = {"verify": str(own.file), "credentials": str(secret)}
+        assert read(server.url, zone_watts="x", **trusted) == []
+        assert "TLS: " in trouble(server.url, credentials=str(secret))
+        assert "answers 401" in trouble(server.url, verify=str(own.file))
+        secret.chmod(0o644)
+        with pytest.raises(TelemetryError, match="chmod 600"):
+            read(server.url, zone_watts="x", **trusted)
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("gpu001", "gpu001"),
+        ("gpu001:9290", "gpu001"),
+        ("gpu001.example.org", "gpu001"),
+        ("gpu001.example.org:9290", "gpu001"),
+        ("10.0.0.5", "10.0.0.5"),
+        ("10.0.0.5:9290", "10.0.0.5"),
+        ("[fe80::1]:9290", "fe80::1"),
+        ("[fe80::1]", "fe80::1"),
+        ("fe80::1", "fe80::1"),
+        ("10.0.0.5.example.org", "10"),
+        (":9290", ""),
+        ("", ""),
+    ],
+)
+def test_names_of_nodes(label: str, name: str) -> None:
+    assert node_name(label) == name
+
+
+def test_a_node_twice_is_told() -> None:
+    labels = ({"node": "gpu001:9290"}, {"node": "gpu001:9100"})
+    twice = vector(*({"metric": one, "value": [1, "1"]} for one in labels))
+    with Hostile(twice) as server, pytest.raises(TelemetryError, match="'gpu001', which differ in node"):
+        read(server.url, node_watts="x")
+
+
+@pytest.fixture(autouse=True)
+def _what_the_log_says(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "slurm_power.adapters.telemetry.prometheus")
