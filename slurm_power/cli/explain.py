@@ -8,7 +8,7 @@ import click
 from slurm_power.cli.link import Link, link_options, names_from
 from slurm_power.cli.options import output_options
 from slurm_power.cli.output import Output
-from slurm_power.cli.table import Row, count, energy, text, words
+from slurm_power.cli.table import Row, count, energy, text, watts, words
 from slurm_power.cli.usage import costs
 from slurm_power.cli.verdicts import answer_columns, present
 
@@ -22,10 +22,15 @@ COLUMNS = answer_columns(
     text("cost"),
     energy("at_limit", "limit_wh"),
     text("cost_at_limit", "limit_cost"),
+    watts("p50"),
+    watts("p95"),
+    watts("peak"),
+    watts("draws_now", "latest_w"),
+    energy("drawn", "drawn_wh"),
 )
 _FACTS = (
     "state", "verdict", "tier", "power", "zones", "est", "max", "held", "cost", "at_limit", "cost_at_limit", "earliest",
-    "note", "preemption",
+    "note", "preemption", "p50", "p95", "peak", "draws_now", "drawn",
 )  # fmt: skip
 
 
@@ -42,11 +47,13 @@ def explain(job: str, output: Output, link: Link) -> None:
 
 
 def _share(found: Mapping[str, Any]) -> Row:
-    """What the job has held and what that costs, so far and at its time limit, as columns."""
-    share = found["share"]
+    """What the job has held, drawn and cost so far, and what it comes to at its time limit, as columns."""
+    share, drawn = found["share"], found["drawn"] or {}
+    known = {key: drawn.get(key) for key in ("p50_w", "p95_w", "peak_w", "latest_w", "drawn_wh")}
     if share is None:
-        return {}
+        return known
     return {
+        **known,
         "held_wh": share["held_wh"] or None,
         "cost": costs(share["costs"]),
         "limit_wh": share["limit_wh"],

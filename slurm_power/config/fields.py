@@ -94,6 +94,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _count_or_zero(text: str) -> int:
+    if not text.strip().isdecimal() or not int(text) < 1_000_000:
+        raise _BadValueError(f"'{text}' is not a whole number from 0 on")
+    return int(text)
+
+
 def _phases(text: str) -> int:
     if text.strip() not in ("1", "3"):
         raise _BadValueError(f"'{text}' is not a number of phases")
@@ -250,6 +256,7 @@ Milli = Annotated[int, _field(Kind("number", "a number from 0 to 1000 such as 2"
 Factor = Annotated[int, _field(Kind("number", "a number from 0.001 to 1000 such as 0.9"), _milli(1)), NUMBER]
 Phases = Annotated[int, _field(Kind("`1` or `3`", "1 or 3"), _phases), Kind("`1` or `3`", "1 or 3")]
 Count = Annotated[int, _field(COUNT, _count), COUNT]
+CountOrZero = Annotated[int, _field(COUNT, _count_or_zero), COUNT]
 Seconds = Annotated[int, _field(DURATION, _positive(parse_duration_s)), DURATION]
 SecondsOrZero = Annotated[int, _field(DURATION, parse_duration_s), DURATION]
 KeptFor = Annotated[int, _field(Kind("duration", "a duration from 1d on such as 400d"), _kept_for), DURATION]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from slurm_power.config.control import Control
+from slurm_power.config.exporter import Metrics
 from slurm_power.config.fields import (
     AtLeastOne,
     Capacity,
@@ -35,6 +36,7 @@ from slurm_power.config.reservations import Reservations
 from slurm_power.config.section import Section, key
 from slurm_power.config.tariff import Sla, Tariff, listed
 from slurm_power.config.telemetry import TelemetrySource
+from slurm_power.config.thermal import Thermal
 from slurm_power.core.policy import Mode, Scope
 from slurm_power.core.topology import FeedKind, Lane, Redundancy, Side
 
@@ -197,7 +199,9 @@ class SiteFile(BaseModel):
     preemption: Preemption = key({}, "bounds on preemption")
     sla: dict[Name, Sla] | None = key(None, "service levels, by tier")
     telemetry: tuple[TelemetrySource, ...] | None = key(None, "sources of measured power")
+    thermal: Thermal | None = key(None, "what heat takes away from the limits of zones")
     control: Control = key({}, "how readings are smoothed and judged")
+    metrics: Metrics | None = key(None, "where Prometheus reads what the daemon knows")
     tariff: tuple[Tariff, ...] | None = key(None, "prices for showback: one tariff, or several with `from`")
 
     @field_validator("tariff", mode="before")

@@ -3,6 +3,7 @@
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 
 class Section(BaseModel):
@@ -14,3 +15,8 @@ class Section(BaseModel):
 def key(default: Any, description: str) -> Any:
     """A key that may be left out; the default is written as in the file and parsed like it."""
     return Field(default=default, description=description, validate_default=default is not None)
+
+
+def wrong(problem: str, expected: str) -> PydanticCustomError:
+    """What a validator raises: what is wrong, and what was expected."""
+    return PydanticCustomError("site", "{problem}", {"problem": problem, "expected": expected})

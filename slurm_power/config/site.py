@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from slurm_power.config import check
 from slurm_power.config.control import Control
 from slurm_power.config.document import read_document
+from slurm_power.config.exporter import Metrics
 from slurm_power.config.floor import build_topology
 from slurm_power.config.preemption import Preemption
 from slurm_power.config.problems import Problems
@@ -19,6 +20,7 @@ from slurm_power.config.reservations import Reservations
 from slurm_power.config.schema import Hook, SiteFile
 from slurm_power.config.tariff import Sla
 from slurm_power.config.telemetry import TelemetrySource
+from slurm_power.config.thermal import Thermal
 from slurm_power.config.validate import read_site_file
 from slurm_power.core.policy import BurstRule, Native, PartitionPolicy, Policy, Tier, WorkClass
 from slurm_power.core.showback import Tariff
@@ -53,9 +55,11 @@ class Site:
     reservations: Reservations
     preemption: Preemption
     control: Control
+    thermal: Thermal | None = None
     warnings: tuple[str, ...] = ()
     sla: Mapping[str, Sla] | None = None
     telemetry: tuple[TelemetrySource, ...] | None = None
+    metrics: Metrics | None = None
     tariffs: tuple[Tariff, ...] = ()
     """By their beginning."""
 
@@ -89,8 +93,10 @@ def load_site(path: Path | None = None, *, text: str | None = None) -> Site:
         reservations=file.reservations,
         preemption=file.preemption,
         control=file.control,
+        thermal=file.thermal,
         sla=file.sla,
         telemetry=file.telemetry,
+        metrics=file.metrics,
         tariffs=tuple(sorted((one.prices(zone) for one in file.tariff or ()), key=lambda one: one.start)),
     )
 

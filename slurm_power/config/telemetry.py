@@ -3,10 +3,9 @@
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from slurm_power.config.fields import (
-    Count,
+    CountOrZero,
     Decimal,
     FilePath,
     Hostlist,
@@ -15,7 +14,7 @@ from slurm_power.config.fields import (
     Text,
     Url,
 )
-from slurm_power.config.section import Section, key
+from slurm_power.config.section import Section, key, wrong
 
 
 class _Source(Section):
@@ -26,7 +25,7 @@ class _Source(Section):
     @model_validator(mode="after")
     def _stale_later(self) -> Self:
         if self.stale <= self.every:
-            raise _wrong("'stale' is not longer than 'every'", "for example every: 5s, stale: 30s")
+            raise wrong("'stale' is not longer than 'every'", "for example every: 5s, stale: 30s")
         return self
 
     @property
@@ -59,7 +58,7 @@ class _Metered(_Source):
     @model_validator(mode="after")
     def _one_element(self) -> Self:
         if sum(element is not None for element in (self.zone, self.feed, self.node)) != 1:
-            raise _wrong("it measures not exactly one element", "one of 'zone', 'feed' and 'node'")
+            raise wrong("it measures not exactly one element", "one of 'zone', 'feed' and 'node'")
         return self
 
 
@@ -85,7 +84,7 @@ class Prometheus(_Web):
     def _asks(self) -> Self:
         asked = (self.zone_watts, self.feed_watts, self.node_watts, self.zone_celsius, self.feed_breaker)
         if not any(asked):
-            raise _wrong("it has no query", "for example zone_watts: 'sum by (zone) (pdu_power_watts)'")
+            raise wrong("it has no query", "for example zone_watts: 'sum by (zone) (pdu_power_watts)'")
         return self
 
 
@@ -98,6 +97,15 @@ class Redfish(_Web, _Metered):
         "path of the resource to read, such as /redfish/v1/PowerEquipment/RackPDUs/1/Metrics; without it the only PDU, "
         "else the only chassis of the device",
     )
+    celsius: Literal["inlet", "no"] = key(
+        "inlet", "whether the temperature that it tells is that of a zone's inlet, as `thermal` takes it; else `no`"
+    )
+
+    @model_validator(mode="after")
+    def _a_resource(self) -> Self:
+        if self.resource is not None and not self.resource.startswith("/redfish/"):
+            raise wrong("'resource' is no path of Redfish", "for example /redfish/v1/Chassis/1/EnvironmentMetrics")
+        return self
 
 
 class Snmp(_Metered):
@@ -118,15 +126,17 @@ class Snmp(_Metered):
     celsius: Text | None = key(None, "the object with its temperature")
     celsius_scale: Decimal = key("1", "°C for each unit of that object")
     breaker: Text | None = key(None, "the object with the state of its breaker")
-    closed: Count = key("1", "the value of that object while the breaker is closed")
-    retries: Count = key("1", "how often a question without answer is asked again")
+    closed: CountOrZero = key("1", "the value of that object while the breaker is closed")
+    retries: CountOrZero = key("1", "how often a question without answer is asked again")
 
     @model_validator(mode="after")
     def _asks(self) -> Self:
         if sum((self.oid is not None, bool(self.phases), self.energy is not None)) > 1:
-            raise _wrong("it has more than one of 'oid', 'phases' and 'energy'", "one of them")
+            raise wrong("it has more than one of 'oid', 'phases' and 'energy'", "one of them")
+        if len(self.phases) not in (0, 3):
+            raise wrong("'phases' are three", "one object for each of L1, L2 and L3")
         if not any((self.oid, self.phases, self.energy, self.celsius, self.breaker)):
-            raise _wrong("it has no object to read", "for example oid: rPDU2DeviceStatusPower, scale: 10")
+            raise wrong("it has no object to read", "for example oid: rPDU2DeviceStatusPower, scale: 10")
         return self
 
     @property
@@ -170,6 +180,3 @@ TelemetrySource = Annotated[
     Field(discriminator="type"),
 ]
 
-
-def _wrong(problem: str, expected: str) -> PydanticCustomError:
-    return PydanticCustomError("site", "{problem}", {"problem": problem, "expected": expected})

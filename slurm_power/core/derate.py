@@ -13,6 +13,8 @@ from slurm_power.core.immutable import immutable
 from slurm_power.core.window import FOREVER, Window
 
 WHOLE = Fraction(100)
+HEAT, BREAKER = "temperature", "breaker"
+"""The sources of derates that follow sensors."""
 
 
 @immutable
@@ -29,7 +31,7 @@ class Derate:
     limit_w: int | None = None
     percent: Fraction | None = None
     source: str = ""
-    """The path of the facility's signal; empty where somebody has ordered it by hand."""
+    """The path or URL of the facility's signal, `temperature` or `breaker`; empty where it was ordered by hand."""
 
     def __post_init__(self) -> None:
         if (self.limit_w is None) == (self.percent is None):

@@ -24,6 +24,8 @@ from slurm_power.service.asking import Ask, interpret
 from slurm_power.service.desk import Desk
 from slurm_power.service.facts import from_hook
 from slurm_power.service.later import foresee, remark_at
+from slurm_power.service.metering import RUN
+from slurm_power.service.run_views import ended
 
 _LINES, _LINES_OF_MASTERS = 2_000, 100_000
 """Lines of a report at most, and for root and SlurmUser."""
@@ -110,10 +112,19 @@ class ControlHandler:
 
     async def _explain(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
         name = str(request.get("job", ""))
-        found = views.explain(self._desk, name, self._limited_to(peer))
+        found = views.explain(self._desk, name, self._limited_to(peer)) or await self._ended(peer, name)
         if found is None:
             raise UsageError(f"no job {name or '(none given)'} is known; spower jobs lists those that are")
         return found
+
+    async def _ended(self, peer: Peer, name: str) -> dict[str, object] | None:
+        """By the audit log, what became of a job that Slurm shows no more."""
+        if not name:
+            return None
+        limited = self._limited_to(peer)
+        viewer = None if limited is None else Viewer(peer.uid, (), private=True)
+        lines, _ = await self._lines(job=name, actions=[RUN], viewer=viewer, limit=LINES)
+        return ended(name, [line for line in lines if line.job == name], views.SCHEMA)
 
     async def _check(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
         job = request.get("job")

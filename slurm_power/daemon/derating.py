@@ -8,7 +8,7 @@ from typing import Any
 
 from slurm_power.adapters.lines_server import Peer
 from slurm_power.adapters.store import StoreWriter
-from slurm_power.core.derate import WHOLE, Derate
+from slurm_power.core.derate import BREAKER, HEAT, WHOLE, Derate
 from slurm_power.core.errors import PowerError, StoreError, UsageError
 from slurm_power.core.steps import into
 from slurm_power.core.units import format_watts, parse_fraction
@@ -24,6 +24,8 @@ from slurm_power.service.hit import hit_rows
 _SETTING = "derates"
 _MOST = 1_000
 _LONGEST_REASON = 200
+_CLEARED = ("", HEAT, BREAKER)
+"""The sources of derates that can be cleared by hand."""
 
 
 class Derating:
@@ -67,9 +69,12 @@ class Derating:
             self._noted("derate", one, one.uid)
 
     async def clear(self, element: str, uid: int) -> list[Derate]:
-        """All of an element's that were ordered by hand end, durably first; what they were. Raises StoreError."""
+        """All of an element's end, durably first, but those of the facility's signals; what they were.
+
+        Those that follow a sensor hold again once that says so. Raises StoreError.
+        """
         async with self._turn:
-            gone = [one for one in self._desk.derates if one.element == element and not one.source]
+            gone = [one for one in self._desk.derates if one.element == element and one.source in _CLEARED]
             await self._change([one for one in self._desk.derates if one not in gone])
             for one in gone:
                 self._noted("derate-cleared", one, uid)

@@ -7,7 +7,7 @@ from slurm_power.adapters.store import StoreWriter
 from slurm_power.ports import Decision, HoldKind, Intent, Store, StoredJob
 
 _log = logging.getLogger("slurm_power.decision")
-_ROUTINE = frozenset({"admit", "launch", "end"})
+_ROUTINE = frozenset({"admit", "launch", "end", "run"})
 """Decisions that every job sees; they are in the audit log, and in this one only when asked for."""
 _RELEASING = frozenset({"bind", "free"})
 """Actions that end in a release."""

@@ -16,6 +16,7 @@ from slurm_power.adapters.clock import SystemClock
 from slurm_power.adapters.lines import NO_ANSWER, HookKey, encode_error, replace_file
 from slurm_power.adapters.lines_server import LineServer, ServerLimits
 from slurm_power.adapters.slurm import Runner, SlurmCommands
+from slurm_power.adapters.slurm.counted import CountedCommands
 from slurm_power.adapters.slurm.inventory import read_slurm_user
 from slurm_power.adapters.slurm.pyslurm_reader import WORKER as PYSLURM_WORKER
 from slurm_power.adapters.store import SqlStore, StoreWriter, open_store
@@ -24,13 +25,15 @@ from slurm_power.config import Site, load_site
 from slurm_power.core.errors import PowerError, SlurmError
 from slurm_power.daemon.alone import DAEMON
 from slurm_power.daemon.control import ControlHandler
+from slurm_power.daemon.exporting import Exporting
 from slurm_power.daemon.hook import HookHandler
 from slurm_power.daemon.journal import StoreJournal, remembered
 from slurm_power.daemon.logs import set_up
 from slurm_power.daemon.rounds import Rounds
-from slurm_power.daemon.signals import Signals
+from slurm_power.daemon.telemetry import Telemetry
 from slurm_power.service.desk import Desk
 from slurm_power.service.observe import Observer
+from slurm_power.service.outcomes import TellingJournal
 
 _log = logging.getLogger("slurm_power.daemon")
 _RETRY_S = 2.0
@@ -52,15 +55,18 @@ class Daemon:
         clock = SystemClock()
         self._store = store
         self._writer = StoreWriter(store)
-        self.desk = Desk(site, clock, StoreJournal(self._writer))
+        journal, commands = TellingJournal(StoreJournal(self._writer)), CountedCommands(runner)
+        self.desk = Desk(site, clock, journal)
         observer = Observer(self.desk, remembered(store))
-        slurm = SlurmCommands(runner, pyslurm=PYSLURM_WORKER)
+        slurm = SlurmCommands(commands, pyslurm=PYSLURM_WORKER)
         self._rounds = Rounds(self.desk, slurm, self._writer, observer, clock)
         self._rounds.health.reader = slurm.reader
         self._rounds.start_mode(store.setting("mode"))
         self._rounds.usage.resume(store)
         self._rounds.derating.load(store)
-        self._signals = Signals(self.desk, self._rounds.derating, self._rounds.soon)
+        self._telemetry = Telemetry(self.desk, self._rounds.derating, slurm, self._rounds.soon)
+        self._exporting = Exporting(self.desk, journal, self._rounds, self._writer, self._telemetry, commands)
+        self._exporting.load(store)
         self._rounds.reservations.load(store.reservations(live_only=True))
         goes_on = self._rounds.preemptions.load(store)
         self._left_open = [i.id for i in store.pending_intents() if i.id is not None and i.id not in goes_on]
@@ -70,7 +76,7 @@ class Daemon:
         self._hook = LineServer(
             site.hook.socket,
             0o600,
-            handler,
+            self._exporting.timed(handler),
             allowed_uids=masters,
             owner=self._owner,
             error_reply=lambda _: NO_ANSWER,
@@ -87,7 +93,7 @@ class Daemon:
         )
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT. Raises PowerError if another daemon has the sockets."""
+        """Serve until SIGTERM or SIGINT. Raises PowerError if another daemon has the sockets, or metrics no address."""
         sys.setswitchinterval(_TURN_S)
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
@@ -96,6 +102,7 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         self._hook.bind()
         self._control.bind()
+        self._exporting.start(self.desk.site)
         if not await self.first_round(ended):
             return
         self._writer.put(lambda store: store.close_intents(self._left_open, "cut off; Slurm was read anew"))
@@ -105,15 +112,16 @@ class Daemon:
         await self._control.start()
         _log.info("serving", extra={"version": __version__, "mode": str(self.desk.mode)})
         rounds = asyncio.create_task(self._rounds.run())
-        self._signals.follow(self.desk.site)
+        self._telemetry.follow(self.desk.site)
         recalling = asyncio.create_task(self._rounds.usage.recall())
         await ended.wait()
-        self._signals.stop()
+        self._telemetry.stop()
         rounds.cancel()
         recalling.cancel()
         await asyncio.wait([rounds], timeout=_FLUSH_S)  # a write may take as long as Slurm lets it
         await self._hook.stop()
         await self._control.stop()
+        await self._exporting.stop()
         self._rounds.usage.end()
         _log.info("ended")
 
@@ -169,7 +177,8 @@ class Daemon:
         ):
             _log.warning("sockets and database change only with a restart")
         self._rounds.change_site(site)
-        self._signals.follow(site)
+        self._telemetry.follow(site)
+        self._exporting.follow(site)
         try:
             self._tell_gate()
         except PowerError as error:

@@ -6,6 +6,7 @@ the mode is not enforce, what would have to be written to Slurm.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -72,6 +73,8 @@ class Reconciler:
         self._cut_off_s = cut_off_s
         self._looked_at: float | None = None
         self._told: set[tuple[str, str]] = set()
+        self.left: Mapping[str, int] = {}
+        """Kind → how many findings somebody has to mend, as they were last looked for."""
 
     async def turn(self, moment: float) -> None:
         """A part of a round, after its look: once a minute mend what the rest of the round does not, and tell of what
@@ -93,6 +96,7 @@ class Reconciler:
                 _log.warning("%s %s: %s", one.kind, one.subject, one.found, extra={"remedy": one.remedy})
         self._told = {one.order for one in found}
         mending = [one for one in found if self._mends(one)]
+        self.left = Counter(str(one.kind) for one in found if not self._mends(one))
         await self._mend(mending)
         self._forget(mending)
 

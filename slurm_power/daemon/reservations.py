@@ -26,6 +26,7 @@ from slurm_power.ports import (
 )
 from slurm_power.service.desk import Desk
 from slurm_power.service.mirror import Holding, Step, holdings, in_use, node_holdings, node_steps, steps
+from slurm_power.service.rehoming import rehome
 from slurm_power.service.reservation_rows import from_row, to_row
 from slurm_power.service.reserving import changes, degrade
 from slurm_power.service.rights import Rights, rights_of
@@ -35,6 +36,8 @@ _PRIVILEGES_S = 30.0
 _LOOK_S = 30.0
 """How long what Slurm showed of its reservations is believed while nothing was written."""
 RULE = "reservation"
+REHOMED = "rehomed"
+"""The action of a line about one that has moved, for its zone was lost."""
 
 
 class Reservations:
@@ -75,6 +78,11 @@ class Reservations:
         done = [one for one in changed if one.state is not ReservationState.DEGRADED]
         if done:
             self.write(done)
+        moved = rehome(self._desk)
+        if moved:
+            self.write(moved)
+        for one in moved:
+            self.record(one, str(one.state) if not one.live else REHOMED, one.cause)
         for one in [*done, *[one for one in unused if await self._degrade(one)]]:
             self.record(one, str(one.state), one.cause)
 

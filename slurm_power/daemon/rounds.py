@@ -8,6 +8,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TypeVar
 
 from slurm_power.adapters.store import StoreWriter
@@ -35,6 +36,7 @@ from slurm_power.ports import (
 )
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
+from slurm_power.service.job_measuring import measure_jobs
 from slurm_power.service.measuring import measure
 from slurm_power.service.observe import Observer
 from slurm_power.service.placing import place
@@ -139,6 +141,11 @@ class Rounds:
         hands = Hands(self._look_anew, self._carry_out, lambda: self._recount.found, lambda: self._unsure)
         cut_off_s = 0 if left_open else CUT_OFF_S
         self._reconciler = Reconciler(desk, slurm, writer, self.reservations, hands, cut_off_s)
+
+    @property
+    def drift(self) -> Mapping[str, int]:
+        """Kind of drift → how many findings are left for somebody to mend."""
+        return self._reconciler.left
 
     def soon(self) -> None:
         """Something happened: do not wait for the tick."""
@@ -434,7 +441,7 @@ class Rounds:
 
     async def _measure_draws(self) -> None:
         with self._desk.faults.apart("stage measuring"):
-            async for _ in self._breathe(measure(self._desk)):
+            async for _ in self._breathe(chain(measure(self._desk), measure_jobs(self._desk))):
                 pass
 
     async def _look_at_limits(self) -> None:

@@ -7,16 +7,16 @@ for last holds to its own end, and the log says so.
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from slurm_power.adapters.telemetry.signal import open_signal
 from slurm_power.config import Site
 from slurm_power.config.telemetry import Signal
-from slurm_power.core.derate import Derate
+from slurm_power.core.derate import BREAKER, HEAT, Derate
 from slurm_power.core.errors import PowerError, SignalError
 from slurm_power.core.window import FOREVER, Window
 from slurm_power.daemon.derating import Derating
-from slurm_power.ports import AskedCut, Facility, FacilitySignal
+from slurm_power.ports import AskedCut, Facility, FacilitySignal, Reading
 from slurm_power.service.desk import Desk
 
 _log = logging.getLogger("slurm_power.signals")
@@ -26,9 +26,18 @@ Open = Callable[[Signal], Facility]
 class Signals:
     """One task for each file or URL that the site names. `soon` is called where limits have changed."""
 
-    def __init__(self, desk: Desk, derating: Derating, soon: Callable[[], None], opens: Open = open_signal) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        derating: Derating,
+        soon: Callable[[], None],
+        measured: Callable[[str, Sequence[Reading]], Awaitable[None]],
+        opens: Open = open_signal,
+    ) -> None:
+        """`measured` is given the readings that come along, by path or URL."""
         self._desk = desk
         self._derating = derating
+        self._measured = measured
         self._soon = soon
         self._opens = opens
         self._tasks: list[asyncio.Task[None]] = []
@@ -44,7 +53,7 @@ class Signals:
         self.stop()
         sources = [source for source in site.telemetry or () if isinstance(source, Signal)]
         self._troubles = {}
-        named = {source.place for source in sources}
+        named = {source.place for source in sources} | {HEAT, BREAKER}
         self._tasks = [asyncio.create_task(self._run(source)) for source in sources]
         self._tasks += [
             asyncio.create_task(self._end(source))
@@ -74,6 +83,7 @@ class Signals:
         """Read once, and act on it. Nothing that goes wrong ends the watch."""
         try:
             signal = await asyncio.to_thread(facility.read)
+            await self._measured(path, signal.readings)
             before = list(self._desk.derates)
             await self._derating.take(path, self._wanted(path, signal))
             if before != list(self._desk.derates):
@@ -103,7 +113,7 @@ class Signals:
         return f"has not been written for more than {stale_s} s; what it asked for last holds" if late else ""
 
     def _unknown(self, signal: FacilitySignal) -> str:
-        topology = self._desk.site.topology
+        topology = self._desk.declared.topology
         names = {cut.element for cut in signal.cuts} - topology.zones.keys() - topology.feeds.keys()
         return f"there is no zone or feed {', '.join(sorted(names))}" if names else ""
 

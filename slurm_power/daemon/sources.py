@@ -13,7 +13,8 @@ from itertools import groupby
 
 from slurm_power.config import Site
 from slurm_power.config.telemetry import Prometheus, Signal, TelemetrySource
-from slurm_power.core.errors import TelemetryError
+from slurm_power.core.errors import PowerError
+from slurm_power.daemon.reflexes import Reflexes
 from slurm_power.ports import Kind, Reading, Telemetry
 from slurm_power.service.desk import Desk
 from slurm_power.service.draws import Element, Feeler
@@ -32,28 +33,36 @@ _LOT = 100
 class Sources:
     """Polls the sources that the site file names. `soon` is called where more is drawn than may be."""
 
-    def __init__(self, desk: Desk, opens: Open, soon: Callable[[], None]) -> None:
+    def __init__(self, desk: Desk, reflexes: Reflexes, opens: Open, soon: Callable[[], None]) -> None:
         self._desk = desk
+        self._reflexes = reflexes
         self._opens = opens
         self._soon = soon
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="telemetry")
         self._tasks: list[asyncio.Task[None]] = []
         self._troubles: dict[str, str] = {}
+        self._signals: Mapping[str, str] = {}
+        """Path or URL of a signal of the facility's → its name as a source."""
 
     @property
     def troubles(self) -> Mapping[str, str]:
         """Source → why it cannot be read."""
         return self._troubles
 
+    def expect(self, site: Site) -> Mapping[str, TelemetrySource]:
+        """What these are to tell of is not known from now on until they do. The sources, by name."""
+        named = names(site.telemetry or ())
+        feelers = [Feeler(name, source.stale, expected(source, site)) for name, source in named.items()]
+        self._desk.measured.draws.follow(feelers, site.control)
+        self._signals = {source.place: name for name, source in named.items() if isinstance(source, Signal)}
+        return named
+
     def follow(self, site: Site) -> None:
         """Those of this site file from now on, in a running loop."""
         for task in self._tasks:
             task.cancel()
-        named = names(site.telemetry or ())
-        polled = {name: source for name, source in named.items() if not isinstance(source, Signal)}
+        polled = {name: source for name, source in self.expect(site).items() if not isinstance(source, Signal)}
         self._troubles = {name: text for name, text in self._troubles.items() if name in polled}
-        feelers = [Feeler(name, source.stale, expected(source, site)) for name, source in named.items()]
-        self._desk.measured.draws.follow(feelers, site.control)
         self._tasks = [
             asyncio.create_task(self._run(name, source, number / len(polled)))
             for number, (name, source) in enumerate(polled.items())
@@ -68,18 +77,22 @@ class Sources:
 
     async def _run(self, name: str, config: TelemetrySource, part: float) -> None:
         """Poll one source for ever. The first look of each comes at another part of the pause, so that they spread."""
-        loop = asyncio.get_running_loop()
         source = self._opens(config)
-        failures = 0
+        try:
+            await self._poll(name, config, source, part)
+        finally:
+            source.close()
+
+    async def _poll(self, name: str, config: TelemetrySource, source: Telemetry, part: float) -> None:
+        loop, failures = asyncio.get_running_loop(), 0
         await asyncio.sleep(min(part * config.every, 1.0))
         while True:
             begun = loop.time()
             try:
-                readings = await loop.run_in_executor(self._threads, source.read)
-                await self.take(name, readings)
+                await self._take(name, await loop.run_in_executor(self._threads, _read, source))
                 self._say(name, "")
                 failures = 0
-            except TelemetryError as error:
+            except PowerError as error:
                 failures += 1
                 self._say(name, str(error))
             except Exception:  # a defect of ours must not end the watch: the next look may heal it
@@ -89,12 +102,22 @@ class Sources:
             slower_s = min(config.every * min(2**failures, _SLOWER), max(_SLOWEST_S, config.every))
             await asyncio.sleep(max((slower_s if failures else config.every) - (loop.time() - begun), 0.05))
 
-    async def take(self, name: str, readings: Iterable[Reading]) -> None:
-        """Take in what a source has said, a few at a time; who draws too much is dealt with at once."""
-        for lot in _lots(readings):
+    async def _take(self, name: str, told: Iterable[list[Reading]]) -> None:
+        """Take in what a source has said, a few at a time; what passes a limit is dealt with at once.
+
+        Raises StoreError.
+        """
+        for lot in told:
             if take(self._desk, name, lot):
                 self._soon()
             await asyncio.sleep(0)
+            if await self._reflexes.take(lot):
+                self._soon()
+
+    async def told(self, place: str, readings: Iterable[Reading]) -> None:
+        """Take in what came along with a signal of the facility's. Raises StoreError."""
+        if place in self._signals:
+            await self._take(self._signals[place], lots(readings))
 
     def _say(self, name: str, trouble: str) -> None:
         """Once for each trouble."""
@@ -130,7 +153,12 @@ def expected(source: TelemetrySource, site: Site) -> frozenset[Element]:
     return frozenset(Element(kind, name) for kind, name in named if name is not None and measures)
 
 
-def _lots(readings: Iterable[Reading]) -> Iterator[list[Reading]]:
+def _read(source: Telemetry) -> list[list[Reading]]:
+    """In a thread of its own, for to put thousands in order takes a while. Raises TelemetryError."""
+    return list(lots(source.read()))
+
+
+def lots(readings: Iterable[Reading]) -> Iterator[list[Reading]]:
     """The readings a few at a time; those of one element together, for phases count together."""
     lot: list[Reading] = []
     ordered = sorted(readings, key=lambda one: (one.kind, one.element))

@@ -67,6 +67,8 @@ class JobRecord:
     dependency: str = ""
     admin_comment: str = ""
     comment: str = ""
+    result: str = ""
+    """Slurm's word for how it has ended, such as COMPLETED; empty before."""
 
     @property
     def target(self) -> str:
@@ -207,6 +209,9 @@ class Slurm(Protocol):
 
     def nodes(self) -> Sequence[NodeRecord]:
         """All nodes."""
+
+    def node_watts(self) -> Mapping[str, int]:
+        """Node → W that Slurm's energy plugin measures, for the nodes of which slurmctld knows it now; never 0."""
 
     def partitions(self) -> Sequence[PartitionRecord]:
         """All partitions."""

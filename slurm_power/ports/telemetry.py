@@ -50,3 +50,6 @@ class Telemetry(Protocol):
 
     def read(self) -> Sequence[Reading]:
         """All that it measures, now. Blocks for a bounded time; raises TelemetryError, which names the source."""
+
+    def close(self) -> None:
+        """No more questions; a reading that is under way may end with an error."""

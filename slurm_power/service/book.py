@@ -39,6 +39,9 @@ class Watch(Protocol):
     def dropped(self, entry: "Entry", now: int) -> None:
         """A job is gone."""
 
+    def ended_with(self, entry: "Entry", word: str) -> None:
+        """Slurm shows that a job has ended, and its word for how; before it is dropped."""
+
 
 @dataclass(slots=True)
 class Entry:

@@ -10,6 +10,8 @@ from slurm_power.core.window import FOREVER, Window, format_instant
 from slurm_power.service.cuts import May, may
 
 Row = dict[str, object]
+_PARTS, _PART_S = 4, 30
+"""What a zone gets back comes in so many parts, and so many s apart."""
 
 
 class Derates:
@@ -18,6 +20,10 @@ class Derates:
     def __init__(self) -> None:
         self._known: tuple[Derate, ...] = ()
         self._applied: frozenset[str] = frozenset()
+        self._rising: dict[str, tuple[int, int]] = {}
+        """Zone that a sensor or the facility has cut → (what it carries, in W; the instant from which it may rise)."""
+        self._automatic: frozenset[str] = frozenset()
+        """Zones that are cut so now."""
 
     def __iter__(self) -> Iterator[Derate]:
         """By element, then start."""
@@ -46,13 +52,16 @@ class Derates:
         has to go is for preemption.
         """
         by_element, ahead = self._by_element(), self._dark_ahead(ledger, declared, now)
+        dark = {name for name, zone in ledger.topology.zones.items() if zone.limit_w < zone.whole_w}
+        told = {one.element for one in self._known if one.source and now in one.window}
+        self._automatic = frozenset(dark | (told & ledger.nodes.keys()))
         lowered: dict[str, May] = {}
-        for name in sorted(self._applied | by_element.keys() | ahead.keys()):
+        for name in sorted(self._applied | by_element.keys() | ahead.keys() | self._rising.keys() | dark):
             declared_w, most_w = declared.declared_w(name), ledger.topology.declared_w(name)
             if declared_w is None or most_w is None:
                 continue
             own, meter = by_element.get(name, []), ledger.meters[name]
-            limit_w = min(limit_at(declared_w, own, now), most_w)
+            limit_w = self._risen_w(name, min(limit_at(declared_w, own, now), most_w), declared_w, now)
             planned = cuts_ahead(declared_w, own, now, limit_w)
             cuts = sorted(one for one in planned if not _darkens(declared, name, one, limit_w))
             cuts += ahead.get(name, ())
@@ -64,6 +73,24 @@ class Derates:
                 meter.plan_cuts(cuts)
         self._applied = frozenset(by_element.keys() | ahead.keys())
         return lowered
+
+    def _risen_w(self, name: str, limit_w: int, declared_w: int, now: int) -> int:
+        """A zone that a sensor or the facility has cut gets its watts back in parts, the first of them at once."""
+        known = self._rising.get(name)
+        if known is None:
+            if limit_w < declared_w and name in self._automatic:
+                self._rising[name] = limit_w, now
+            return limit_w
+        before_w, rises_at = known
+        if limit_w > before_w:
+            if now < rises_at:
+                return before_w
+            limit_w = min(limit_w, before_w + max(declared_w // _PARTS, 1))
+            rises_at = now + _PART_S
+        self._rising[name] = limit_w, rises_at
+        if limit_w >= declared_w:
+            del self._rising[name]
+        return limit_w
 
     def _by_element(self) -> dict[str, list[Derate]]:
         found: dict[str, list[Derate]] = {}

@@ -28,6 +28,7 @@ from slurm_power.service.metering import Metering
 from slurm_power.service.preempting import Preempting
 from slurm_power.service.reserved import Reserved
 from slurm_power.service.shadow import Shadow
+from slurm_power.service.watches import Watches
 from slurm_power.service.world import World
 
 _log = logging.getLogger("slurm_power.desk")
@@ -75,6 +76,8 @@ class Desk:
         """Monotonic time at which the site file last put nodes into other zones."""
         ledger = Ledger(site.topology, rule=site.policy.burst, now=clock.now())
         self.metering = Metering(site, journal, ledger.now)
+        self.watches = Watches(self.metering)
+        """Who is told of every change of a job's state."""
         self.reserved = Reserved(ledger, self.metering)
         self.shadow = Shadow(ledger)
         self.preempting = Preempting(ledger)
@@ -95,7 +98,7 @@ class Desk:
         self._use(world)
         self.floor = ledger.empty(self.declared.topology)
         self.metering.change_site(site)
-        self.book = Book(ledger, self.journal, self.metering, private=self._private_jobs)
+        self.book = Book(ledger, self.journal, self.watches, private=self._private_jobs)
 
     def _use(self, world: World) -> None:
         self.world = world
@@ -264,6 +267,9 @@ class Desk:
         for name, meter in before.ledger.meters.items():
             if name in ledger.meters:
                 ledger.set_stray(name, meter.stray_w, blind=meter.blind)
+        for zone, why in before.ledger.closed.items():
+            if zone in ledger.nodes:
+                ledger.close(zone, why)
         self.missed += self.reserved.move_to(ledger, now)
         self.shadow.move_to(ledger)
         self.preempting.move_to(ledger)

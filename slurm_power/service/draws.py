@@ -73,6 +73,11 @@ class Draws:
                 del self._gauges[element]
         self._counters = {key: at for key, at in self._counters.items() if key[1].source in self._feelers}
 
+    @property
+    def sources(self) -> Iterable[str]:
+        """Their names."""
+        return self._feelers
+
     def take(
         self, source: str, readings: Iterable[Reading], now: float, bounds: Callable[[Element], Bounds | None]
     ) -> set[Element]:
@@ -177,9 +182,12 @@ class Draws:
         return sum(values), age_s
 
     def _from_counter(self, element: Element, track: _Track, joules: float, at: float) -> float | None:
-        """The mean power since the last look; None at the first look, and after a reset."""
+        """The mean power since the counter last moved; None until it moves, and after a reset.
+
+        A counter in coarse steps stands still between two of them: that is no zero.
+        """
         before = self._counters.get((element, track))
-        if before is not None and at <= before[0]:
+        if before is not None and (at <= before[0] or joules == before[1]):
             return None
         self._counters[element, track] = (at, joules)
         if before is None or joules < before[1]:

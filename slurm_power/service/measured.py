@@ -23,10 +23,13 @@ class Measured:
         self.draws = Draws(control)
         self.expected = Expected()
         self.overdrawn = Overdrawn()
+        self.jobs_at = 0
+        """When the draw of jobs was last looked at."""
         self.breaches: Mapping[str, Breach] = {}
         """Zones and feeds that draw more than they may, in every mode."""
 
     def not_later_than(self, now: int) -> None:
         """The clock has been set back."""
+        self.jobs_at = min(self.jobs_at, now)
         self.draws.not_later_than(now)
         self.overdrawn.not_later_than(now)

@@ -26,7 +26,11 @@ from slurm_power.core.want import Aspect, Want, over
 from slurm_power.core.window import FOREVER, Window
 from slurm_power.ports import Decision, Rule
 from slurm_power.service.book import Entry, Journal
+from slurm_power.service.costs import total_of
+from slurm_power.service.job_draws import JobDraws
 
+RUN = "run"
+"""The action of a line about a run that is over: what it declared, drew and cost."""
 MISSED = "sla"
 """The action of a line of the audit log about a run that missed its service level."""
 _AT_ONCE = 500
@@ -58,6 +62,7 @@ class Metering:
 
     def __init__(self, site: Site, journal: Journal, now: int) -> None:
         self.accrual = Accrual(now)
+        self.drawn = JobDraws()
         self._standings = Standings()
         self._site = site
         self._journal = journal
@@ -105,6 +110,9 @@ class Metering:
             self._ended(entry, held, now)
         self._lives.pop(entry.key, None)
 
+    def ended_with(self, entry: Entry, word: str) -> None:
+        """How it ended costs the same."""
+
     def preempted(self, key: str) -> None:
         """The running job of that key is being preempted: where it was promised not to be, its run misses that."""
         life = self._lives.setdefault(key, _Life(self.accrual.through, State.RUNNING))
@@ -148,6 +156,7 @@ class Metering:
         ran_s, asked_s = max(now - held.since, 0), limit_s(entry)
         off_s = abs(asked_s - ran_s) if asked_s is not None else 0
         missed = self._misses(entry, held, now)
+        self._tell(entry, held, now)
         sums = {"ended_ws": held.est_w * ran_s, "off_ws": held.est_w * off_s, "runs": 1, "missed": int(missed)}
         self.accrual.note(held.share, now, **sums)
 
@@ -176,6 +185,33 @@ class Metering:
             )
         )
         return True
+
+    def _tell(self, entry: Entry, held: Held, now: int) -> None:
+        """For its owner: what a run declared, drew and cost."""
+        drawn, total = self.drawn.take(entry.key), total_of(held, now, self._site.tariffs)
+        numbers = {
+            "est_w": held.est_w,
+            "max_w": sum(charge.max_w for charge in held.charges),
+            "run_s": max(now - held.since, 0),
+            "held_ws": total.jobs_ws,
+            **drawn.numbers(),
+        }
+        numbers |= {f"cost_milli_{currency}": round(cost * 1_000) for currency, cost in total.costs.items()}
+        self._journal.record(
+            Decision(
+                at=now,
+                job=entry.name,
+                token=entry.token,
+                uid=held.share.uid,
+                account=held.share.account,
+                action=RUN,
+                mode=self._site.policy.mode,
+                zones=tuple(charge.zone for charge in held.charges),
+                cause=held.share.tier,
+                rule=Rule.METERING,
+                numbers=numbers,
+            )
+        )
 
     def _run(self, entry: Entry, held: Held, now: int) -> Run:
         """How the run that ends now has fared; of the wait of one that was found on its nodes nothing is known."""

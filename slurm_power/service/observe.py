@@ -75,7 +75,10 @@ class Observer:
             self._pending.forget_stored()
 
     def _has_come(self, record: JobRecord, begun: float) -> None:
-        """It has ended before Slurm was read for the first time: no trial, and its watts are free."""
+        """It has ended; where Slurm was not read before that, it was no trial, and its watts are free."""
+        ended = self.desk.book.of_job(record.job_id)
+        if ended is not None:
+            self.desk.book.watch.ended_with(ended, record.result)
         found = find_record(record.admin_comment) if self.desk.book.rumours else None
         if found is None:
             return

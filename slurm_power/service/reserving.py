@@ -126,6 +126,25 @@ def _offered(desk: Desk, terms: Terms, instead: Reservation | None) -> Offer:
     return found if short is None else Offer(Answer.LATER, reasons=(shortage(ledger, short),))
 
 
+def anew(desk: Desk, one: Reservation, window: Window) -> tuple[Grant, ...]:
+    """Where its terms can be fulfilled over a window as if it had nothing yet; nowhere, and there is nothing.
+
+    What was promised is promised: how much its owner may reserve is not asked again.
+    """
+    terms = one.terms
+    with desk.ledger.set_aside(one.claim_id):
+        return _placed(Calendar(desk.ledger, RESERVATION + terms.name), replace(terms, window=window)) or ()
+
+
+def _placed(calendar: Calendar, terms: Terms) -> tuple[Grant, ...] | None:
+    """What fits, in whole or as little as is useful; None where nothing does."""
+    roomy = with_nodes(ask_of(terms), terms, calendar.ledger)
+    found = calendar.place(roomy, terms.window) if roomy is not None else None
+    if found is None and roomy is not None and terms.min_w is not None:
+        found = calendar.partial(roomy, terms.window, terms.min_w)
+    return tuple(replace(grant, nodes=terms.nodes) for grant in grants_of(found)) if found is not None else None
+
+
 def with_both(before: Reservation, one: Reservation) -> Reservation:
     """One that keeps what either keeps: so it is while what becomes of it is being made durable.
 
@@ -182,11 +201,9 @@ def _offer(desk: Desk, ledger: Ledger, terms: Terms, instead: Reservation | None
     roomy = with_nodes(ask, terms, ledger)
     if roomy is None:
         return _short_of_nodes(desk, terms)
-    found = calendar.place(roomy, window)
-    if found is None and terms.min_w is not None:
-        found = calendar.partial(roomy, window, terms.min_w)
-    if found is not None:
-        return Offer(Answer.FITS, tuple(replace(one, nodes=terms.nodes) for one in grants_of(found)))
+    grants = _placed(calendar, terms)
+    if grants is not None:
+        return Offer(Answer.FITS, grants)
     empty = Calendar(desk.floor, RESERVATION + terms.name, cap_w=caps(desk.site, terms, []))
     least_w = ask.watts if terms.min_w is None else terms.min_w
     answer = Answer.NEVER if empty.partial(ask, window, least_w) is None else Answer.LATER

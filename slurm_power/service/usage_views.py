@@ -9,7 +9,6 @@ from enum import StrEnum
 from fractions import Fraction
 
 from slurm_power.config import Site
-from slurm_power.core.accrual import Accrual, Held
 from slurm_power.core.claim import Charge
 from slurm_power.core.immutable import immutable
 from slurm_power.core.reservation import Owner, Reservation, ReservationState
@@ -19,6 +18,7 @@ from slurm_power.core.usage import HOUR_S, Usage, hour_of
 from slurm_power.core.window import Window, format_instant
 from slurm_power.ports import Decision, Store
 from slurm_power.service.book import Entry
+from slurm_power.service.costs import total_of
 from slurm_power.service.desk import Desk
 from slurm_power.service.metering import limit_s
 from slurm_power.service.rights import Rights
@@ -181,22 +181,14 @@ def job_share(desk: Desk, entry: Entry) -> Row | None:
         one = entry.ask.request.with_copies(1)
         held = desk.metering.holding(entry, one.claim((Charge("", one.ask.nodes, one.est_w, one.max_w),), now, 0))
     limit = limit_s(entry)
-    so_far, whole = _total(desk, held, now), _total(desk, held, held.since + (limit or 0))
+    tariffs = desk.site.tariffs
+    so_far, whole = total_of(held, now, tariffs), total_of(held, held.since + (limit or 0), tariffs)
     return {
         "held_wh": watt_hours(so_far.jobs_ws),
         "costs": _costs(so_far),
         "limit_wh": watt_hours(whole.jobs_ws) if limit is not None else None,
         "limit_costs": _costs(whole) if limit is not None else [],
     }
-
-
-def _total(desk: Desk, held: Held, end: int) -> Total:
-    """What a job that holds so much comes to until then."""
-    accrual, total = Accrual(held.since), Total()
-    accrual.start("", held, held.since)
-    for one in priced(accrual.take(end), desk.site.tariffs):
-        total.add(one)
-    return total
 
 
 # -- service levels --------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from slurm_power.service.later import COUNTED
 from slurm_power.service.launch import unholdable
 from slurm_power.service.measured_views import measured_row
 from slurm_power.service.preempt_told import told
+from slurm_power.service.run_views import drawn_row
 from slurm_power.service.submit import judge
 from slurm_power.service.usage_views import job_share
 from slurm_power.service.wording import named, renamed, retold
@@ -171,6 +172,7 @@ def explain(desk: Desk, name: str, viewer: int | None = None) -> dict[str, objec
         "helps": [found.as_json() for found in helps],
         "note": entry.note,
         "share": job_share(desk, entry),
+        "drawn": drawn_row(desk, entry),
         "preemption": told(desk, entry.key),
         "sentence": _sentence(desk, entry, verdict, reasons, helps, start),
     }

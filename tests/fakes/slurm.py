@@ -101,6 +101,7 @@ class FakeSlurm(Engine):
         self.written: list[Command] = []
         self.private: frozenset[str] = frozenset()
         self.preempts = PreemptionRecord("REQUEUE", 0)
+        self.watts: dict[str, int] = {}
         self._qos, self._privileges = tuple(qos), tuple(privileges)
         self._version = version
         self._random = random.Random(seed)
@@ -117,6 +118,10 @@ class FakeSlurm(Engine):
 
     def nodes(self) -> Sequence[NodeRecord]:
         return self._read().nodes
+
+    def node_watts(self) -> Mapping[str, int]:
+        up = (node.name for node in self._read().nodes if node.up)
+        return {name: self.watts[name] for name in up if self.watts.get(name)}
 
     def partitions(self) -> Sequence[PartitionRecord]:
         return tuple(self._partitions.values())

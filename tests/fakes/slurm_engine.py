@@ -221,7 +221,8 @@ class Engine:
 
     def _cancel(self, job: JobRecord) -> None:
         if job.state is JobState.PENDING:
-            self._put(replace(job, state=JobState.ENDED, array_tasks="", start_time=self.now, end_time=self.now))
+            over = replace(job, state=JobState.ENDED, array_tasks="", result="CANCELLED")
+            self._put(replace(over, start_time=self.now, end_time=self.now))
         else:
             self._end(job, Ending(self.now + self.completing_s))
 
@@ -409,7 +410,7 @@ class Engine:
             elif job.batch and job.requeue:
                 self._back(job, held=False)
             else:
-                self._put(replace(job, state=JobState.ENDED, end_time=self.now))
+                self._put(replace(job, state=JobState.ENDED, end_time=self.now, result="FAILED"))
 
     def _requeue(self, job: JobRecord, *, held: bool) -> None:
         if job.state is JobState.PENDING:
@@ -435,7 +436,7 @@ class Engine:
         if ending.requeue:
             self._back(job, held=ending.held)
         else:
-            self._put(replace(job, state=JobState.ENDED))
+            self._put(replace(job, state=JobState.ENDED, result="COMPLETED"))
 
     def _back(self, job: JobRecord, *, held: bool) -> None:
         """Pending again, two minutes from now, with all that it was admitted under."""

@@ -53,7 +53,9 @@ def reason(rig: Rig, job: int, *keys: str) -> tuple[object, ...]:
     """The one thing that stands in a job's way."""
     told = views.explain(rig.desk, str(job))
     assert told is not None
-    [found] = told["reasons"]  # type: ignore[misc]
+    reasons = told["reasons"]
+    assert isinstance(reasons, list)
+    [found] = reasons
     return tuple(found[key] for key in keys)
 
 

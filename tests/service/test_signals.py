@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 from slurm_power.adapters.telemetry.signal import FileSignal
 from slurm_power.config import load_site
 from slurm_power.daemon.signals import Signals
+from slurm_power.ports import Kind, Quantity, Reading
 from tests.adapters.telemetry.hostile import Hostile, answers
 from tests.service.preempt_rig import Rig
 
@@ -28,7 +29,12 @@ class Grid:
 
     def __post_init__(self) -> None:
         self.woken = 0
-        self.signals = Signals(self.rig.desk, self.rig.rounds.derating, self._wake)
+        self.measured: list[tuple[str, Sequence[Reading]]] = []
+        self.signals = Signals(self.rig.desk, self.rig.rounds.derating, self._wake, self._take)
+
+    async def _take(self, place: str, readings: Sequence[Reading]) -> None:
+        if readings:
+            self.measured.append((place, readings))
 
     def _wake(self) -> None:
         self.woken += 1
@@ -176,3 +182,12 @@ def test_a_url_is_followed_as_a_file_is(grid: Grid) -> None:
         server.does = answers(b'{"readings": []}', Last_Modified=old)
         following(grid, grid.rig.text + telemetry, lambda: grid.limit_w == 20_000)
         assert "has not been written" in grid.signals.troubles[server.url]
+
+
+def test_readings_that_come_along_are_passed_on(grid: Grid) -> None:
+    grid.path.write_text(json.dumps({"readings": [{"element": "a", "watts": "18.5kW"}]}))
+    os.utime(grid.path, (grid.rig.clock.instant,) * 2)
+    grid.look()
+    [(place, [reading])] = grid.measured
+    assert place == str(grid.path)
+    assert (reading.kind, reading.element, reading.quantity, reading.value) == (Kind.ZONE, "a", Quantity.POWER, 18_500)

@@ -53,6 +53,10 @@ class SlurmCommands:
         """All nodes."""
         return inventory.read_nodes(self._commands)
 
+    def node_watts(self) -> Mapping[str, int]:
+        """Node → W, for the nodes of which slurmctld knows it now; none without an energy plugin that it asks."""
+        return inventory.read_node_watts(self._commands)
+
     def partitions(self) -> Sequence[PartitionRecord]:
         """All partitions."""
         return inventory.read_partitions(self._commands)

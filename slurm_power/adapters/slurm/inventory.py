@@ -7,7 +7,16 @@ import re
 from collections.abc import Iterator
 
 from slurm_power.adapters.slurm.runner import Commands
-from slurm_power.adapters.slurm.text import count_gpus, gpu_types, instant, licence_counts, limit_s, lines, plain
+from slurm_power.adapters.slurm.text import (
+    count_gpus,
+    gpu_types,
+    instant,
+    licence_counts,
+    limit_s,
+    lines,
+    number,
+    plain,
+)
 from slurm_power.core.errors import SlurmError, SlurmParseError
 from slurm_power.ports import (
     AdminLevel,
@@ -31,6 +40,12 @@ _BLOCKED = frozenset(
         *("MAINTENANCE", "MAINT", "POWERING_DOWN", "REBOOT_ISSUED", "FUTURE", "BLOCKED", "UNKNOWN", "ERROR"),
     )
 )
+_NOT_ASKED = frozenset(
+    ("DOWN", "FUTURE", "UNKNOWN", "ERROR", "EXTERNAL", "INVALID_REG", "NOT_RESPONDING", "REBOOT_ISSUED")
+) | {"POWERED_DOWN", "POWERING_DOWN", "POWERING_UP"}
+"""States in which slurmctld does not ask a node for its watts, some of them only in later versions."""
+_NO_WATTS = 0xFFFFFFF0
+"""From here on Slurm's numbers stand for none, and for sums with one of those."""
 _LEVELS = {"Operator": AdminLevel.OPERATOR, "Administrator": AdminLevel.ADMIN}
 _NO_ACCOUNTING = re.compile(r"accounting_storage|not running a supported accounting", re.IGNORECASE)
 
@@ -38,6 +53,24 @@ _NO_ACCOUNTING = re.compile(r"accounting_storage|not running a supported account
 def read_nodes(commands: Commands) -> list[NodeRecord]:
     """All nodes. Raises SlurmError, SlurmParseError."""
     return [_node(fields) for fields in _show(commands, "NodeName", "-a", "-d", "-o", "show", "node")]
+
+
+def read_node_watts(commands: Commands) -> dict[str, int]:
+    """Node → W, of the nodes that are asked for it. Raises SlurmError, SlurmParseError.
+
+    None of them while AcctGatherNodeFreq is 0: slurmctld then knows what a node drew when it registered. It prints 0
+    where no plugin measures, `n/s` or `n/a` where one has not measured yet, and what was last measured where it does
+    not ask any more, as with a node that does not answer.
+    """
+    if not int(_configured(commands, "AcctGatherNodeFreq", r"(\d+) sec")):
+        return {}
+    found = {}
+    for fields in _show(commands, "NodeName", "-a", "-d", "-o", "show", "node"):
+        watts = number(fields.get("CurrentWatts", "")) or 0
+        state = fields.get("State", "*")
+        if 0 < watts < _NO_WATTS and "*" not in state and _NOT_ASKED.isdisjoint(state.split("+")):
+            found[fields["NodeName"]] = watts
+    return found
 
 
 def read_partitions(commands: Commands) -> list[PartitionRecord]:

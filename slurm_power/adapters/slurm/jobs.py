@@ -143,6 +143,7 @@ class _Maker:
             plain(dependency),
             plain(admin_comment),
             plain(comment),
+            word if state is JobState.ENDED else "",
         )
 
 

@@ -66,6 +66,7 @@ def _record(job: Any) -> JobRecord:
         dependency=_dependency(job.dependencies),
         admin_comment=job.admin_comment or "",
         comment=job.comment or "",
+        result=job.state if state is JobState.ENDED else "",
     )
 
 

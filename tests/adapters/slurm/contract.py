@@ -80,6 +80,11 @@ class SlurmContract:
         assert len({qos.name for qos in lab.slurm.qos()}) == len(lab.slurm.qos())
         assert all(0 <= share <= 1 for share in lab.slurm.fair_shares().values())
 
+    def test_watts_are_those_of_nodes_and_never_zero(self, lab: Lab) -> None:
+        watts = lab.slurm.node_watts()
+        assert watts.keys() <= {node.name for node in lab.slurm.nodes()}
+        assert all(value > 0 for value in watts.values())
+
     def test_a_held_job_is_read_whole(self, lab: Lab) -> None:
         job = self.one(lab, lab.submit(name="reader", comment="power:est=1kW"))
         assert (job.state, job.held, job.priority) == (JobState.PENDING, True, 0)

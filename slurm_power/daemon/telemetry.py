@@ -1,0 +1,41 @@
+"""All that is measured and asked for from outside, put together: sources, the facility's signals, and the reflexes."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from slurm_power.adapters.telemetry.opening import open_source
+from slurm_power.config import Site
+from slurm_power.daemon.derating import Derating
+from slurm_power.daemon.reflexes import Reflexes
+from slurm_power.daemon.signals import Signals
+from slurm_power.daemon.sources import Sources
+from slurm_power.ports import Slurm
+from slurm_power.service.desk import Desk
+
+
+class Telemetry:
+    """Follows what the site file names. `soon` is called where somebody may have to give way."""
+
+    def __init__(self, desk: Desk, derating: Derating, slurm: Slurm, soon: Callable[[], None]) -> None:
+        self.reflexes = Reflexes(desk, derating)
+        self.sources = Sources(desk, self.reflexes, lambda config: open_source(config, slurm), soon)
+        self.signals = Signals(desk, derating, soon, self.sources.told)
+        self.sources.expect(desk.site)
+        self._starting: asyncio.Task[None] | None = None
+
+    def follow(self, site: Site) -> None:
+        """By this site file from now on, in a running loop."""
+        if site.telemetry or self.reflexes.hold_anything:
+            self._starting = asyncio.create_task(self.reflexes.follow(site))
+        self.sources.follow(site)
+        self.signals.follow(site)
+
+    def stop(self) -> None:
+        """No more."""
+        self.signals.stop()
+        self.sources.stop()
+
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        """Source, or path or URL of a signal → what is wrong with it."""
+        return {**self.sources.troubles, **self.signals.troubles}

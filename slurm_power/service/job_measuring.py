@@ -1,0 +1,86 @@
+"""The draw of jobs on nodes, from what is measured of their nodes, else of their zones."""
+
+from collections.abc import Mapping
+
+from slurm_power.core.claim import Claim
+from slurm_power.core.lifecycle import State
+from slurm_power.core.steps import Steps
+from slurm_power.core.units import ceil_share
+from slurm_power.ports import JobState, Kind
+from slurm_power.service.book import Entry
+from slurm_power.service.desk import Desk
+from slurm_power.service.draws import Element
+from slurm_power.service.measuring import drawn
+from slurm_power.service.world import nodes_of
+
+EVERY_S = 5
+"""How often jobs are looked at."""
+_MOST_S = 60
+"""No more than so long counts for one look: after a silence nobody knows what was drawn meanwhile."""
+_AT_ONCE = 50
+
+
+def measure_jobs(desk: Desk) -> Steps[None]:
+    """Note what each job on nodes draws now; for jobs of which nothing fresh is known nothing is noted."""
+    now, measured = desk.now(), desk.measured
+    seconds = min(now - measured.jobs_at, _MOST_S)
+    if seconds < EVERY_S or not any(True for _ in measured.draws.elements()):
+        return
+    measured.jobs_at = now
+    on_node = yield from _sharing(desk)
+    for number, key in enumerate(desk.book.keys_in(State.RUNNING)):
+        if number % _AT_ONCE == 0:
+            yield
+        entry, claim = desk.book.get(key), desk.ledger.claims.get(key)
+        if entry is None or claim is None or entry.record is None or entry.record.state is not JobState.RUNNING:
+            continue
+        found = _by_nodes(desk, entry, claim, on_node) or _by_zones(desk, claim)
+        if found is not None:
+            watts, whole = found
+            desk.metering.drawn.add(key, watts, seconds, whole=whole)
+    desk.metering.drawn.keep(desk.book.entries)
+
+
+def _sharing(desk: Desk) -> Steps[dict[str, int]]:
+    """Node → Σ est of the jobs on it, of those nodes that are measured, in W."""
+    found: dict[str, int] = {}
+    for number, key in enumerate(desk.book.keys_in(State.RUNNING)):
+        if number % _AT_ONCE == 0:
+            yield
+        entry, claim = desk.book.get(key), desk.ledger.claims.get(key)
+        if entry is None or claim is None or entry.record is None:
+            continue
+        nodes = nodes_of(entry.record.node_list)
+        for node in nodes:
+            if desk.measured.draws.measured(Element(Kind.NODE, node)):
+                found[node] = found.get(node, 0) + -(-claim.est_w // len(nodes))
+    return found
+
+
+def _by_nodes(desk: Desk, entry: Entry, claim: Claim, on_node: Mapping[str, int]) -> tuple[int, bool] | None:
+    """(W, whether all its nodes are its own) by its nodes; None unless all of them are measured."""
+    nodes = nodes_of(entry.record.node_list) if entry.record is not None else ()
+    if not nodes or any(node not in on_node for node in nodes):
+        return None
+    est_w, watts, whole = -(-claim.est_w // len(nodes)), 0, True
+    for node in nodes:
+        draw = desk.measured.draws.draw(Element(Kind.NODE, node), desk.ledger.now)
+        if draw is None:
+            return None
+        alone = on_node[node] <= est_w
+        watts += draw.latest_w if alone else ceil_share(draw.latest_w, est_w, on_node[node])
+        whole = whole and alone
+    return watts, whole
+
+
+def _by_zones(desk: Desk, claim: Claim) -> tuple[int, bool] | None:
+    """The same as a part of what its zones draw beside their baselines."""
+    watts = 0
+    for charge in claim.charges:
+        zone = desk.site.topology.zones.get(charge.zone)
+        draw = drawn(desk, Element(Kind.ZONE, charge.zone)) if zone is not None else None
+        all_w = desk.measured.expected.all_w.get(charge.zone, 0)
+        if zone is None or draw is None or all_w < charge.est_w:
+            return None
+        watts += ceil_share(max(draw.latest_w - zone.baseline_w, 0), charge.est_w, all_w)
+    return watts, False
