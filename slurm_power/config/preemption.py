@@ -1,5 +1,7 @@
 """The section `preemption` of the site file."""
 
+from typing import Literal
+
 from slurm_power.config.fields import Count, Name, Seconds, SignalName
 from slurm_power.config.section import Section, key
 from slurm_power.core.reservation import Policy
@@ -21,6 +23,11 @@ class Preemption(Section):
         "URG",
         "the signal that a job's batch shell gets when its notice begins; URG does nothing to a job that does not "
         "expect it, USR1 would end it there and then",
+    )
+    over_max: Literal["warn", "evict"] = key(
+        "warn",
+        "what becomes of a job that draws more than its own max for a minute, as measured on nodes of its own: `warn`: "
+        "it is told and charged what it draws; `evict`: it also gives way, with its notice, and is held for its user",
     )
     emergency: tuple[Name, ...] = key(
         (),

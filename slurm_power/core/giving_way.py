@@ -81,9 +81,11 @@ class Trigger(StrEnum):
     """A zone or feed that holds more than its limit lets it."""
     DRAW = "draw"
     """A zone or feed that draws more than its limit, as measured."""
+    MAX = "max"
+    """A job that draws more than its own max; its key is the beneficiary."""
 
 
-PHYSICAL = frozenset({Trigger.OVER, Trigger.DRAW})
+PHYSICAL = frozenset({Trigger.OVER, Trigger.DRAW, Trigger.MAX})
 """Those that go by no QOS's right."""
 
 

@@ -25,6 +25,8 @@ class Rule(StrEnum):
     """The QOS may preempt (sacctmgr); the lowest tier first, the least watts that suffice, the least work lost."""
     OVER_LIMIT = "over_limit"
     """A zone or feed may not hold more than its limit lets it."""
+    OVER_MAX = "over_max"
+    """A job may not draw more than the max that it declared."""
     CHECKPOINT = "checkpoint"
     """Work since the last checkpoint is what a job would lose."""
     DERATE = "derate"

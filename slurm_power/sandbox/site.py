@@ -12,6 +12,7 @@ from slurm_power.config.problems import Problems
 from slurm_power.sandbox.layout import Layout, write_file
 from slurm_power.sandbox.slurm_conf import Partition
 
+_OF_THE_FLOOR = ("telemetry", "metrics")
 ONLY_PARTITION = "batch"
 """Where the site file names no partition."""
 
@@ -32,9 +33,14 @@ def write_site(layout: Layout, data: dict[str, Any]) -> Site:
 
 
 def read_site(path: Path) -> dict[str, Any]:
-    """A site's own file as data, every value as it is written there. Raises ConfigError."""
+    """A site's own file as data, every value as it is written there. Raises ConfigError.
+
+    Without what is tied to the real floor: its sensors do not measure the sandbox's jobs, and its address for metrics
+    is the real daemon's.
+    """
     load_site(path)
-    return read_document(path.read_text(), Problems(str(path)))
+    found = read_document(path.read_text(), Problems(str(path)))
+    return {name: section for name, section in found.items() if name not in _OF_THE_FLOOR}
 
 
 def node_names(site: Site) -> list[str]:

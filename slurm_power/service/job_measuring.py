@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from slurm_power.core.claim import Claim
 from slurm_power.core.lifecycle import State
 from slurm_power.core.steps import Steps
-from slurm_power.core.units import ceil_share
-from slurm_power.ports import JobState, Kind
+from slurm_power.core.units import ceil_share, format_watts
+from slurm_power.ports import JobState, Kind, Rule
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
 from slurm_power.service.draws import Element
@@ -18,6 +18,8 @@ EVERY_S = 5
 _MOST_S = 60
 """No more than so long counts for one look: after a silence nobody knows what was drawn meanwhile."""
 _AT_ONCE = 50
+OVER_MAX = "over-max"
+"""The action of a line about a run that draws more than its max."""
 
 
 def measure_jobs(desk: Desk) -> Steps[None]:
@@ -28,6 +30,7 @@ def measure_jobs(desk: Desk) -> Steps[None]:
         return
     measured.jobs_at = now
     on_node = yield from _sharing(desk)
+    alone: set[str] = set()
     for number, key in enumerate(desk.book.keys_in(State.RUNNING)):
         if number % _AT_ONCE == 0:
             yield
@@ -38,7 +41,22 @@ def measure_jobs(desk: Desk) -> Steps[None]:
         if found is not None:
             watts, whole = found
             desk.metering.drawn.add(key, watts, seconds, whole=whole)
+        if found is not None and found[1]:
+            alone.add(key)
+            _beside_its_max(desk, entry, claim, found[0], seconds)
+    measured.above.keep(alone)
     desk.metering.drawn.keep(desk.book.entries)
+
+
+def _beside_its_max(desk: Desk, entry: Entry, claim: Claim, watts: int, seconds: int) -> None:
+    """A run on nodes of its own that draws more than its max is told of once, and charged what it draws."""
+    above = desk.measured.above.look(entry.key, watts, claim.max_w, desk.ledger.now)
+    if above is None:
+        return
+    desk.metering.draws_more(entry, watts, seconds, desk.ledger.now)
+    if desk.measured.above.untold(entry.key):
+        cause = f"it draws {format_watts(watts)}, more than its max of {format_watts(claim.max_w)}"
+        desk.book.decided(entry, OVER_MAX, desk.ledger.now, desk.mode, cause=cause, rule=Rule.OVER_MAX)
 
 
 def _sharing(desk: Desk) -> Steps[dict[str, int]]:

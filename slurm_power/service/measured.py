@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from slurm_power.config.control import Control
+from slurm_power.service.above import AboveMax
 from slurm_power.service.draws import Draws
 from slurm_power.service.overdrawn import Breach, Overdrawn
 
@@ -23,6 +24,7 @@ class Measured:
         self.draws = Draws(control)
         self.expected = Expected()
         self.overdrawn = Overdrawn()
+        self.above = AboveMax()
         self.jobs_at = 0
         """When the draw of jobs was last looked at."""
         self.breaches: Mapping[str, Breach] = {}

@@ -113,6 +113,12 @@ class Metering:
     def ended_with(self, entry: Entry, word: str) -> None:
         """How it ended costs the same."""
 
+    def draws_more(self, entry: Entry, watts: int, seconds: int, now: int) -> None:
+        """A run has drawn so much for so long, and more than its max: what is beyond its est is charged as well."""
+        held = self.accrual.held(entry.key)
+        if held is not None and watts > held.est_w:
+            self.accrual.note(held.share, now, jobs_ws=(watts - held.est_w) * seconds)
+
     def preempted(self, key: str) -> None:
         """The running job of that key is being preempted: where it was promised not to be, its run misses that."""
         life = self._lives.setdefault(key, _Life(self.accrual.through, State.RUNNING))

@@ -81,6 +81,8 @@ def for_whom(one: Preemption) -> str:
         return f"a job of tier {one.tier} needs its watts"
     if one.trigger is Trigger.RESERVATION:
         return f"a reservation of tier {one.tier} is short of its watts"
+    if one.trigger is Trigger.MAX:
+        return "it draws more than its max; correct max in its comment, and release it"
     does, do = ("draws", "draw") if one.trigger is Trigger.DRAW else ("holds", "hold")
     first, *others = one.elements
     if not others:
@@ -89,7 +91,7 @@ def for_whom(one: Preemption) -> str:
 
 
 def _name(desk: Desk, one: Preemption) -> str:
-    if one.trigger is Trigger.JOB:
+    if one.trigger in (Trigger.JOB, Trigger.MAX):
         return desk.book.name_of(one.beneficiary) or one.beneficiary
     return f"reservation {one.beneficiary}" if one.trigger is Trigger.RESERVATION else one.beneficiary
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from slurm_power.core.claim import Claim
-from slurm_power.core.giving_way import Preemption, Stage, Trigger, Victim
+from slurm_power.core.giving_way import PHYSICAL, Preemption, Stage, Trigger, Victim
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.window import Window
 from slurm_power.service.cuts import Cuts
@@ -74,7 +74,7 @@ class Preempting:
         """It came to nothing: no victims are looked for again before this instant."""
         if one.trigger is Trigger.OVER:
             self.cuts.put_off(one.elements, until)
-        elif one.trigger is not Trigger.DRAW:
+        elif one.trigger not in PHYSICAL:
             self.not_before[one.beneficiary] = until
 
     def not_later_than(self, now: int) -> None:

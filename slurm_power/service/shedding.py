@@ -10,7 +10,7 @@ from slurm_power.core.offer import Candidate
 from slurm_power.core.preemption import Shed, shed
 from slurm_power.core.steps import Steps, into
 from slurm_power.core.want import over
-from slurm_power.service.candidates import candidates
+from slurm_power.service.candidates import candidate, candidates, obstacle
 from slurm_power.service.desk import Desk
 from slurm_power.service.leaving import begun, leaving, not_started
 
@@ -66,6 +66,19 @@ def for_draws(desk: Desk) -> Steps[list[Preemption]]:
             _log.warning("more is drawn than may be, and nobody may be preempted", extra={"elements": stuck[:20]})
         overdrawn.put_off((want.element for want, _ in found.left), desk.ledger.now + AGAIN_S)
     return _by_notice(desk, Trigger.DRAW, sorted(overdrawn.breaches), chosen)
+
+
+def for_max(desk: Desk) -> Steps[list[Preemption]]:
+    """The jobs that draw more than their own max, where the site has these give way."""
+    yield
+    if desk.site.preemption.over_max != "evict":
+        return []
+    made = []
+    for key in desk.measured.above.all_lasting(desk.now()):
+        entry = desk.book.get(key)
+        if entry is not None and key in desk.ledger.claims and obstacle(desk, entry, over=True) is None:
+            made.append(begun(desk, Trigger.MAX, key, "", [candidate(desk, entry)]))
+    return made
 
 
 def _drawn_off(desk: Desk, due: Mapping[str, int], *, urgent: bool) -> Steps[Shed]:

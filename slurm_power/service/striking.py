@@ -43,20 +43,22 @@ def blows(desk: Desk, one: Preemption) -> list[Write]:
         if entry is None or entry.record is None or entry.touched > desk.seen:
             continue
         if entry.record.state in (JobState.RUNNING, JobState.SUSPENDED):
-            found.append((victim, _blow(entry, entry.record, victim)))
+            found.append((victim, _blow(entry, entry.record, victim, one.trigger)))
     return found
 
 
-def _blow(entry: Entry, record: JobRecord, victim: Victim) -> Chain:
+def _blow(entry: Entry, record: JobRecord, victim: Victim, trigger: Trigger) -> Chain:
     """A job to be requeued is marked as held by us first: when it is back, nobody may take that for its user's hold.
 
     Its licences stay as they are until it is bound anew: Slurm would give them back before the job has left its nodes.
-    The hold is one of a user's kind, which the modify hook guards: an administrator's is not ours to lift.
+    The hold is one of a user's kind, which the modify hook guards: an administrator's is not ours to lift. Whoever drew
+    more than his max is held for himself: he would only do so again.
     """
     if victim.means is Means.CANCEL:
         return (Cancel(victim.target),)
     bound = find_record(record.admin_comment)
-    kept = AdmissionRecord(entry.token, Standing.HOLD, hold=HoldKind.POWER)
+    hold = HoldKind.USER if trigger is Trigger.MAX else HoldKind.POWER
+    kept = AdmissionRecord(entry.token, Standing.HOLD, hold=hold)
     if bound is not None:
         kept = replace(kept, own_excluded=bound.own_excluded)
     comment = put_record(record.admin_comment, kept)

@@ -22,7 +22,7 @@ from slurm_power.service.desk import Desk
 from slurm_power.service.hourly import too_many
 from slurm_power.service.leaving import begun, leaving, not_started, on_nodes
 from slurm_power.service.nearest import nearest
-from slurm_power.service.shedding import AGAIN_S, LEAVE_S, for_cuts, for_draws, shed_of
+from slurm_power.service.shedding import AGAIN_S, LEAVE_S, for_cuts, for_draws, for_max, shed_of
 
 _log = logging.getLogger("slurm_power.victims")
 _OVER = {
@@ -46,6 +46,7 @@ def chosen(desk: Desk) -> Steps[list[Preemption]]:
     _forget_the_gone(desk)
     found += yield from for_cuts(desk)
     found += yield from for_draws(desk)
+    found += yield from for_max(desk)
     for tier in desk.tiers:
         entry = desk.book.get(desk.preempting.heads.get(tier.name, ""))
         if entry is not None:
@@ -64,6 +65,9 @@ def needed(desk: Desk, one: Preemption) -> str | None:
         if entry is None:
             return "the job is gone"
         return None if _waits(desk, entry) else f"the job is {entry.state}"
+    if one.trigger is Trigger.MAX:
+        lasting = desk.measured.above.lasting(one.beneficiary, desk.ledger.now)
+        return None if lasting is not None else "it draws no more than its max"
     planned = _planned(desk, one)
     if planned is not None:
         if _early_s(desk, planned) > one.notice_s:
@@ -95,6 +99,8 @@ def _elements(desk: Desk, one: Preemption) -> list[str]:
 
 def spared(desk: Desk, one: Preemption) -> Steps[frozenset[str]]:
     """The keys of victims who could stay after all: during their notice others may have made room."""
+    if one.trigger is Trigger.MAX:
+        return frozenset()
     entries = [entry for victim in one.victims if (entry := on_nodes(desk, victim)) is not None]
     found = [candidate(desk, entry) for entry in entries if entry.key in desk.ledger.claims]
     planned = _planned(desk, one)
