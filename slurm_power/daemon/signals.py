@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import date, datetime, timedelta, tzinfo
 
 from slurm_power.adapters.telemetry.signal import open_signal
 from slurm_power.config import Site
@@ -99,13 +100,14 @@ class Signals:
         now, known = self._desk.now(), {one.id: one for one in self._desk.derates}
         found: dict[str, Derate] = {}
         for cut in signal.cuts:
-            name = _id(path, cut)
-            end = FOREVER if cut.end is None else cut.end
-            start = known[name].window.start if name in known else max(cut.start or now, now)
-            if end > max(start, now):
-                found[name] = Derate(
-                    name, cut.element, Window(start, end), cut.reason, now, None, cut.limit_w, cut.percent, path
-                )
+            for begins, end in _times(cut, now, self._desk.site.timezone):
+                name = _id(path, cut, begins if cut.hours is not None else None)
+                start = known[name].window.start if name in known else max(begins or now, now)
+                if end > max(start, now):
+                    window = Window(start, end)
+                    found[name] = Derate(
+                        name, cut.element, window, cut.reason, now, None, cut.limit_w, cut.percent, path
+                    )
         return list(found.values())
 
     def _late(self, signal: FacilitySignal, stale_s: int) -> str:
@@ -128,6 +130,28 @@ class Signals:
             _log.info("the facility's signal is well again", extra={"path": path})
 
 
-def _id(path: str, cut: AskedCut) -> str:
-    """The same for the same cut, also after a restart."""
-    return hashlib.sha256(repr((path, cut)).encode()).hexdigest()[:16]
+def _times(cut: AskedCut, now: int, zone: tzinfo) -> list[tuple[int | None, int]]:
+    """(start, None: from when it is first seen; end) of each time that it holds: of daily hours those about now."""
+    first, last = cut.start or 0, FOREVER if cut.end is None else cut.end
+    if cut.hours is None:
+        return [(cut.start, last)]
+    today, found = datetime.fromtimestamp(now, zone).date(), list[tuple[int | None, int]]()
+    for day in (today + timedelta(days=number) for number in (-1, 0, 1)):
+        start = _instant(day, cut.hours.start_s, zone)
+        over_midnight = cut.hours.end_s <= cut.hours.start_s
+        end = _instant(day + timedelta(days=int(over_midnight)), cut.hours.end_s, zone)
+        if max(start, first) < min(end, last):
+            found.append((max(start, first), min(end, last)))
+    return found
+
+
+def _instant(day: date, second: int, zone: tzinfo) -> int:
+    """So many seconds of a local day by its clock, also on days on which that is set."""
+    midnight = datetime(day.year, day.month, day.day)
+    return int((midnight + timedelta(seconds=second)).replace(tzinfo=zone).timestamp())
+
+
+def _id(path: str, cut: AskedCut, start: int | None) -> str:
+    """The same for the same cut, also after a restart; of one that comes each day another each day."""
+    told = (path, cut) if start is None else (path, cut, start)
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]

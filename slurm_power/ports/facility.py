@@ -5,6 +5,7 @@ from fractions import Fraction
 from typing import Protocol
 
 from slurm_power.core.immutable import immutable
+from slurm_power.core.policy import Hours
 from slurm_power.ports.telemetry import Reading
 
 
@@ -20,6 +21,8 @@ class AskedCut:
     """None: until it is asked for no more."""
     limit_w: int | None = None
     percent: Fraction | None = None
+    hours: Hours | None = None
+    """Only in these hours of each of its days, in the site's local time."""
 
 
 @immutable

@@ -63,8 +63,8 @@ class Derates:
             own, meter = by_element.get(name, []), ledger.meters[name]
             limit_w = self._risen_w(name, min(limit_at(declared_w, own, now), most_w), declared_w, now)
             planned = cuts_ahead(declared_w, own, now, limit_w)
-            cuts = sorted(one for one in planned if not _darkens(declared, name, one, limit_w))
-            cuts += ahead.get(name, ())
+            cuts = [one for one in planned if not _darkens(declared, name, one, limit_w)]
+            cuts = sorted([*cuts, *ahead.get(name, ())], key=lambda cut: cut.window.start)
             if limit_w < meter.limit_w:
                 lowered[name] = may(ledger, name)
             if limit_w != meter.limit_w:

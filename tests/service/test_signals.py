@@ -191,3 +191,40 @@ def test_readings_that_come_along_are_passed_on(grid: Grid) -> None:
     [(place, [reading])] = grid.measured
     assert place == str(grid.path)
     assert (reading.kind, reading.element, reading.quantity, reading.value) == (Kind.ZONE, "a", Quantity.POWER, 18_500)
+
+
+def test_hours_of_each_day(grid: Grid) -> None:
+    """09:00 to 10:00 by the site's clock, which is UTC here; it is 08:00 now."""
+    evening = {**QUARTER, "hours": "09:00-10:00"}
+    grid.write(evening)
+    assert grid.look() == 20_000
+    (cut, *later) = grid.rig.desk.ledger.meters["a"].cuts
+    now = grid.rig.desk.now()
+    assert (cut.window.start, cut.window.end, cut.by_w) == (now + 3_600, now + 7_200, 5_000)
+    assert [one.window.start for one in later] == [now + 3_600 + 86_400]
+    grid.rig.later(3_600)
+    grid.write(evening)
+    assert grid.look() == 15_000
+    grid.rig.later(3_600)
+    grid.write(evening)
+    assert grid.look() == 20_000
+    grid.rig.later(82_800)
+    grid.write(evening)
+    assert grid.look() == 15_000
+    grid.write()
+    assert grid.look() == 20_000
+
+
+def test_hours_over_midnight_within_a_span_of_days(grid: Grid) -> None:
+    grid.write({**QUARTER, "hours": "23:00-09:00", "end": "2027-01-16T08:30:00Z"})
+    assert grid.look() == 15_000
+    grid.rig.later(3_600)
+    assert grid.look() == 20_000
+    grid.rig.later(15 * 3_600)
+    assert grid.look() == 15_000
+    grid.rig.later(8 * 3_600)
+    assert grid.look() == 15_000
+    grid.rig.later(1_800)
+    assert grid.look() == 20_000
+    grid.rig.later(20 * 3_600)
+    assert grid.look() == 20_000

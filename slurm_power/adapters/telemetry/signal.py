@@ -26,6 +26,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from slurm_power.adapters.telemetry.phases import doubled
 from slurm_power.adapters.telemetry.plain_file import read_plain
 from slurm_power.adapters.telemetry.web import Web
+from slurm_power.config.fields import DayHours
 from slurm_power.config.telemetry import Signal, SignalFile
 from slurm_power.core.errors import SignalError, TelemetryError, UsageError
 from slurm_power.core.units import exact_watts, parse_capacity_w, parse_fraction
@@ -82,6 +83,7 @@ class _Cut(_Part):
     end: datetime | None = None
     limit: Annotated[int, BeforeValidator(_watts), Field(strict=True, ge=0)] | None = None
     percent: Annotated[Fraction, BeforeValidator(_percent), Field(gt=0)] | None = None
+    hours: DayHours | None = None
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -97,7 +99,7 @@ class _Cut(_Part):
     def asked(self) -> AskedCut:
         """The same for the service."""
         start, end = (None if at is None else int(at.timestamp()) for at in (self.start, self.end))
-        return AskedCut(self.element, self.reason, start, end, self.limit, self.percent)
+        return AskedCut(self.element, self.reason, start, end, self.limit, self.percent, self.hours)
 
 
 class _Reading(_Part):
