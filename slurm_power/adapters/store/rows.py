@@ -1,11 +1,13 @@
 """Records of `ports` as rows of the tables, and back."""
 
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import RowMapping
 
-from slurm_power.ports import Decision, HoldKind, Intent, StoredJob, StoredReservation
+from slurm_power.adapters.store.schema import to_json
+from slurm_power.ports import Decision, HoldKind, Intent, StoredJob, StoredProfile, StoredReservation
 
 
 def job_row(job: StoredJob) -> dict[str, Any]:
@@ -112,6 +114,27 @@ def to_reservation(row: RowMapping) -> StoredReservation:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         detail=row["detail"],
+    )
+
+
+def profile_row(profile: StoredProfile) -> dict[str, Any]:
+    """A profile as it is stored."""
+    key = to_json([profile.account, profile.name, profile.partition, profile.gpus])
+    return {
+        "id": sha256(key.encode()).hexdigest(),
+        "account": profile.account,
+        "name": profile.name,
+        "partition_name": profile.partition,
+        "gpus": profile.gpus,
+        "seen_at": profile.seen_at,
+        "detail": profile.detail,
+    }
+
+
+def to_profile(row: RowMapping) -> StoredProfile:
+    """A profile out of its row."""
+    return StoredProfile(
+        row["account"], row["name"], row["partition_name"], row["gpus"], row["seen_at"], row["detail"]
     )
 
 

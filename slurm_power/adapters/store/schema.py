@@ -201,6 +201,20 @@ months = Table(
 )
 """Closed months: one row each, written once, with all their totals in it."""
 
+profiles = Table(
+    "profiles",
+    metadata,
+    Column("id", AnyText(64), primary_key=True),
+    Column("account", AnyText(), nullable=False),
+    Column("name", AnyText(), nullable=False),
+    Column("partition_name", AnyText(), nullable=False),
+    Column("gpus", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("detail", AnyJson, nullable=False),
+    Index("ix_profiles_seen_at", "seen_at"),
+)
+"""`id` is a digest of the key: names of jobs are too long for MariaDB's indexes."""
+
 settings = Table(
     "settings",
     metadata,

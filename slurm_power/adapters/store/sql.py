@@ -16,9 +16,11 @@ from slurm_power.adapters.store.rows import (
     decision_row,
     intent_row,
     job_row,
+    profile_row,
     reservation_row,
     to_decision,
     to_job,
+    to_profile,
     to_reservation,
 )
 from slurm_power.adapters.store.statements import called, chunks, delete_oldest, newest, upsert
@@ -29,6 +31,7 @@ from slurm_power.ports import (
     Decision,
     Intent,
     StoredJob,
+    StoredProfile,
     StoredReservation,
     Usage,
     Wanted,
@@ -114,13 +117,15 @@ class SqlStore:
                 found.update((token, job) for token, job in connection.execute(query))
         return found
 
-    def prune(self, *, decisions: int, intents: int, limit: int) -> int:
-        """Delete the oldest `limit` decisions, and closed intents, from before these instants; the larger number."""
-        log, acts = schema.decisions, schema.intents
+    def prune(self, *, decisions: int, intents: int, limit: int, profiles: int = 0) -> int:
+        """Delete the oldest `limit` decisions, closed intents and profiles from before these; the largest number."""
+        log, acts, known = schema.decisions, schema.intents, schema.profiles
+        closed = and_(acts.c.at < intents, acts.c.pending.is_(False))
         with self._write("cannot delete what is old") as connection:
             return max(
-                delete_oldest(connection, log, log.c.at < decisions, limit),
-                delete_oldest(connection, acts, and_(acts.c.at < intents, acts.c.pending.is_(False)), limit),
+                delete_oldest(connection, log, log.c.at < decisions, log.c.at, limit),
+                delete_oldest(connection, acts, closed, acts.c.at, limit),
+                delete_oldest(connection, known, known.c.seen_at < profiles, known.c.seen_at, limit),
             )
 
     def open_intents(self, intents: Sequence[Intent]) -> Sequence[Intent]:
@@ -235,6 +240,21 @@ class SqlStore:
         with self._read("cannot read closed months") as connection:
             found = [to_month(row) for row in connection.execute(select(schema.months)).mappings()]
         return sorted(found, key=lambda month: (month.window.start, month.name))
+
+    def save_profiles(self, profiles: Sequence[StoredProfile]) -> None:
+        """Insert or replace by key; of two with one key the later wins."""
+        rows = list({row["id"]: row for row in map(profile_row, profiles)}.values())
+        if rows:
+            with self._write("cannot save profiles") as connection:
+                connection.execute(upsert(schema.profiles, connection.dialect.name), rows)
+
+    def profiles(self, limit: int) -> Sequence[StoredProfile]:
+        """The `limit` that were seen last, oldest first."""
+        table = schema.profiles
+        newest_first = select(table).order_by(table.c.seen_at.desc(), table.c.id).limit(limit)
+        with self._read("cannot read profiles") as connection:
+            found = [to_profile(row) for row in connection.execute(newest_first).mappings()]
+        return found[::-1]
 
     def setting(self, name: str) -> str | None:
         """A small named value; None if never set."""

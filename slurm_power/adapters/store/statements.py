@@ -30,9 +30,11 @@ _CHUNK = 500
 """Values in one IN list: below every database's limit on parameters."""
 
 
-def delete_oldest(connection: Connection, table: Table, which: ColumnElement[bool], limit: int) -> int:
+def delete_oldest(
+    connection: Connection, table: Table, which: ColumnElement[bool], age: Column[Any], limit: int
+) -> int:
     """Delete so many of the oldest rows that match. By their ids: not every database can delete up to a limit."""
-    ids = connection.execute(select(table.c.id).where(which).order_by(table.c.at).limit(limit)).scalars().all()
+    ids = connection.execute(select(table.c.id).where(which).order_by(age).limit(limit)).scalars().all()
     for chunk in chunks(ids):
         connection.execute(delete(table).where(table.c.id.in_(chunk)))
     return len(ids)

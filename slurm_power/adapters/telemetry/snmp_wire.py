@@ -1,7 +1,8 @@
 """Questions and answers of SNMP as bytes: what versions 2c and 3 have in common, and all of 2c (RFC 3416, 1901).
 
-The messages and their encoding are pysnmp's. Its engine is not used: each has a tree of MIBs of its own, which takes
-80 ms to make, and with its dispatcher a reading takes three times the time.
+The messages, their encoding and the ciphers are pysnmp's. Its engine (7.1.30, measured with 500 devices) is not used:
+it forgets each device's clock after five minutes and asks everything twice from then on (lextudio/pysnmp#245), takes an
+answer from another device that knows its own keys, and mixes up two devices with the same user and other keys.
 """
 
 from collections.abc import Sequence

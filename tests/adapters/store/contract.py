@@ -15,7 +15,7 @@ from slurm_power.core.units import MAX_WATTS
 from slurm_power.core.usage import SUMS
 from slurm_power.core.window import Window
 from slurm_power.ports import USAGE_THROUGH, Decision, HoldKind, Store, Viewer, Wanted
-from tests.adapters.store.samples import intent, job, line, reserved, used
+from tests.adapters.store.samples import intent, job, learnt, line, reserved, used
 from tests.fakes.store import MemoryStore
 
 _ODD_TEXTS = ("nul \x00 in it", "not UTF-8 \udcff", "\\u0000", "back\\slash", "é 漢 🔌", "a" * 70_000)
@@ -79,7 +79,8 @@ class StoreContract:
         store.record([])
         store.close_intents([], "done")
         store.save_reservations([])
-        assert list(store.open_intents([])) == []
+        store.save_profiles([])
+        assert list(store.open_intents([])) == list(store.profiles(10)) == []
         assert (list(store.reservations(live_only=False)), list(store.usage())) == ([], [])
         assert (list(store.jobs()), list(store.decisions()), list(store.pending_intents())) == ([], [], [])
 
@@ -242,16 +243,18 @@ class StoreContract:
         store.prune_usage(1 << 40, 10)
         store.close_month(MONTH)
         list(store.months())
+        store.save_profiles([learnt(1)])
+        list(store.profiles(10))
         store.set_setting("mode", "observe")
         store.set_setting("mode", None)
         store.record([line(20, action="release")])
-        store.prune(decisions=10, intents=1 << 40, limit=100)
+        store.prune(decisions=10, intents=1 << 40, limit=100, profiles=1 << 40)
         assert list(store.decisions()) == [*lines, line(20, action="release")]
         tried = {name for name in dir(Store) if not name.startswith("_")}
         assert tried == {
             "save_jobs", "drop_jobs", "jobs", "record", "decisions", "names", "prune", "open_intents", "close_intents",
             "pending_intents", "save_reservations", "reservations", "add_usage", "usage", "prune_usage", "close_month",
-            "months", "setting", "set_setting", "close",
+            "months", "save_profiles", "profiles", "setting", "set_setting", "close",
         }, "a new method: let this test call it"  # fmt: skip
 
     def test_reservations_come_back(self, store: Store) -> None:
@@ -352,6 +355,27 @@ class StoreContract:
         store.prune_usage(1 << 40, 100)
         store.prune(decisions=1 << 40, intents=1 << 40, limit=100)
         assert list(store.months()) == [earlier, MONTH]
+
+    def test_profiles_come_back_the_last_seen_last(self, store: Store) -> None:
+        rows = [learnt(30), learnt(10, "a" * 2_000), learnt(20, "Train"), learnt(40, gpus=0), learnt(5, "odd \udcff\x00")]
+        store.save_profiles(rows)
+        assert list(store.profiles(10)) == sorted(rows, key=lambda each: each.seen_at)
+        assert [each.seen_at for each in store.profiles(2)] == [30, 40]
+        assert list(store.profiles(0)) == []
+
+    def test_a_later_save_replaces_a_profile(self, store: Store) -> None:
+        store.save_profiles([learnt(10), learnt(10, gpus=4)])
+        store.save_profiles([learnt(20, runs=4), learnt(30, runs=5)])
+        assert list(store.profiles(10)) == [learnt(10, gpus=4), learnt(30, runs=5)]
+
+    def test_profiles_that_were_not_seen_for_long_are_deleted_in_pieces(self, store: Store) -> None:
+        store.save_profiles([learnt(at, f"job{at}") for at in (10, 40, 30, 20)])
+        store.record([line(10)])
+        assert store.prune(decisions=0, intents=0, limit=10) == 0
+        assert store.prune(decisions=0, intents=0, profiles=40, limit=2) == 2
+        assert [each.seen_at for each in store.profiles(10)] == [30, 40]
+        assert store.prune(decisions=0, intents=0, profiles=40, limit=2) == 1
+        assert (len(store.profiles(10)), len(store.decisions())) == (1, 1)
 
     def test_names_of_tokens(self, store: Store) -> None:
         store.record(

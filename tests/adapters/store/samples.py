@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from slurm_power.ports import Decision, HoldKind, Intent, StoredJob, StoredReservation, Usage
+from slurm_power.ports import Decision, HoldKind, Intent, StoredJob, StoredProfile, StoredReservation, Usage
 
 
 def job(token: str, *, job_id: int | None = 812, est_w: int = 18_500, group: str = "alice/train") -> StoredJob:
@@ -62,3 +62,8 @@ def used(
     jobs_ws: int = 0,
 ) -> Usage:
     return Usage(reservation, "research", 1_000, tier, hour, reserved_ws, used_ws, jobs_ws)
+
+
+def learnt(seen_at: int, name: str = "train", *, gpus: int = 8, runs: int = 3) -> StoredProfile:
+    detail = {"runs": runs, "sketch": {"counts": {"900": 60}, "peak_w": 9_000}}
+    return StoredProfile("research", name, "main", gpus, seen_at, detail)

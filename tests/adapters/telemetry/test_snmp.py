@@ -526,4 +526,5 @@ def test_a_device_that_starts_anew_or_is_replaced(opens: Opens, tmp_path: Path) 
         with Relay(lambda question: [ask(question)]) as relay:
             source._host = Host(f"127.0.0.1:{relay.port}")
             assert source.read() == [power(12_340.0)]
-            assert len(relay.questions) == 3, "the question, who it is, and the question again"
+            asked = len(relay.questions)
+            assert 3 <= asked <= 6, "the question, who it is, and the question again; each may be asked once more"
