@@ -13,6 +13,7 @@ _COMMANDS = {
     "place": "slurm_power.cli.place:place",
     "protect": "slurm_power.cli.place:protect",
     "derate": "slurm_power.cli.derate:derate",
+    "telemetry": "slurm_power.cli.telemetry:telemetry",
     "report": "slurm_power.cli.report:report",
     "audit": "slurm_power.cli.audit:audit",
     "health": "slurm_power.cli.health:health",

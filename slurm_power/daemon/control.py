@@ -24,6 +24,8 @@ from slurm_power.service.asking import Ask, interpret
 from slurm_power.service.desk import Desk
 from slurm_power.service.facts import from_hook
 from slurm_power.service.later import foresee, remark_at
+from slurm_power.service.measured_views import doubts_of, element_row, source_rows
+from slurm_power.service.measuring import bounds
 from slurm_power.service.metering import RUN
 from slurm_power.service.run_views import ended
 
@@ -72,6 +74,7 @@ class ControlHandler:
             "place": overriding.place,
             "protect": overriding.protect,
             "derate": derating.derate,
+            "telemetry": self._telemetry,
             "reservation": reserving.change,
             "reservations": reserving.show,
             "usage": metered.usage,
@@ -98,6 +101,14 @@ class ControlHandler:
         zones = await _in_turns(lambda name: views.zone_row(desk, name, counted), sorted(desk.site.topology.zones))
         feeds = await _in_turns(lambda name: views.feed_row(desk, name, counted), sorted(desk.site.topology.feeds))
         return views.zone_table(desk, zones, feeds)
+
+    async def _telemetry(self, _: Peer, __: Mapping[str, Any]) -> dict[str, object]:
+        desk = self._desk
+        desk.now()
+        doubts = doubts_of(desk)
+        elements = sorted({one for one in desk.measured.draws.elements() if bounds(desk, one) is not None})
+        rows = await _in_turns(lambda one: element_row(desk, one, doubts.get(one, ())), elements)
+        return {"schema": views.SCHEMA, "sources": source_rows(desk), "elements": rows}
 
     def _limited_to(self, peer: Peer) -> int | None:
         """The uid of whose jobs alone the peer may learn; None: of all."""

@@ -122,6 +122,7 @@ class Signals:
     def _say(self, path: str, trouble: str) -> None:
         """Once for each trouble."""
         before = self._troubles.pop(path, "")
+        self._desk.measured.troubles[path] = trouble
         if trouble:
             self._troubles[path] = trouble
         if trouble and trouble != before:

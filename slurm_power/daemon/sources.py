@@ -122,6 +122,7 @@ class Sources:
     def _say(self, name: str, trouble: str) -> None:
         """Once for each trouble."""
         before = self._troubles.pop(name, "")
+        self._desk.measured.troubles[name] = trouble
         if trouble:
             self._troubles[name] = trouble
         if trouble and trouble != before:

@@ -17,6 +17,7 @@ class Telemetry:
     """Follows what the site file names. `soon` is called where somebody may have to give way."""
 
     def __init__(self, desk: Desk, derating: Derating, slurm: Slurm, soon: Callable[[], None]) -> None:
+        self._desk = desk
         self.reflexes = Reflexes(desk, derating)
         self.sources = Sources(desk, self.reflexes, lambda config: open_source(config, slurm), soon)
         self.signals = Signals(desk, derating, soon, self.sources.told)
@@ -27,6 +28,7 @@ class Telemetry:
         """By this site file from now on, in a running loop."""
         if site.telemetry or self.reflexes.hold_anything:
             self._starting = asyncio.create_task(self.reflexes.follow(site))
+        self._desk.measured.troubles.clear()
         self.sources.follow(site)
         self.signals.follow(site)
 

@@ -25,6 +25,8 @@ class Measured:
         self.expected = Expected()
         self.overdrawn = Overdrawn()
         self.above = AboveMax()
+        self.troubles: dict[str, str] = {}
+        """Source, or path or URL of a signal of the facility's → why it cannot be read; empty where it can."""
         self.jobs_at = 0
         """When the draw of jobs was last looked at."""
         self.breaches: Mapping[str, Breach] = {}

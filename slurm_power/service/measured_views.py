@@ -1,10 +1,12 @@
 """What is shown of readings: of each zone and feed, and of the sources."""
 
+from collections.abc import Mapping, Sequence
+
 from slurm_power.core.meter import Meter
 from slurm_power.core.window import format_instant
 from slurm_power.ports import Kind
 from slurm_power.service.desk import Desk
-from slurm_power.service.draws import Element
+from slurm_power.service.draws import Doubt, Element
 from slurm_power.service.measuring import drawn, measured
 
 Row = dict[str, object]
@@ -23,7 +25,20 @@ def measured_row(desk: Desk, kind: Kind, meter: Meter) -> Row:
     }
 
 
-def element_row(desk: Desk, element: Element) -> Row:
+def source_rows(desk: Desk) -> list[Row]:
+    """The sources that have been asked, and what is wrong with each."""
+    return [{"source": name, "trouble": text} for name, text in sorted(desk.measured.troubles.items())]
+
+
+def doubts_of(desk: Desk) -> Mapping[Element, Sequence[Doubt]]:
+    """What is wrong with readings now, by element."""
+    found: dict[Element, list[Doubt]] = {}
+    for doubt in desk.measured.draws.doubts(desk.ledger.now):
+        found.setdefault(doubt.element, []).append(doubt)
+    return found
+
+
+def element_row(desk: Desk, element: Element, doubts: Sequence[Doubt]) -> Row:
     """All that is known of the draw of one element."""
     draw = drawn(desk, element)
     apart = desk.measured.draws.disagree(element, desk.ledger.now)
@@ -36,4 +51,5 @@ def element_row(desk: Desk, element: Element) -> Row:
         "stale": draw is None,
         "least_w": apart[0] if apart is not None else None,
         "most_w": apart[1] if apart is not None else None,
+        "doubts": [{"source": doubt.source, "text": doubt.text} for doubt in doubts],
     }

@@ -12,7 +12,6 @@ import pytest
 
 from tests.integration.driver import Driver, wait_for
 from tests.integration.test_derate import room
-from tests.integration.test_preemption import story
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
@@ -96,7 +95,7 @@ def test_a_whole_rack(home: Driver) -> None:
             home.running(*runs)
             assert all(home.cluster.job(job)["NodeList"].startswith(kept) for job in there)
             print(f"all runs elsewhere {time.monotonic() - since:.1f} s after the loss")
-        (line,) = story(home, "rehomed")
+        (line,) = home.ask("audit", actions=["rehomed"])["lines"]
         assert "its breaker is open" in line["cause"]
         submitted = log.read_text().split()
         assert "lost" not in submitted
