@@ -32,7 +32,7 @@ demo: setup
 
 bench: setup
 	$(BIN)/pip install --quiet --editable '.[bench]'
-	$(BIN)/python -m tests.benchmarks core calendar packing victims rebuild reconcile slurm --json bench.json
+	$(BIN)/python -m tests.benchmarks core calendar packing victims rebuild reconcile telemetry slurm --json bench.json
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
