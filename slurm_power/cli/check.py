@@ -15,8 +15,8 @@ from slurm_power.cli.verdicts import answer_columns, present
 from slurm_power.core.reasons import Code
 from slurm_power.core.units import parse_slurm_duration_s
 
-COLUMNS = answer_columns(words("advice"), text("at"), words("counted"))
-_FACTS = ("verdict", "at", "tier", "power", "zones", "est", "max", "earliest", "advice", "counted")
+COLUMNS = answer_columns(words("advice"), text("at"), words("counted"), text("est_from"))
+_FACTS = ("verdict", "at", "tier", "power", "zones", "est", "max", "est_from", "earliest", "advice", "counted")
 FITS_LATER, NEVER, USAGE = 3, 4, 2
 _EXIT = {"admit": 0, "hold": FITS_LATER, "reject": NEVER}
 _INFINITE = 4_294_967_295
@@ -35,6 +35,7 @@ _GPUS = re.compile(r"(?:[A-Za-z][\w.-]*:)?\d{1,9}(?:,(?:[A-Za-z][\w.-]*:)\d{1,9}
 @click.option("-t", "--time", "limit", metavar="TIME", help="Time limit: 90, 1:30:00, 1-12:00:00, UNLIMITED.")
 @click.option("-q", "--qos", help="QOS.")
 @click.option("-A", "--account", help="Account.")
+@click.option("-J", "--job-name", "name", metavar="NAME", help="Name, by which its profile is found.")
 @click.option("-a", "--array", metavar="INDEXES", help="Array: 0-99%10.")
 @click.option("-C", "--constraint", metavar="FEATURES", help="Features of the nodes.")
 @click.option("-w", "--nodelist", metavar="HOSTLIST", help="Nodes that it needs.")
@@ -80,6 +81,7 @@ def describe(options: Mapping[str, Any]) -> dict[str, object]:
         "time_limit": _minutes(options["limit"]),
         "qos": options["qos"],
         "account": options["account"],
+        "name": options["name"],
         "array_inx": options["array"],
         "features": options["constraint"],
         "req_nodes": options["nodelist"],

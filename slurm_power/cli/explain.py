@@ -18,6 +18,7 @@ COLUMNS = answer_columns(
     text("state"),
     words("note"),
     words("preemption"),
+    text("est_from"),
     energy("held"),
     text("cost"),
     energy("at_limit", "limit_wh"),
@@ -29,8 +30,8 @@ COLUMNS = answer_columns(
     energy("drawn", "drawn_wh"),
 )
 _FACTS = (
-    "state", "verdict", "tier", "power", "zones", "est", "max", "held", "cost", "at_limit", "cost_at_limit", "earliest",
-    "note", "preemption", "p50", "p95", "peak", "draws_now", "drawn",
+    "state", "verdict", "tier", "power", "zones", "est", "max", "est_from", "held", "cost", "at_limit", "cost_at_limit",
+    "earliest", "note", "preemption", "p50", "p95", "peak", "draws_now", "drawn",
 )  # fmt: skip
 
 

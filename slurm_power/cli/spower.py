@@ -14,6 +14,7 @@ _COMMANDS = {
     "protect": "slurm_power.cli.place:protect",
     "derate": "slurm_power.cli.derate:derate",
     "telemetry": "slurm_power.cli.telemetry:telemetry",
+    "profiles": "slurm_power.cli.profiles:profiles",
     "report": "slurm_power.cli.report:report",
     "audit": "slurm_power.cli.audit:audit",
     "health": "slurm_power.cli.health:health",

@@ -1,9 +1,31 @@
-"""The envelope of a job that declares none: GPUs × board power, else the share of its nodes' rating. Never zero."""
+"""The envelope of a job that declares none: GPUs × board power, else the share of its nodes' rating. Never zero.
+
+Before either goes what was learnt of runs like it (`core/profile.py`).
+"""
+
+from enum import StrEnum
 
 from slurm_power.core.claim import WHOLE_NODE
 from slurm_power.core.nodes import NodeAsk
 from slurm_power.core.policy import PartitionPolicy
 from slurm_power.core.units import ceil_share
+
+
+class EstFrom(StrEnum):
+    """Where a job's est comes from."""
+
+    DECLARED = "declared"
+    CLASS = "class"
+    PROFILE = "profile"
+    BOARDS = "boards"
+    """GPUs × board power."""
+    RATING = "rating"
+    """What its nodes are rated at."""
+
+
+def default_from(policy: PartitionPolicy, ask: NodeAsk) -> EstFrom:
+    """What `default_est_w` goes by."""
+    return EstFrom.BOARDS if policy.gpu_w and ask.gpus else EstFrom.RATING
 
 
 def default_est_w(policy: PartitionPolicy, ask: NodeAsk, share_milli: int, zone_node_w: int) -> int:

@@ -5,6 +5,7 @@ zero watts: a rack that is on draws something.
 """
 
 from collections import deque
+from dataclasses import field
 from math import ceil, isfinite
 
 from slurm_power.core.immutable import immutable
@@ -23,6 +24,15 @@ class Bounds:
     least_w: int
     most_w: int
     expected_w: int = 0
+    most_expected_w: int = 0
+    """The same with those that have only just started."""
+    part: bool = False
+    """Whether it is of one inlet of several: that may carry nothing while others do."""
+
+    @property
+    def highest_w(self) -> int:
+        """The most that what runs there is reckoned with."""
+        return max(self.expected_w, self.most_expected_w)
 
 
 @immutable
@@ -36,6 +46,8 @@ class Draw:
     """The least of the last two readings in a row; 0 where there is one alone."""
     at: float
     """When the latest was measured."""
+    readings: int = field(default=2, compare=False)
+    """How many there are in the window: one alone may be a spike."""
 
     @property
     def high_w(self) -> int:
@@ -49,6 +61,7 @@ class Draw:
             self.latest_w + other.latest_w,
             self.twice_w + other.twice_w,
             min(self.at, other.at),
+            min(self.readings, other.readings),
         )
 
     def or_more(self, other: "Draw") -> "Draw":
@@ -58,6 +71,7 @@ class Draw:
             max(self.latest_w, other.latest_w),
             max(self.twice_w, other.twice_w),
             max(self.at, other.at),
+            max(self.readings, other.readings),
         )
 
 
@@ -71,7 +85,7 @@ class Gauge:
     def __init__(self, stale_s: int, window_s: int, stuck_s: int) -> None:
         self.judge_by(stale_s, window_s, stuck_s)
         self._readings: deque[tuple[float, int]] = deque()
-        self._same: tuple[float, float, int] | None = None
+        self._same: tuple[float, float, Bounds] | None = None
         """(value, since when it is the very same, what was expected then)."""
         self.trouble = ""
         """Why the last reading was unfit; empty where it was not."""
@@ -100,7 +114,7 @@ class Gauge:
         recent = [watts for then, watts in self._readings if then > at - self._window_s]
         before = self._readings[-2] if len(self._readings) > 1 else (0.0, 0)
         twice_w = min(latest_w, before[1]) if at - before[0] <= self.stale_s else 0
-        return Draw(-(-sum(recent) // len(recent)), latest_w, twice_w, at)
+        return Draw(-(-sum(recent) // len(recent)), latest_w, twice_w, at, len(recent))
 
     def age_s(self, now: float) -> float | None:
         """How old the latest fit reading is; None where there never was one."""
@@ -113,6 +127,8 @@ class Gauge:
         self._same = None
 
     def _clock(self, at: float, now: float) -> str:
+        if not isfinite(at):
+            return "has no time"
         if at > now + AHEAD_S:
             return f"its clock is {at - now:.0f} s ahead"
         if now - at > self.stale_s:
@@ -121,10 +137,10 @@ class Gauge:
 
     def _stuck(self, value: float, at: float, bounds: Bounds) -> str:
         if self._same is None or self._same[0] != value:
-            self._same = (value, at, bounds.expected_w)
+            self._same = (value, at, bounds)
             return ""
-        _, since, expected_w = self._same
-        moved_w = abs(bounds.expected_w - expected_w)
+        _, since, then = self._same
+        moved_w = max(bounds.expected_w - then.highest_w, then.expected_w - bounds.highest_w, 0)
         if at - since >= self._stuck_s and moved_w * _MOVED > value:
             return f"has been {value:g} W for {at - since:.0f} s while {format_watts(moved_w)} of work came or went"
         return ""
@@ -135,10 +151,10 @@ def _unfit(value: float, bounds: Bounds) -> str:
         return "is no number"
     if value < 0:
         return f"is negative: {value:g} W"
-    if value == 0:
+    if value == 0 and not bounds.part:
         return "is zero: nothing that is on draws nothing"
     if value > bounds.most_w:
         return f"is not believed: {value:g} W, where {bounds.most_w} W is more than it could draw"
-    if value < bounds.least_w:
+    if value < bounds.least_w and not bounds.part:
         return f"is not believed: {value:g} W, where at least {bounds.least_w} W is drawn (is the unit kW?)"
     return ""

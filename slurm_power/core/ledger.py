@@ -249,6 +249,14 @@ class Ledger:
         """The claims that draw on a reservation."""
         return self._kept.draws(claim_id)
 
+    def kept_beside(self, claim: Claim) -> bool:
+        """Whether the end of a claim gives nothing back to others, since a reservation keeps it where the claim is."""
+        full = self._kept.full(claim.within) if claim.within else None
+        if full is None:
+            return bool(claim.within)
+        zones = {charge.zone for charge in full.charges}
+        return any(charge.zone in zones for charge in claim.charges)
+
     def drawn_w(self, claim_id: str) -> dict[str, int]:
         """Zone → watts that the claims within a reservation hold, in W."""
         return self._kept.drawn_w(claim_id)

@@ -155,7 +155,7 @@ def shed(
         accounts = {want.element: Account(ledger.meters[want.element]) for want in sorted(looked_at)}
     stock = _Stock(ledger, accounts)
     Excess(accounts, stock.loads_of).without(gone)
-    yield from stock.fill(one for one in candidates if not one.claim.within)
+    yield from stock.fill(one for one in candidates if not ledger.kept_beside(one.claim))
     victims: list[Candidate] = []
     left: Lacks = {}
     for part in (yield from _apart(stock, accounts)):

@@ -5,7 +5,7 @@ H. K. Lee, DDSketch, VLDB 2019). Here a step is 1 % wide, so that a percentile i
 """
 
 from collections.abc import Mapping
-from math import ceil, log, sqrt
+from math import ceil, floor, log, sqrt
 
 _STEP = 1.01
 _LOG = log(_STEP)
@@ -34,6 +34,19 @@ class Sketch:
             self._counts[step] = self._counts.get(step, 0) + count
         self.total += other.total
         self.peak_w = max(self.peak_w, other.peak_w)
+
+    def over(self, parts: int) -> "Sketch":
+        """The same of one of so many equal parts, in W each: never less than that, and 1 % more at most."""
+        shift = floor(log(parts) / _LOG)
+        counts: dict[int, int] = {}
+        for step, count in self._counts.items():
+            each = max(step - shift, 0)
+            counts[each] = counts.get(each, 0) + count
+        return Sketch(counts, -(-self.peak_w // parts))
+
+    def halved(self, peak_w: int) -> "Sketch":
+        """Everything counted half, rounded down, under another peak."""
+        return Sketch({step: count // 2 for step, count in self._counts.items() if count > 1}, peak_w)
 
     def percentile(self, percent: int) -> int | None:
         """The value that so many per cent of the weight do not pass, in W; None where nothing was counted."""

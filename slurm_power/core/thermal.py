@@ -52,8 +52,10 @@ class Thermal:
             self.trouble = f"is no temperature of an inlet: {celsius:g} °C"
             return False
         self.trouble = ""
-        if self._readings and at <= self._readings[-1][0]:
+        if self._readings and at < self._readings[-1][0]:
             return False
+        if self._readings and at == self._readings[-1][0]:
+            celsius = max(celsius, self._readings.pop()[1])
         self._readings.append((at, celsius))
         while self._readings[0][0] <= at - rules.window_s and len(self._readings) > 2:
             self._readings.popleft()

@@ -123,7 +123,7 @@ class Zone:
     @property
     def physical_w(self) -> int:
         """What it can carry at all, if not for ever, in W."""
-        return self.limit_w if self.breaker_w is None else self.breaker_w
+        return max(self.limit_w, self.whole_w) if self.breaker_w is None else self.breaker_w
 
     @property
     def usable_w(self) -> int:

@@ -22,7 +22,6 @@ from slurm_power.ports import LINES, Decision, Store, Viewer, Wanted
 from slurm_power.service import views
 from slurm_power.service.asking import Ask, interpret
 from slurm_power.service.desk import Desk
-from slurm_power.service.facts import from_hook
 from slurm_power.service.later import foresee, remark_at
 from slurm_power.service.measured_views import doubts_of, element_row, source_rows
 from slurm_power.service.measuring import bounds
@@ -60,7 +59,7 @@ class ControlHandler:
         reserving = ReservationVerbs(desk, rounds.reservations, masters, rounds.soon)
         overriding = OverrideVerbs(desk, rounds, writer, masters)
         derating = DerateVerbs(desk, rounds.derating, rounds.reservations, masters)
-        metered = UsageVerbs(desk, rounds.usage, rounds.reservations, writer, masters)
+        metered = self._metered = UsageVerbs(desk, rounds.usage, rounds.reservations, writer, masters)
         self._verbs: dict[str, Verb] = {
             "zones": self._zones,
             "jobs": self._jobs,
@@ -80,6 +79,7 @@ class ControlHandler:
             "usage": metered.usage,
             "levels": metered.levels,
             "holders": metered.holders,
+            "profiles": metered.profiles,
             "reconcile": self._reconcile,
         }
 
@@ -142,14 +142,15 @@ class ControlHandler:
         if not isinstance(job, dict):
             raise UsageError('a check describes the job: {"op":"check","job":{"comment":"power:est=5kW"}}')
         asker = {"user_id": peer.uid, "user_name": user_of(peer.uid)}
-        facts = from_hook({**asker, **job} if peer.uid in self._masters else {**job, **asker})
+        described = {**asker, **job} if peer.uid in self._masters else {**job, **asker}
+        facts, learnt = await self._metered.described(peer, described)
         desk, viewer, at = self._desk, self._limited_to(peer), request.get("at")
         now = desk.now()
         if at is not None and (not isinstance(at, int) or isinstance(at, bool) or not now - _LATE_S <= at <= FOREVER):
             raise UsageError(f'"at" is an instant from now on, in seconds since 1970: {now + 3_600}')
         if at is None or at <= now:
-            return views.check(desk, facts, viewer)
-        asked = interpret(facts, desk.world, "check", at, now)
+            return views.check(desk, facts, viewer, learnt)
+        asked = interpret(facts, desk.world, "check", at, now, learnt)
         if not isinstance(asked, Ask):
             return views.checked(desk, asked, None, viewer=viewer, at=at)
         async with self._reporting:

@@ -24,6 +24,8 @@ from slurm_power.service.hit import hit_rows
 _SETTING = "derates"
 _MOST = 1_000
 _LONGEST_REASON = 200
+_SURE_S = 60
+"""So long a derate's time has to have passed before it is forgotten; it holds no longer meanwhile."""
 _CLEARED = ("", HEAT, BREAKER)
 """The sources of derates that can be cleared by hand."""
 
@@ -35,6 +37,8 @@ class Derating:
         self._desk = desk
         self._writer = writer
         self._turn = asyncio.Lock()
+        self._passed: dict[str, float] = {}
+        """Derate whose time has passed → monotonic time since when."""
 
     def load(self, store: Store) -> None:
         """At a start, before anything is admitted. Raises StoreError, also for what no version of ours has written."""
@@ -45,12 +49,13 @@ class Derating:
             self._desk.derates.replace(_from_json(one) for one in json.loads(text))
         except (ValueError, TypeError, KeyError) as error:
             raise StoreError(f"the derates in the database cannot be read: {error!r}") from None
+        self._desk.derates.not_later_than(self._desk.now())
         self._desk.follow_derates()
 
     def step(self) -> None:
         """Part of a round: limits follow time, and what is over is forgotten. Never blocks."""
         desk = self._desk
-        over = desk.derates.over(desk.now())
+        over = self._over(desk.now())
         if over and not self._turn.locked():  # else in the next round
             left = [one for one in desk.derates if one not in over]
             desk.derates.replace(left)
@@ -58,6 +63,12 @@ class Derating:
             for one in over:
                 self._note("derate-ended", one, "its time has passed", None)
         desk.follow_derates()
+
+    def _over(self, now: int) -> list[Derate]:
+        """Those whose time has passed, and has stayed so: a clock that is ahead for a moment ends none for good."""
+        moment, passed = self._desk.clock.monotonic(), self._desk.derates.over(now)
+        self._passed = {one.id: self._passed.get(one.id, moment) for one in passed}
+        return [one for one in passed if moment - self._passed[one.id] >= _SURE_S]
 
     async def add(self, one: Derate) -> None:
         """One more, durably first. Raises StoreError, and PowerError where there are too many."""
@@ -141,7 +152,8 @@ class DerateVerbs:
         """Raises UsageError, PowerError, StoreError."""
         do = request.get("do", "list")
         if do == "list":
-            return self._answer(list(self._desk.derates))
+            now = self._desk.now()
+            return self._answer([one for one in self._desk.derates if one.window.end > now])
         rights = await self._reservations.rights(peer.uid, master=peer.uid in self._masters)
         if not rights.administers:
             raise PowerError("only root, SlurmUser and Slurm's operators and administrators may derate")

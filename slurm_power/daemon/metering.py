@@ -1,4 +1,7 @@
-"""Usage in the daemon: written down every minute and at the end, recalled at the start, closed by the month."""
+"""Usage in the daemon: written down every minute and at the end, recalled at the start, closed by the month.
+
+So are profiles, which also learn from the runs that go on, every hour.
+"""
 
 import asyncio
 import logging
@@ -14,6 +17,7 @@ from slurm_power.core.usage import HOUR_S, Usage
 from slurm_power.core.window import Window
 from slurm_power.ports import USAGE_THROUGH, Decision, Rule, Store
 from slurm_power.service.desk import Desk
+from slurm_power.service.profiles import MOST
 from slurm_power.service.reservation_rows import from_row
 from slurm_power.service.usage_views import by_day
 
@@ -26,6 +30,7 @@ _GAP_S = 180
 """Away for so long, jobs may have come and gone unseen."""
 _CLOSE_AFTER_S = DAY_S
 """So long after its end a month is closed."""
+_AT_ONCE = 50
 _PIECE = 24
 """Hours of usage that are deleted at a time."""
 
@@ -41,6 +46,10 @@ class UsageKeeper:
         self._written_at = float("-inf")
         self._tidied_at = float("-inf")
         self._tidying: asyncio.Task[None] | None = None
+
+    def load_profiles(self, store: Store) -> None:
+        """What was learnt of jobs' draw, before anything is decided. Raises StoreError."""
+        self._desk.metering.profiles.load(store.profiles(MOST))
 
     def resume(self, store: Store) -> None:
         """Go on from where usage was written down last, before anything else is taken in. Raises StoreError.
@@ -98,6 +107,8 @@ class UsageKeeper:
         if now > self._desk.metering.accrual.through:
             rows = self._desk.metering.take(now)
             self._writer.put(lambda store: store.add_usage(rows, now))
+        if learnt := self._desk.metering.profiles.take():
+            self._writer.put(lambda store: store.save_profiles(learnt))
 
     def end(self) -> None:
         """The daemon ends: write down the rest; what is being tidied up goes on at the next start."""
@@ -112,6 +123,7 @@ class UsageKeeper:
         """Close the months that are over, then delete what of them is older than the site keeps it."""
         now, site = self._desk.ledger.now, self._desk.site
         self._desk.metering.forget(now)
+        await self._learn()
         try:
             await self._writer.written()
             for month in await asyncio.to_thread(self._writer.read, _to_close(now, site)):
@@ -122,6 +134,16 @@ class UsageKeeper:
                 pass
         except StoreError as error:
             _log.warning("usage is not tidied up: %s", error)
+
+    async def _learn(self) -> None:
+        """Profiles learn from the runs that go on."""
+        desk, metering = self._desk, self._desk.metering
+        for number, key in enumerate(list(metering.drawn)):
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+            entry, run, held = desk.book.get(key), metering.drawn.get(key), metering.accrual.held(key)
+            if entry is not None and run is not None and held is not None:
+                metering.profiles.goes_on(entry, run, held, desk.ledger.now)
 
 
 def _owners(store: Store) -> Mapping[str, Owner]:

@@ -11,7 +11,7 @@ from math import ceil
 
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.core.errors import SlurmError, StoreError
-from slurm_power.core.giving_way import UNTOUCHED, Preemption, Stage, Step, Trigger, follow, read_stored, stored
+from slurm_power.core.giving_way import UNTOUCHED, Preemption, Stage, Step, Trigger, Victim, follow, read_stored, stored
 from slurm_power.core.lifecycle import State
 from slurm_power.core.policy import Mode
 from slurm_power.core.steps import Steps, T, into
@@ -21,7 +21,7 @@ from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
 from slurm_power.service.law import law_of
 from slurm_power.service.leaving import on_nodes
-from slurm_power.service.shedding import hurried
+from slurm_power.service.shedding import hurried, without_notice
 from slurm_power.service.striking import Write, all_left, blows, proved, struck, warnings
 from slurm_power.service.victims import chosen, keep, needed, spared
 
@@ -191,10 +191,25 @@ class Preemptions:
     async def _noticed(self, one: Preemption, strike_at: int) -> None:
         """Its time has come; or the clock was set since they were told, which neither cuts it nor draws it out."""
         now, ends = self._clock.now(), self._notice_ends(one, strike_at)
-        if now >= max(strike_at, ends) or hurried(self._desk, one):
+        urgent = hurried(self._desk, one)
+        if now >= max(strike_at, ends):
             await self._strike_after_notice(one)
+        elif urgent:
+            await self._hurry(one, urgent)
         elif abs(ends - strike_at) > _SET_S:
             keep(self._desk, await self._save(replace(one, strike_at=ends)))
+
+    async def _hurry(self, one: Preemption, urgent: Sequence[Victim]) -> None:
+        """A breaker is about to trip: these of its victims go at once, and the others keep their notice."""
+        keys = {victim.key for victim in urgent}
+        left = tuple(victim for victim in one.victims if victim.key not in keys)
+        if left:
+            await self._save(replace(one, victims=left))
+        else:
+            await self._end(one, Step.CALL_OFF, "its victims go at once")
+        made = without_notice(self._desk, urgent)
+        lines.planned(self._desk, made)
+        await self._go_on(made)
 
     def _notice_ends(self, one: Preemption, strike_at: int) -> int:
         """When it ends by the clock as it is now; of one that was told before a restart only that is known."""
@@ -292,6 +307,8 @@ class Preemptions:
         self._told_at.pop(one.id, None)
         self._desk.preempting.put(over)
         lines.ended(self._desk, over)
+        if over.stage in (Stage.CALLED_OFF, Stage.FAILED):
+            self._desk.measured.overdrawn.called_off(over.id)
         if over.stage is Stage.CALLED_OFF:
             lines.of_victims(self._desk, over, "preempt-off", "it need not give way")
         if over.stage is Stage.FAILED:

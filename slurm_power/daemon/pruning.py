@@ -39,7 +39,7 @@ class Pruning:
         if self._hour_is_over(now, monotonic):
             decisions, intents = max(now - keep_s, 0), max(now - min(keep_s, _INTENTS_S), 0)
             self._piece = self._writer.submit_and_wait(
-                lambda store: store.prune(decisions=decisions, intents=intents, limit=_PIECE)
+                lambda store: store.prune(decisions=decisions, intents=intents, profiles=decisions, limit=_PIECE)
             )
 
     def _hour_is_over(self, now: int, monotonic: float) -> bool:

@@ -1,8 +1,7 @@
 """What heat and breakers do to limits: a derate of each zone that is too warm, and of what is behind an open breaker.
 
-They are derates like others: durable, audited, and held through silence, for that lets nothing rise. A breaker counts
-as closed again once it has been for a while. Who clears such a derate by hand has it forgotten until a sensor says it
-anew.
+They are derates like others: durable, audited, and held through silence, for that lets nothing rise. Who clears such a
+derate by hand has it forgotten until a sensor says it anew. Time is counted by the clock that nobody sets.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,10 +13,12 @@ from slurm_power.core.thermal import HeatRules, Thermal
 from slurm_power.core.window import FOREVER, Window
 from slurm_power.daemon.derating import Derating
 from slurm_power.ports import Kind, Quantity, Reading
+from slurm_power.service.breakers import Breakers
 from slurm_power.service.desk import Desk
+from slurm_power.service.measured import CRITICAL
 
-_CLOSED_S = 30
-"""So long a breaker has to be closed before its feed carries anything again."""
+_MARK = ":critical"
+"""What the id of a derate by heat ends with where the zone admits nothing."""
 
 
 class Reflexes:
@@ -27,30 +28,35 @@ class Reflexes:
         self._desk = desk
         self._derating = derating
         self.zones: dict[str, Thermal] = {}
-        self._open: dict[str, tuple[float, bool]] = {}
-        """Zone or feed → (since when its breaker is as it is, whether it is open)."""
-        self._inlets: dict[str, dict[str, bool]] = {}
-        """Zone or feed → inlet → whether its breaker is open: an element is lost once all of them are."""
+        self._warmth: dict[str, dict[tuple[str, str], tuple[float, float]]] = {}
+        """Zone → sensor → (when, °C): of several the hottest counts."""
+        self._breakers = Breakers()
         self._held: frozenset[tuple[str, str]] = frozenset()
         """(source, element) of the derates that were ours when we last looked."""
+        self._behind = False
+        """Whether the derates may not be what they should: the database has failed."""
+
+    def restore(self, site: Site) -> None:
+        """What held before a restart holds from here on, before anybody is admitted."""
+        moment, rules = self._moment, _rules(site)
+        for one in self._desk.derates:
+            if one.source == HEAT and rules is not None and one.element in site.topology.zones:
+                level = sum(1 for step in rules.steps if step.percent <= (one.percent or 0))
+                critical = one.id.endswith(_MARK)
+                self.zones.setdefault(one.element, Thermal(level, critical=critical, since=moment))
+            elif one.source == BREAKER:
+                self._breakers.restore(one.element)
+        self._held = self._ours()
+        self._close_zones()
 
     async def follow(self, site: Site) -> None:
-        """By this site file from now on. What it knows no rule for ends; what holds goes on."""
-        now = self._desk.now()
-        rules = _rules(site)
-        known = {one.element: one for one in self._desk.derates if one.source == HEAT}
-        for name, one in known.items():
-            level = sum(1 for step in rules.steps if step.percent <= (one.percent or 0)) if rules is not None else 0
-            self.zones.setdefault(name, Thermal(level, since=now))
-        for one in self._desk.derates:
-            if one.source == BREAKER:
-                self._open.setdefault(one.element, (now, True))
-        self._inlets = {}  # sources may be others
-        if rules is None:
-            self.zones = {}
-        self.zones = {name: state for name, state in self.zones.items() if name in site.topology.zones}
-        self._open = {name: state for name, state in self._open.items() if site.topology.declared_w(name) is not None}
-        self._held = self._ours()
+        """By this site file from now on. What it knows no rule for ends; what holds goes on. Raises StoreError."""
+        self._forget_the_cleared()
+        declared = site.topology.declared_w
+        self.zones = {name: state for name, state in self.zones.items() if _rules(site) and name in site.topology.zones}
+        self._breakers.keep({name for name in self._breakers.elements() if declared(name) is not None})
+        self._breakers.expect(site.telemetry or ())
+        self._warmth = {}  # sources may be others
         await self._apply()
 
     @property
@@ -60,46 +66,56 @@ class Reflexes:
 
     @property
     def breakers(self) -> Mapping[str, bool]:
-        """Zone or feed → whether its breaker is open, as far as any source has said."""
-        return {name: is_open for name, (_, is_open) in self._open.items()}
+        """Zone or feed → whether it is behind an open breaker, as far as any source has said."""
+        return self._breakers.states()
 
-    async def take(self, readings: Iterable[Reading]) -> bool:
-        """Temperatures and states of breakers that a source has just told. Whether a limit has changed."""
-        now, changed = self._desk.now(), False
-        rules = _rules(self._desk.site)
+    async def take(self, source: str, stale_s: int, readings: Iterable[Reading]) -> bool:
+        """Temperatures and states of breakers that a source has just told. Whether a limit has changed.
+
+        Raises StoreError; then it is tried again with the next readings of any source.
+        """
         self._forget_the_cleared()
+        changed = self._behind
+        hottest: dict[str, float] = {}
         for one in readings:
-            if one.quantity is Quantity.TEMPERATURE and one.kind is Kind.ZONE and rules is not None:
-                if one.element in self._desk.site.topology.zones:
-                    state = self.zones.setdefault(one.element, Thermal(since=now - rules.dwell_s))
-                    changed = state.take(one.value, now - max(one.age_s, 0), rules) or changed
-            elif one.quantity is Quantity.BREAKER and one.kind is not Kind.NODE:
-                changed = self._breaker(one, now) or changed
-        return await self._apply() if changed or self._due(now) else False
+            if one.quantity is Quantity.TEMPERATURE and one.kind is Kind.ZONE:
+                self._feel(source, stale_s, one, hottest)
+            elif one.quantity is Quantity.BREAKER:
+                changed = self._look(source, stale_s, one) or changed
+        rules = _rules(self._desk.site)
+        for zone, celsius in hottest.items():
+            if rules is not None:
+                state = self.zones.setdefault(zone, Thermal(since=self._moment - rules.dwell_s))
+                changed = state.take(celsius, self._moment, rules) or changed
+        return await self._apply() if changed else False
 
-    def _breaker(self, one: Reading, now: float) -> bool:
-        """Whether it says something new. What is neither 0 nor 1 says nothing."""
-        if self._desk.declared.topology.declared_w(one.element) is None or one.value not in (0, 1):
+    @property
+    def _moment(self) -> float:
+        return self._desk.clock.monotonic()
+
+    def _look(self, source: str, stale_s: int, one: Reading) -> bool:
+        """Whether a reading of a breaker says something new. What is neither 0 nor 1, or old, says nothing."""
+        known = one.kind is not Kind.NODE and self._desk.declared.topology.declared_w(one.element) is not None
+        if not known or one.age_s > stale_s or one.value not in (0, 1):
             return False
-        inlets = self._inlets.setdefault(one.element, {})
-        inlets[one.part] = one.value == 0
-        is_open, known = all(inlets.values()), self._open.get(one.element)
-        if known is None or known[1] != is_open:
-            self._open[one.element] = (now, is_open)
-            return known is not None or is_open
-        return False
+        return self._breakers.take(one.element, source, one.part, one.value == 0, self._moment, stale_s)
 
-    def _due(self, now: float) -> bool:
-        """Whether a breaker has been closed for long enough by now, and its derate still holds."""
-        held = {one.element for one in self._desk.derates if one.source == BREAKER}
-        closed = {name for name, (since, is_open) in self._open.items() if not is_open and now - since >= _CLOSED_S}
-        return bool(held & closed)
+    def _feel(self, source: str, stale_s: int, one: Reading, hottest: dict[str, float]) -> None:
+        """Note one temperature, and the hottest that is fresh in its zone."""
+        if one.element not in self._desk.site.topology.zones or one.age_s > stale_s:
+            return
+        sensors = self._warmth.setdefault(one.element, {})
+        sensors[source, one.part] = (self._moment, one.value)
+        fresh = [celsius for at, celsius in sensors.values() if self._moment - at <= stale_s]
+        hottest[one.element] = max(fresh)
 
     async def _apply(self) -> bool:
         """Bring the derates in step. Raises StoreError."""
         before = list(self._desk.derates)
+        self._behind = True
         await self._derating.take(HEAT, self._by_heat())
         await self._derating.take(BREAKER, self._by_breakers())
+        self._behind = False
         self._held = self._ours()
         self._close_zones()
         return before != list(self._desk.derates)
@@ -112,43 +128,44 @@ class Reflexes:
             if source == HEAT:
                 self.zones.pop(element, None)
             else:
-                self._open.pop(element, None)
-                self._inlets.pop(element, None)
+                self._breakers.forget(element)
         self._held = self._ours()
 
     def _by_heat(self) -> Sequence[Derate]:
         rules, now = _rules(self._desk.site), self._desk.now()
         found = []
         for name, state in self.zones.items():
-            if rules is not None and state.level:
-                step = rules.steps[min(state.level, len(rules.steps)) - 1]
-                why = f"its inlet has reached {float(step.from_c):g} °C: {float(step.percent):g} % less"
-                found.append(_derate(HEAT, name, step.percent, why, now))
+            if rules is None or not (state.level or state.critical):
+                continue
+            level = min(state.level, len(rules.steps))
+            percent = rules.steps[level - 1].percent if level else Fraction(0)
+            reached = rules.critical_c if state.critical else rules.steps[level - 1].from_c
+            why = f"its inlet has reached {float(reached or 0):g} °C: {float(percent):g} % less"
+            mark = _MARK if state.critical else ""
+            found.append(_derate(HEAT, name, percent, why + ", and nothing is admitted" * state.critical, now, mark))
         return found
 
     def _by_breakers(self) -> Sequence[Derate]:
         now = self._desk.now()
-        held = {one.element for one in self._desk.derates if one.source == BREAKER}
-        return [
-            _derate(BREAKER, name, WHOLE, "its breaker is open", now)
-            for name, (since, is_open) in self._open.items()
-            if is_open or (name in held and now - since < _CLOSED_S)
-        ]
+        lost = sorted(name for name, is_open in self._breakers.states().items() if is_open)
+        return [_derate(BREAKER, name, WHOLE, "its breaker is open", now) for name in lost]
 
     def _close_zones(self) -> None:
         """A zone whose thermal state is critical admits nothing."""
         ledger = self._desk.ledger
         for name in ledger.nodes:
             state = self.zones.get(name)
-            why = "its inlet is critically warm" if state is not None and state.critical else None
-            if ledger.closed.get(name) != why:
-                ledger.close(name, why)
+            critical, closed = state is not None and state.critical, ledger.closed.get(name)
+            if critical and closed != CRITICAL:
+                ledger.close(name, CRITICAL)
+            elif not critical and closed == CRITICAL:
+                ledger.close(name, None)
 
 
 def _rules(site: Site) -> HeatRules | None:
     return site.thermal.rules(site.control.smoothing) if site.thermal is not None else None
 
 
-def _derate(source: str, element: str, percent: Fraction, reason: str, now: int) -> Derate:
-    name = f"{source}:{element}:{percent}"
+def _derate(source: str, element: str, percent: Fraction, reason: str, now: int, mark: str = "") -> Derate:
+    name = f"{source}:{element}:{percent}{mark}"
     return Derate(name, element, Window(now, FOREVER), reason, now, None, None, percent, source)

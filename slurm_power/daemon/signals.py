@@ -17,6 +17,7 @@ from slurm_power.core.derate import BREAKER, HEAT, Derate
 from slurm_power.core.errors import PowerError, SignalError
 from slurm_power.core.window import FOREVER, Window
 from slurm_power.daemon.derating import Derating
+from slurm_power.daemon.retrying import until_done
 from slurm_power.ports import AskedCut, Facility, FacilitySignal, Reading
 from slurm_power.service.desk import Desk
 
@@ -77,18 +78,18 @@ class Signals:
             await asyncio.sleep(source.every)
 
     async def _end(self, source: str) -> None:
-        await self._derating.take(source, [])
+        await until_done(lambda: self._derating.take(source, []))
         self._soon()
 
     async def look(self, path: str, facility: Facility, stale_s: int) -> None:
         """Read once, and act on it. Nothing that goes wrong ends the watch."""
         try:
             signal = await asyncio.to_thread(facility.read)
-            await self._measured(path, signal.readings)
             before = list(self._desk.derates)
             await self._derating.take(path, self._wanted(path, signal))
             if before != list(self._desk.derates):
                 self._soon()
+            await self._measured(path, signal.readings)
             self._say(path, self._late(signal, stale_s) or self._unknown(signal))
         except SignalError as error:
             self._say(path, str(error))

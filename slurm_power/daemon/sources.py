@@ -13,7 +13,7 @@ from itertools import groupby
 
 from slurm_power.config import Site
 from slurm_power.config.telemetry import Prometheus, Signal, TelemetrySource
-from slurm_power.core.errors import PowerError
+from slurm_power.core.errors import PowerError, StoreError
 from slurm_power.daemon.reflexes import Reflexes
 from slurm_power.ports import Kind, Reading, Telemetry
 from slurm_power.service.desk import Desk
@@ -41,6 +41,7 @@ class Sources:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="telemetry")
         self._tasks: list[asyncio.Task[None]] = []
         self._troubles: dict[str, str] = {}
+        self._stale_s: Mapping[str, int] = {}
         self._signals: Mapping[str, str] = {}
         """Path or URL of a signal of the facility's → its name as a source."""
 
@@ -55,6 +56,7 @@ class Sources:
         feelers = [Feeler(name, source.stale, expected(source, site)) for name, source in named.items()]
         self._desk.measured.draws.follow(feelers, site.control)
         self._signals = {source.place: name for name, source in named.items() if isinstance(source, Signal)}
+        self._stale_s = {name: source.stale for name, source in named.items()}
         return named
 
     def follow(self, site: Site) -> None:
@@ -77,7 +79,12 @@ class Sources:
 
     async def _run(self, name: str, config: TelemetrySource, part: float) -> None:
         """Poll one source for ever. The first look of each comes at another part of the pause, so that they spread."""
-        source = self._opens(config)
+        try:
+            source = self._opens(config)
+        except Exception as error:  # nothing that one source does may go unnoticed, or hinder others
+            self._say(name, f"cannot be opened: {error}")
+            _log.exception("telemetry: cannot be opened", extra={"source": name})
+            return
         try:
             await self._poll(name, config, source, part)
         finally:
@@ -92,6 +99,8 @@ class Sources:
                 await self._take(name, await loop.run_in_executor(self._threads, _read, source))
                 self._say(name, "")
                 failures = 0
+            except StoreError as error:
+                self._say(name, f"what it says cannot be kept: {error}")
             except PowerError as error:
                 failures += 1
                 self._say(name, str(error))
@@ -111,7 +120,7 @@ class Sources:
             if take(self._desk, name, lot):
                 self._soon()
             await asyncio.sleep(0)
-            if await self._reflexes.take(lot):
+            if await self._reflexes.take(name, self._stale_s.get(name, 0), lot):
                 self._soon()
 
     async def told(self, place: str, readings: Iterable[Reading]) -> None:

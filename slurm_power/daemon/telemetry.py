@@ -7,6 +7,7 @@ from slurm_power.adapters.telemetry.opening import open_source
 from slurm_power.config import Site
 from slurm_power.daemon.derating import Derating
 from slurm_power.daemon.reflexes import Reflexes
+from slurm_power.daemon.retrying import until_done
 from slurm_power.daemon.signals import Signals
 from slurm_power.daemon.sources import Sources
 from slurm_power.ports import Slurm
@@ -21,13 +22,14 @@ class Telemetry:
         self.reflexes = Reflexes(desk, derating)
         self.sources = Sources(desk, self.reflexes, lambda config: open_source(config, slurm), soon)
         self.signals = Signals(desk, derating, soon, self.sources.told)
+        self.reflexes.restore(desk.site)
         self.sources.expect(desk.site)
         self._starting: asyncio.Task[None] | None = None
 
     def follow(self, site: Site) -> None:
         """By this site file from now on, in a running loop."""
         if site.telemetry or self.reflexes.hold_anything:
-            self._starting = asyncio.create_task(self.reflexes.follow(site))
+            self._starting = asyncio.create_task(until_done(lambda: self.reflexes.follow(site)))
         self._desk.measured.troubles.clear()
         self.sources.follow(site)
         self.signals.follow(site)

@@ -1,4 +1,4 @@
-"""The questions about usage, service levels and who holds watts, on the control socket."""
+"""The questions about usage, service levels, profiles and who holds watts, on the control socket."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -7,27 +7,32 @@ from typing import Any
 from slurm_power.adapters.lines_server import Peer
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.core.errors import UsageError
+from slurm_power.core.profile import Learnt, ProfileKey
 from slurm_power.core.reservation import Reservation
 from slurm_power.core.showback import Total
 from slurm_power.core.window import FOREVER
 from slurm_power.daemon.asked import whole
 from slurm_power.daemon.metering import GAP, UsageKeeper
 from slurm_power.daemon.reservations import Reservations
-from slurm_power.ports import Decision, Store, Viewer
+from slurm_power.ports import Decision, PrivilegeRecord, Store, Viewer
 from slurm_power.service import usage_views as views
 from slurm_power.service.desk import Desk
+from slurm_power.service.facts import JobFacts, from_hook
 from slurm_power.service.holders import holder_rows, zone_rows
 from slurm_power.service.metering import MISSED
+from slurm_power.service.profile_views import may_see, profile_row
 from slurm_power.service.reservation_rows import from_row
 from slurm_power.service.rights import Rights
 
+_AT_ONCE = 100
+_PATIENCE_S = 2.0
 _MOST_LINES = 100_000
 _USUAL_S = 30 * 86_400
 """How far back a question about usage looks that does not say."""
 
 
 class UsageVerbs:
-    """Answers `usage`, `levels` and `holders`."""
+    """Answers `usage`, `levels`, `holders` and `profiles`."""
 
     def __init__(
         self, desk: Desk, keeper: UsageKeeper, reservations: Reservations, writer: StoreWriter, masters: frozenset[int]
@@ -38,6 +43,7 @@ class UsageVerbs:
         self._writer = writer
         self._masters = masters
         self._one_at_a_time = asyncio.Lock()
+        self._asking: asyncio.Future[Sequence[PrivilegeRecord]] | None = None
 
     async def usage(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
         """Reserved and used energy, cost and score by account, user, reservation or tier, and each zone's watts."""
@@ -76,6 +82,39 @@ class UsageVerbs:
                 rows.append(row)
         zones = [row for row in await self._zones() if zone in (None, row["zone"])]
         return {"schema": views.SCHEMA, "zones": zones, "holders": rows}
+
+    async def profiles(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
+        """What was learnt of the draw of jobs, by account, name, partition and GPUs a node."""
+        wanted = {name: request.get(name) for name in ("account", "name")}
+        if any(not isinstance(value, str | None) for value in wanted.values()):
+            raise UsageError('"account" and "name" are texts')
+        rights, private = await self._rights(peer), self._desk.private_jobs
+        rows = []
+        for number, (key, learnt) in enumerate(sorted(self._desk.metering.profiles.learnt.items(), key=_by_key)):
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+            asked = wanted["account"] in (None, key.account) and wanted["name"] in (None, key.name)
+            if asked and may_see(key.account, rights, private=private):
+                rows.append(profile_row(key, learnt))
+        return {"schema": views.SCHEMA, "profiles": rows}
+
+    async def described(
+        self, peer: Peer, job: Mapping[str, object]
+    ) -> tuple[JobFacts, Mapping[ProfileKey, Learnt] | None]:
+        """A job of which somebody asks what would become of it, and the profiles that he may know of; None: all.
+
+        Where he names no account and has just one, it is that, as in sbatch. A slow accounting database is not waited
+        for: then it is by what was read of it last.
+        """
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(self._reservations.privileges())
+        await asyncio.wait([self._asking], timeout=_PATIENCE_S)
+        accounts = self._reservations.accounts_of(peer.uid)
+        if len(accounts) == 1 and job.get("user_id") == peer.uid:
+            job = {"default_account": next(iter(accounts)), **job}
+        facts = from_hook(job)
+        sees = not self._desk.private_jobs or peer.uid in self._masters or facts.account in accounts
+        return facts, None if sees else {}
 
     async def _zones(self) -> list[dict[str, object]]:
         steps = zone_rows(self._desk)
@@ -123,3 +162,7 @@ class UsageVerbs:
         async with self._one_at_a_time:
             await self._writer.written()
             return await asyncio.to_thread(self._writer.read, read)
+
+
+def _by_key(item: tuple[ProfileKey, Learnt]) -> ProfileKey:
+    return item[0]

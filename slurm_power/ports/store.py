@@ -181,6 +181,20 @@ class StoredReservation:
     """What was asked for, and whatever else its rules need."""
 
 
+@immutable
+class StoredProfile:
+    """What is known of the draw of runs that are alike, as the database keeps it; one for each key."""
+
+    account: str
+    name: str
+    partition: str
+    gpus: int
+    seen_at: int
+    """When such a run was last measured."""
+    detail: Mapping[str, object]
+    """What was counted."""
+
+
 USAGE_THROUGH = "usage_through"
 """The setting that names the instant up to which usage is added, in seconds since 1970."""
 
@@ -206,10 +220,11 @@ class Store(Protocol):
     def names(self, tokens: Sequence[str]) -> Mapping[str, str]:
         """Token → how some line of the audit log names its job; tokens of which none does are left out."""
 
-    def prune(self, *, decisions: int, intents: int, limit: int) -> int:
-        """Delete decisions, and intents that are closed, from before these instants: the oldest `limit` of each.
+    def prune(self, *, decisions: int, intents: int, limit: int, profiles: int = 0) -> int:
+        """Delete decisions, intents that are closed, and profiles last seen before these instants: the oldest `limit`
+        of each.
 
-        Returns the larger of the two numbers deleted: below `limit`, nothing is left to delete.
+        Returns the largest of the numbers deleted: below `limit`, nothing is left to delete.
         """
 
     def open_intents(self, intents: Sequence[Intent]) -> Sequence[Intent]:
@@ -256,6 +271,12 @@ class Store(Protocol):
 
     def months(self) -> Sequence[Month]:
         """The closed months, by their beginning."""
+
+    def save_profiles(self, profiles: Sequence[StoredProfile]) -> None:
+        """Insert or replace by account, name, partition and GPUs."""
+
+    def profiles(self, limit: int) -> Sequence[StoredProfile]:
+        """The `limit` that were seen last, oldest first."""
 
     def setting(self, name: str) -> str | None:
         """A small named value, such as the mode that an operator has set; None if never set."""

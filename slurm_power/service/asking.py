@@ -15,21 +15,24 @@ from slurm_power.core.binding import (
     strip_ours,
     tres_asks_for_ours,
 )
-from slurm_power.core.claim import Charge
+from slurm_power.core.claim import WHOLE_NODE, Charge
 from slurm_power.core.envelope import Envelope, Per, parse_comment, resolve
 from slurm_power.core.errors import EnvelopeError
-from slurm_power.core.estimate import default_est_w
+from slurm_power.core.estimate import EstFrom, default_est_w, default_from
 from slurm_power.core.immutable import immutable
 from slurm_power.core.nodes import NodeAsk
 from slurm_power.core.policy import Hours, Tier, WorkClass
+from slurm_power.core.profile import Learnt, ProfileKey
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.request import Request
-from slurm_power.core.units import format_duration, format_watts
+from slurm_power.core.units import ceil_share, format_duration, format_watts
 from slurm_power.service.facts import JobFacts
+from slurm_power.service.remarks import beside_profile, unknown_profile
 from slurm_power.service.usable import usable
 from slurm_power.service.world import Partition, World, expand
 
 _NO_CLASS = WorkClass("")
+_NOTHING = ProfileKey("", "", "", 0)
 _TWO_ZONES = (Charge("a", 1, 0, 0), Charge("b", 1, 0, 0))
 
 
@@ -56,6 +59,14 @@ class Ask:
     """Whether its required nodes lie in several zones and are all that it gets: nothing else could bind it."""
     waits: Reason | None = None
     """Why it may not claim watts yet: a dependency, a user's hold, components or class hours."""
+    est_from: EstFrom | None = None
+    """Where its est comes from; None where that is not known any more."""
+    alike: ProfileKey = _NOTHING
+    """The profile that it goes by, or is put beside."""
+    learnt: Learnt | None = None
+    """What that said."""
+    whole: bool = True
+    """Whether it takes its nodes whole."""
 
 
 @immutable
@@ -68,17 +79,30 @@ class _Refused(Exception):
         self.reason = Reason(code, detail=detail, **numbers)  # type: ignore[arg-type]
 
 
-def interpret(facts: JobFacts, world: World, token: str, now: int, submitted: int | None = None) -> Ask | Free | Reject:
-    """What the job asks for; `Free` if power is none of its business; `Reject` if it can never be right."""
+def interpret(
+    facts: JobFacts,
+    world: World,
+    token: str,
+    now: int,
+    submitted: int | None = None,
+    learnt: Mapping[ProfileKey, Learnt] | None = None,
+) -> Ask | Free | Reject:
+    """What the job asks for; `Free` if power is none of its business; `Reject` if it can never be right.
+
+    `learnt` is what profiles say, for who may not know of all of them; else the world's.
+    """
     try:
-        return _interpret(facts, world, token, now, now if submitted is None else submitted)
+        known = world.learnt if learnt is None else learnt
+        return _interpret(facts, world, known, token, now, now if submitted is None else submitted)
     except EnvelopeError as error:
         return Reject((Reason(Code.ENVELOPE, detail=str(error)),))
     except _Refused as refused:
         return Reject((refused.reason,))
 
 
-def _interpret(facts: JobFacts, world: World, token: str, now: int, submitted: int) -> Ask | Free:
+def _interpret(
+    facts: JobFacts, world: World, profiles: Mapping[ProfileKey, Learnt], token: str, now: int, submitted: int
+) -> Ask | Free:
     envelope = parse_comment(facts.comment, submitted, world.site.timezone) or Envelope()
     partitions = _partitions(facts, world)
     named = expand(facts.required_nodes) if facts.required_nodes else ()
@@ -88,7 +112,9 @@ def _interpret(facts: JobFacts, world: World, token: str, now: int, submitted: i
     work_class = _class(envelope, world)
     tier, qos = _tier(facts, envelope, work_class, world)
     ask, zones, pinned = _shaped(facts, partitions, zones, named, world)
-    est_w, max_w, headroom_w = _watts(envelope, work_class, partitions[0], ask, world)
+    alike = ProfileKey(facts.account, envelope.profile or facts.name, partitions[0].record.name, ask.gpus)
+    learnt = profiles.get(alike)
+    est_w, max_w, headroom_w, est_from = _watts(facts, envelope, work_class, partitions[0], ask, world, learnt)
     opens = opening(work_class.hours, now, world.site.timezone)
     request = Request(
         id=token,
@@ -119,6 +145,10 @@ def _interpret(facts: JobFacts, world: World, token: str, now: int, submitted: i
         features=strip_ours(facts.features),
         pinned=pinned,
         waits=_waits(facts, work_class, opens, now),
+        est_from=est_from,
+        alike=alike,
+        learnt=learnt,
+        whole=_share_milli(partitions[0], ask) == WHOLE_NODE,
     )
 
 
@@ -306,13 +336,29 @@ def _check_promise(envelope: Envelope, tier: Tier) -> None:
 
 
 def _watts(
-    envelope: Envelope, work_class: WorkClass, partition: Partition, ask: NodeAsk, world: World
-) -> tuple[int, int, int]:
-    """est, max and headroom of one copy, in W."""
+    facts: JobFacts,
+    envelope: Envelope,
+    work_class: WorkClass,
+    partition: Partition,
+    ask: NodeAsk,
+    world: World,
+    learnt: Learnt | None,
+) -> tuple[int, int, int, EstFrom]:
+    """est, max and headroom of one copy, in W, and where est comes from."""
     factor = work_class.max_factor_milli or world.site.policy.max_factor_milli
     estimate = work_class.est_w or _estimate(partition, ask)
     resolved = resolve(envelope, ask.nodes, ask.gpus * ask.nodes, factor, estimate)
     est_w, max_w = resolved.est_w, resolved.max_w
+    est_from = EstFrom.CLASS if work_class.est_w else default_from(partition.policy, ask)
+    if envelope.est is not None or envelope.max is not None:
+        est_from = EstFrom.DECLARED
+    elif not work_class.est_w and learnt is not None:
+        whole = _share_milli(partition, ask) == WHOLE_NODE
+        by_profile = learnt.asked_w(ask.nodes, est_w, max_w, whole=whole)
+        if by_profile is not None:
+            found = _as_admitted(facts, ask.nodes) or by_profile
+            est_from = EstFrom.PROFILE if found != (est_w, max_w) else est_from
+            est_w, max_w = found
     cap_w = work_class.max_w
     if cap_w is not None and max_w > cap_w:
         if envelope.max is not None or est_w > cap_w:
@@ -321,13 +367,27 @@ def _watts(
             )
         max_w = cap_w
     headroom_w = resolved.headroom_w if resolved.headroom_w is not None else work_class.headroom_w or 0
-    return est_w, max_w, headroom_w
+    return est_w, max_w, headroom_w, est_from
+
+
+def _as_admitted(facts: JobFacts, nodes: int) -> tuple[int, int] | None:
+    """est and max of a job that was admitted: they stay as its licences say, whatever its profile says by now."""
+    charged = sum(charge.nodes for charge in facts.charges)
+    if not charged:
+        return None
+    est_w, max_w = sum(one.est_w for one in facts.charges), sum(one.max_w for one in facts.charges)
+    return ceil_share(est_w, nodes, charged), ceil_share(max_w, nodes, charged)
 
 
 def _estimate(partition: Partition, ask: NodeAsk) -> int:
+    return default_est_w(partition.policy, ask, _share_milli(partition, ask), partition.zone_node_w)
+
+
+def _share_milli(partition: Partition, ask: NodeAsk) -> int:
+    """The thousandths of a node that each node of the job takes, at least 1."""
     cpus, gpus = max(partition.node_cpus, 1), partition.node_gpus
-    share = 1_000 if ask.exclusive else max(-(-ask.cpus * 1_000 // cpus), -(-ask.gpus * 1_000 // gpus) if gpus else 0)
-    return default_est_w(partition.policy, ask, min(max(share, 1), 1_000), partition.zone_node_w)
+    share = max(-(-ask.cpus * WHOLE_NODE // cpus), -(-ask.gpus * WHOLE_NODE // gpus) if gpus else 0)
+    return WHOLE_NODE if ask.exclusive else min(max(share, 1), WHOLE_NODE)
 
 
 def _time_limit(facts: JobFacts, partitions: list[Partition]) -> int | None:
@@ -377,6 +437,14 @@ def advice(ask: Ask, now: int) -> str:
     request = ask.request
     if ask.deadline is not None and now + (request.time_limit_s or 0) > ask.deadline:
         return "the time limit ends after the deadline, even if the job starts now"
+    other, learnt = ask.alike.name != ask.facts.name, ask.learnt
+    if other and (learnt is None or learnt.est_w is None):
+        return unknown_profile(ask.alike)
+    if ask.est_from is EstFrom.DECLARED:
+        whose = f"{ask.alike.name}'s" if other else "its"
+        est_w = request.est_w // request.ask.copies
+        if remark := beside_profile(learnt, request.ask.nodes, est_w, whose, whole=ask.whole):
+            return remark
     if request.max_w > 2 * request.est_w:
         return (
             f"max {format_watts(request.max_w)} is more than twice est {format_watts(request.est_w)}: "

@@ -81,7 +81,7 @@ def lasting(
     desk: Desk, entry: Entry, record: JobRecord, *, over: bool = False, emergency: bool = False
 ) -> str | None:
     """Why a job with a claim may not be preempted later either; None if it may."""
-    if desk.ledger.claims[entry.key].within:
+    if desk.ledger.kept_beside(desk.ledger.claims[entry.key]):
         return "it draws on a reservation, and its end would free nothing for others"
     if record.het_job_id is not None:
         return "it is a component of a heterogeneous job"

@@ -1,6 +1,7 @@
 """The derates that hold or will, what they make of the ledger's limits, and whom a further one would hit."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from slurm_power.core.derate import Cut, Derate, cuts_ahead, limit_at
@@ -22,6 +23,7 @@ class Derates:
         self._applied: frozenset[str] = frozenset()
         self._rising: dict[str, tuple[int, int]] = {}
         """Zone that a sensor or the facility has cut → (what it carries, in W; the instant from which it may rise)."""
+        self._foreseen: tuple[tuple[Derate, ...], Topology, Mapping[str, Sequence[Derate]]] | None = None
         self._automatic: frozenset[str] = frozenset()
         """Zones that are cut so now."""
 
@@ -32,6 +34,16 @@ class Derates:
     def replace(self, derates: Iterable[Derate]) -> None:
         """These and no others; `apply` makes them count."""
         self._known = tuple(sorted(derates, key=lambda one: (one.element, one.window.start, one.id)))
+
+    def not_later_than(self, now: int) -> None:
+        """The clock has been set back: what was ordered by the wrong clock, to hold at once, holds from now on."""
+        known = []
+        for one in self._known:
+            at_once = one.created > now and one.window.start == one.created and one.window.end > now
+            window = Window(now, one.window.end) if at_once else one.window
+            known.append(replace(one, created=min(one.created, now), window=window))
+        self.replace(known)
+        self._rising = {name: (limit_w, min(at, now + _PART_S)) for name, (limit_w, at) in self._rising.items()}
 
     def over(self, now: int) -> list[Derate]:
         """Those whose time has passed."""
@@ -51,7 +63,7 @@ class Derates:
         `declared` is the floor with all its feeds, while the ledger's may be without some. Claims stay as they are: who
         has to go is for preemption.
         """
-        by_element, ahead = self._by_element(), self._dark_ahead(ledger, declared, now)
+        by_element, ahead = self._by_element(), self._dark_ahead(declared)
         dark = {name for name, zone in ledger.topology.zones.items() if zone.limit_w < zone.whole_w}
         told = {one.element for one in self._known if one.source and now in one.window}
         self._automatic = frozenset(dark | (told & ledger.nodes.keys()))
@@ -62,9 +74,8 @@ class Derates:
                 continue
             own, meter = by_element.get(name, []), ledger.meters[name]
             limit_w = self._risen_w(name, min(limit_at(declared_w, own, now), most_w), declared_w, now)
-            planned = cuts_ahead(declared_w, own, now, limit_w)
+            planned = cuts_ahead(declared_w, [*own, *ahead.get(name, ())], now, limit_w)
             cuts = [one for one in planned if not _darkens(declared, name, one, limit_w)]
-            cuts = sorted([*cuts, *ahead.get(name, ())], key=lambda cut: cut.window.start)
             if limit_w < meter.limit_w:
                 lowered[name] = may(ledger, name)
             if limit_w != meter.limit_w:
@@ -98,17 +109,29 @@ class Derates:
             found.setdefault(one.element, []).append(one)
         return found
 
-    def _dark_ahead(self, ledger: Ledger, declared: Topology, now: int) -> dict[str, list[Cut]]:
-        """Zone → the cuts to come where feeds of it will carry nothing. What others carry instead is not planned."""
-        edges = sorted({edge for one in self._known for edge in (one.window.start, one.window.end) if edge > now})
-        found: dict[str, list[Cut]] = {}
+    def _dark_ahead(self, declared: Topology) -> Mapping[str, Sequence[Derate]]:
+        """Zone → what is left of it at times to come at which feeds carry nothing, as derates of its own.
+
+        What other feeds carry instead is not planned. Found once for the same derates and floor, for it takes long.
+        """
+        if self._foreseen is not None and self._foreseen[:2] == (self._known, declared):
+            return self._foreseen[2]
+        feeds = [one for one in self._known if _to_nothing(declared, one)]
+        edges = sorted({edge for one in feeds for edge in (one.window.start, one.window.end)})
+        found: dict[str, list[Derate]] = {}
         for start, end in pairwise(edges):
             dark = self.dark(declared, start)
             for name, zone in declared.without(dark).zones.items() if dark else ():
-                by_w = ledger.topology.zones[name].limit_w - zone.limit_w if name in ledger.topology.zones else 0
-                if by_w > 0:
-                    found.setdefault(name, []).append(Cut(Window(start, end), by_w))
+                if zone.limit_w < declared.zones[name].limit_w:
+                    window = Window(start, end)
+                    found.setdefault(name, []).append(Derate("", name, window, "", 0, None, zone.limit_w))
+        self._foreseen = (self._known, declared, found)
         return found
+
+
+def _to_nothing(topology: Topology, one: Derate) -> bool:
+    """Whether it leaves nothing to a power feed."""
+    return topology.is_power_feed(one.element) and one.allowed_w(topology.feeds[one.element].limit_w) <= 0
 
 
 def _darkens(topology: Topology, name: str, cut: Cut, limit_w: int) -> bool:

@@ -13,7 +13,7 @@ _MOST, _LONGEST, _ZONES = 1_000, 2_000, 100
 
 
 class Descriptions:
-    """Reads descriptions on one floor, each once.
+    """Reads descriptions on one floor, each once, and again where the profile of such a job has changed.
 
     The hook gives every field one type, so that 1 and true cannot pass for each other.
     """
@@ -29,7 +29,7 @@ class Descriptions:
         except TypeError:  # a list or an object in it: not the hook's
             name = frozenset()
         known = self._known.get(name)
-        if known is not None:
+        if known is not None and known[1].learnt is self._world.learnt.get(known[1].alike):
             facts, ask = known
             return facts, replace(ask, submitted=now, request=replace(ask.request, id=token))
         facts = from_hook(job)

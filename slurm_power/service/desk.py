@@ -82,13 +82,15 @@ class Desk:
         self.shadow = Shadow(ledger)
         self.preempting = Preempting(ledger)
         self.derates = Derates()
-        self.measured = Measured(site.control)
+        self.measured = Measured(site.control, clock.monotonic())
         self.missed: list[Reservation] = []
         """Reservations that a change of the site file has ended, for whoever writes it down."""
         self.declared = site
         """The site as its file says; `site` is without the feeds that carry nothing now."""
         self.dark: frozenset[str] = frozenset()
         """The power feeds that carry nothing now."""
+        self.lost: Mapping[str, float] = {}
+        """Zone that carries nothing → monotonic time since when."""
         self._install(site, World(site), ledger)
 
     def _install(self, site: Site, world: World, ledger: Ledger) -> None:
@@ -101,6 +103,7 @@ class Desk:
         self.book = Book(ledger, self.journal, self.watches, private=self._private_jobs)
 
     def _use(self, world: World) -> None:
+        world.learnt = self.metering.profiles.learnt
         self.world = world
         self.descriptions = Descriptions(world)
         self.binder = Binder(self.declared.topology, world.licenses, world.features())
@@ -152,6 +155,7 @@ class Desk:
         self.book.not_later_than(now)
         self.preempting.not_later_than(now)
         self.measured.not_later_than(now)
+        self.derates.not_later_than(now)
         self._rebuild(self.world, now)
         self._count_nodes()
 

@@ -6,11 +6,12 @@ to one more, once each of them has said something.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import NamedTuple
 
 from slurm_power.config.control import Control
-from slurm_power.core.gauge import Bounds, Draw, Gauge
+from slurm_power.core.gauge import AHEAD_S, Bounds, Draw, Gauge
 from slurm_power.core.immutable import immutable
 from slurm_power.ports import Kind, Quantity, Reading
 
@@ -74,6 +75,11 @@ class Draws:
         self._counters = {key: at for key, at in self._counters.items() if key[1].source in self._feelers}
 
     @property
+    def stale_s(self) -> int:
+        """After so long any source that says nothing is stale, in s."""
+        return max((one.stale_s for one in self._feelers.values()), default=0)
+
+    @property
     def sources(self) -> Iterable[str]:
         """Their names."""
         return self._feelers
@@ -92,6 +98,7 @@ class Draws:
             believed = bounds(element)
             if believed is None or source not in self._feelers:
                 continue
+            believed = replace(believed, part=True) if part else believed
             value, age_s = self._value(element, track, list(phases), now)
             if value is not None and self._gauge(element, track).take(value, now - age_s, now, believed):
                 fresh.add(element)
@@ -166,7 +173,8 @@ class Draws:
             together = parts[0]
             for one in parts[1:]:
                 together = together + one
-            found.append(together)
+            if together.latest_w > 0:  # else it is silent: nothing that is on draws nothing
+                found.append(together)
         return found
 
     def _value(
@@ -175,18 +183,22 @@ class Draws:
         """(watts, age in s) of the readings of one track; None where they tell no watts yet."""
         age_s = max((one.age_s for one in phases), key=abs)
         if phases[0].quantity is Quantity.ENERGY:
-            return self._from_counter(element, track, phases[0].value, now - age_s), age_s
+            return self._from_counter(element, track, phases[0].value, now - age_s, now), age_s
         values = [one.value for one in phases]
         if len(values) == _PHASES:
             return max(sum(values), _PHASES * max(values)), age_s  # the fullest phase is what trips
         return sum(values), age_s
 
-    def _from_counter(self, element: Element, track: _Track, joules: float, at: float) -> float | None:
+    def _from_counter(
+        self, element: Element, track: _Track, joules: float, at: float, now: float
+    ) -> float | None:
         """The mean power since the counter last moved; None until it moves, and after a reset.
 
         A counter in coarse steps stands still between two of them: that is no zero.
         """
         before = self._counters.get((element, track))
+        if at > now + AHEAD_S:
+            return None
         if before is not None and (at <= before[0] or joules == before[1]):
             return None
         self._counters[element, track] = (at, joules)

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from slurm_power.core.binding import PREFIX, foreign_licences, strip_ours
+from slurm_power.core.claim import Charge
 from slurm_power.core.immutable import immutable
 from slurm_power.core.nodes import NodeAsk
-from slurm_power.core.record import find_record
+from slurm_power.core.record import Standing, find_record
 from slurm_power.ports import JobRecord
 from slurm_power.service.world import expand
 
@@ -89,6 +90,8 @@ class JobFacts:
     reservation: str = ""
     comment: str = ""
     admin_comment: str = ""
+    charges: tuple[Charge, ...] = ()
+    """What it was admitted with, where Slurm's own record of it says so."""
     array: ArraySpec | None = None
     het: bool = False
     cron: bool = False
@@ -239,6 +242,7 @@ def from_record(record: JobRecord) -> JobFacts:
         reservation=record.reservation,
         comment=record.comment,
         admin_comment=record.admin_comment,
+        charges=found.charges if found is not None and found.standing is Standing.ADMIT else (),
         array=ArraySpec(count_tasks(record.array_tasks), record.array_throttle) if waits else None,
         het=record.het_job_id is not None,
         batch=record.batch,

@@ -20,10 +20,18 @@ class RunDraw:
     whole: bool = True
     """Whether every value came from nodes of its own."""
     latest_w: int = 0
+    new: Sketch = field(default_factory=Sketch)
+    """Of that, what came from nodes of its own and no profile has learnt yet."""
+    learnt_at: int = 0
+    """The instant up to which a profile has looked at it; 0: not yet."""
+    taught: bool = False
+    """Whether a profile counts it."""
 
     def add(self, watts: int, seconds: int, *, whole: bool) -> None:
         """It has drawn so much for so long."""
         self.sketch.add(watts, seconds)
+        if whole:
+            self.new.add(watts, seconds)
         self.measured_s += seconds
         self.drawn_ws += watts * seconds
         self.whole = self.whole and whole

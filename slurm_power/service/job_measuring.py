@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 
 from slurm_power.core.claim import Claim
+from slurm_power.core.estimate import EstFrom
+from slurm_power.core.gauge import Draw
 from slurm_power.core.lifecycle import State
 from slurm_power.core.steps import Steps
 from slurm_power.core.units import ceil_share, format_watts
@@ -25,22 +27,24 @@ OVER_MAX = "over-max"
 def measure_jobs(desk: Desk) -> Steps[None]:
     """Note what each job on nodes draws now; for jobs of which nothing fresh is known nothing is noted."""
     now, measured = desk.now(), desk.measured
-    seconds = min(now - measured.jobs_at, _MOST_S)
+    seconds = min(now - measured.jobs_at, _MOST_S) if measured.jobs_at else EVERY_S
     if seconds < EVERY_S or not any(True for _ in measured.draws.elements()):
         return
     measured.jobs_at = now
     on_node = yield from _sharing(desk)
     alone: set[str] = set()
+    zones: dict[str, Draw | None] = {}
     for number, key in enumerate(desk.book.keys_in(State.RUNNING)):
         if number % _AT_ONCE == 0:
             yield
         entry, claim = desk.book.get(key), desk.ledger.claims.get(key)
         if entry is None or claim is None or entry.record is None or entry.record.state is not JobState.RUNNING:
             continue
-        found = _by_nodes(desk, entry, claim, on_node) or _by_zones(desk, claim)
+        found = _by_nodes(desk, entry, claim, on_node) or _by_zones(desk, claim, zones)
         if found is not None:
             watts, whole = found
-            desk.metering.drawn.add(key, watts, seconds, whole=whole)
+            ran_s = max(now - claim.window.start, 0)
+            desk.metering.drawn.add(key, watts, min(seconds, ran_s), whole=whole)
         if found is not None and found[1]:
             alone.add(key)
             _beside_its_max(desk, entry, claim, found[0], seconds)
@@ -50,6 +54,8 @@ def measure_jobs(desk: Desk) -> Steps[None]:
 
 def _beside_its_max(desk: Desk, entry: Entry, claim: Claim, watts: int, seconds: int) -> None:
     """A run on nodes of its own that draws more than its max is told of once, and charged what it draws."""
+    if entry.ask is None or entry.ask.est_from is not EstFrom.DECLARED:
+        return  # its max is an estimate of ours
     above = desk.measured.above.look(entry.key, watts, claim.max_w, desk.ledger.now)
     if above is None:
         return
@@ -91,12 +97,14 @@ def _by_nodes(desk: Desk, entry: Entry, claim: Claim, on_node: Mapping[str, int]
     return watts, whole
 
 
-def _by_zones(desk: Desk, claim: Claim) -> tuple[int, bool] | None:
-    """The same as a part of what its zones draw beside their baselines."""
+def _by_zones(desk: Desk, claim: Claim, known: dict[str, Draw | None]) -> tuple[int, bool] | None:
+    """The same as a part of what its zones draw beside their baselines; that is looked up once a look."""
     watts = 0
     for charge in claim.charges:
         zone = desk.site.topology.zones.get(charge.zone)
-        draw = drawn(desk, Element(Kind.ZONE, charge.zone)) if zone is not None else None
+        if charge.zone not in known:
+            known[charge.zone] = drawn(desk, Element(Kind.ZONE, charge.zone)) if zone is not None else None
+        draw = known[charge.zone]
         all_w = desk.measured.expected.all_w.get(charge.zone, 0)
         if zone is None or draw is None or all_w < charge.est_w:
             return None

@@ -8,6 +8,9 @@ from slurm_power.service.above import AboveMax
 from slurm_power.service.draws import Draws
 from slurm_power.service.overdrawn import Breach, Overdrawn
 
+CRITICAL = "its inlet is critically warm"
+"""Why a zone admits nothing."""
+
 
 @dataclass(slots=True)
 class Expected:
@@ -20,13 +23,17 @@ class Expected:
 class Measured:
     """State of a desk; holds no rule."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, since: float) -> None:
         self.draws = Draws(control)
         self.expected = Expected()
         self.overdrawn = Overdrawn()
         self.above = AboveMax()
         self.troubles: dict[str, str] = {}
         """Source, or path or URL of a signal of the facility's → why it cannot be read; empty where it can."""
+        self.heard: set[str] = set()
+        """Zones of which anything has been known since the start."""
+        self.since = since
+        """The monotonic time of the start."""
         self.jobs_at = 0
         """When the draw of jobs was last looked at."""
         self.breaches: Mapping[str, Breach] = {}

@@ -20,10 +20,11 @@ from slurm_power.service.draws import Element
 from slurm_power.service.measured import Expected
 from slurm_power.service.overdrawn import Breach
 
-_AT_ONCE = 25
-"""Zones and feeds that are looked at before others get their turn."""
+_AT_ONCE, _NODES_AT_ONCE = 25, 100
+"""Feeds, and zones with their nodes, that are looked at before others get their turn."""
 _BELIEVED = 2
 """No more than so many times what a breaker carries is believed."""
+_UNHEARD = "its sensors have not been heard since the start"
 _LEAST = 50
 """No less than a fiftieth of what has been running for a while."""
 _GRAINS = 200
@@ -36,8 +37,11 @@ def measure(desk: Desk) -> Steps[None]:
     ledger = desk.ledger
     strays: dict[str, int] = {}
     breaches: dict[str, Breach] = {}
-    for number, name in enumerate(list(ledger.nodes)):
-        if number % _AT_ONCE == 0:
+    looked_at = 0
+    for name in list(ledger.nodes):
+        looked_at += 1 + len(desk.site.topology.zones[name].nodes) if name in desk.site.topology.zones else 1
+        if looked_at >= _NODES_AT_ONCE:
+            looked_at = 0
             yield
         if desk.ledger is not ledger:
             return  # another site file came into force meanwhile
@@ -46,7 +50,8 @@ def measure(desk: Desk) -> Steps[None]:
     if desk.ledger is not ledger:
         return
     sheds = desk.mode is Mode.ENFORCE and desk.site.preemption.after_cut is Policy.PREEMPT
-    desk.measured.overdrawn.find(breaches if sheds else {})
+    blind = {name for name, meter in ledger.meters.items() if meter.blind}
+    desk.measured.overdrawn.find(breaches if sheds else {}, blind, ledger.now)
     desk.measured.breaches = breaches
 
 
@@ -99,7 +104,8 @@ def bounds(desk: Desk, element: Element) -> Bounds | None:
         zone = topology.zones[element.name]
         settled_w = expected.settled_w.get(element.name, 0)
         most_w = _BELIEVED * max(zone.physical_w, zone.limit_w)
-        return Bounds(settled_w // _LEAST, most_w, zone.baseline_w + settled_w)
+        all_w = expected.all_w.get(element.name, 0)
+        return Bounds(settled_w // _LEAST, most_w, zone.baseline_w + settled_w, zone.baseline_w + all_w)
     if element.kind is Kind.FEED and element.name in topology.feeds:
         feed = topology.feeds[element.name]
         return Bounds(0, _BELIEVED * max(feed.physical_w, feed.limit_w))
@@ -132,6 +138,7 @@ def _zone(desk: Desk, name: str, expected: Expected, breaches: dict[str, Breach]
         desk.ledger.set_stray(name, 0, blind=False)
         return 0
     draw = drawn(desk, element)
+    _await(desk, name, unheard=draw is None and name not in desk.measured.heard)
     if draw is None:
         desk.ledger.set_stray(name, meter.stray_w, blind=True)
         return meter.stray_w
@@ -140,6 +147,19 @@ def _zone(desk: Desk, name: str, expected: Expected, breaches: dict[str, Breach]
     desk.ledger.set_stray(name, _grained(stray_w, zone.limit_w), blind=False)
     _note(breaches, name, draw, meter.limit_w, zone.physical_w)
     return stray_w
+
+
+def _await(desk: Desk, zone: str, *, unheard: bool) -> None:
+    """After a start nobody is admitted to a measured zone before it is known what it draws, or that nobody knows."""
+    measured, moment = desk.measured, desk.clock.monotonic()
+    if not unheard:
+        measured.heard.add(zone)
+    waits = unheard and moment - measured.since < measured.draws.stale_s
+    closed = desk.ledger.closed.get(zone)
+    if waits and closed is None:
+        desk.ledger.close(zone, _UNHEARD)
+    elif not waits and closed == _UNHEARD:
+        desk.ledger.close(zone, None)
 
 
 def _feeds(
@@ -156,8 +176,10 @@ def _feeds(
             return
         element = Element(Kind.FEED, name)
         draw = drawn(desk, element)
-        own_w = max(draw.high_w - expected_w[name], 0) if draw is not None else 0
         blind = draw is None and desk.measured.draws.measured(element)
+        own_w = max(draw.high_w - expected_w[name], 0) if draw is not None else 0
+        if blind:
+            own_w = ledger.meters[name].stray_w  # as it was when it was last heard of
         stray_w = max(charged[name], own_w)
         ledger.set_stray(name, _grained(stray_w, feed.limit_w), blind=blind)
         if draw is not None:
@@ -172,7 +194,8 @@ def _note(breaches: dict[str, Breach], name: str, draw: Draw, limit_w: int, phys
 
 def _over_w(draw: Draw, limit_w: int) -> int:
     """By how much a limit is passed: by the mean of the window, or by each of two readings in a row."""
-    return max(draw.smooth_w, draw.twice_w) - limit_w
+    smooth_w = draw.smooth_w if draw.readings > 1 else 0
+    return max(smooth_w, draw.twice_w) - limit_w
 
 
 def _stray_w(draw: Draw, before_w: int, baseline_w: int, expected: Expected, zone: str) -> int:

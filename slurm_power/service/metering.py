@@ -28,6 +28,7 @@ from slurm_power.ports import Decision, Rule
 from slurm_power.service.book import Entry, Journal
 from slurm_power.service.costs import total_of
 from slurm_power.service.job_draws import JobDraws
+from slurm_power.service.profiles import Profiles
 
 RUN = "run"
 """The action of a line about a run that is over: what it declared, drew and cost."""
@@ -63,6 +64,7 @@ class Metering:
     def __init__(self, site: Site, journal: Journal, now: int) -> None:
         self.accrual = Accrual(now)
         self.drawn = JobDraws()
+        self.profiles = Profiles(now)
         self._standings = Standings()
         self._site = site
         self._journal = journal
@@ -195,6 +197,7 @@ class Metering:
     def _tell(self, entry: Entry, held: Held, now: int) -> None:
         """For its owner: what a run declared, drew and cost."""
         drawn, total = self.drawn.take(entry.key), total_of(held, now, self._site.tariffs)
+        self.profiles.ended(entry, drawn, held, now)
         numbers = {
             "est_w": held.est_w,
             "max_w": sum(charge.max_w for charge in held.charges),

@@ -1,10 +1,8 @@
 """Zones and feeds that draw more than their limit, as measured, and how much of it is yet to be shed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from slurm_power.core.immutable import immutable
-
-_HOUR_S = 3_600
 
 
 @immutable
@@ -13,6 +11,15 @@ class Breach:
 
     over_w: int
     emergency: bool = False
+
+
+@immutable
+class _Given:
+    """What somebody who goes gives back, in W by element: from when he goes, and for how long that is believed."""
+
+    loads: Mapping[str, int]
+    goes_at: int
+    until: int
 
 
 class Overdrawn:
@@ -24,38 +31,50 @@ class Overdrawn:
 
     def __init__(self) -> None:
         self.breaches: Mapping[str, Breach] = {}
-        self._given: dict[str, list[tuple[int, int]]] = {}
-        """Element → (until when it counts, W)."""
+        self._silent: dict[str, Breach] = {}
+        """Elements that were over when they were last heard of."""
+        self._given: dict[str, list[_Given]] = {}
+        """Preemption → what each of its victims gives back."""
         self._not_before: dict[str, int] = {}
         self._told: set[str] = set()
 
     def __contains__(self, element: str) -> bool:
-        """Whether it draws too much."""
-        return element in self.breaches
+        """Whether it draws too much, or did when it was last heard of: silence calls nobody off."""
+        return element in self.breaches or element in self._silent
 
-    def find(self, breaches: Mapping[str, Breach]) -> bool:
-        """These are over now, and no others. Whether one is new, or more than it was."""
-        before, self.breaches = self.breaches, breaches
+    def over_w(self, element: str) -> int:
+        """By how much, in W."""
+        breach = self.breaches.get(element) or self._silent.get(element)
+        return breach.over_w if breach is not None else 0
+
+    def find(self, breaches: Mapping[str, Breach], blind: Container[str] = (), now: int = 0) -> None:
+        """These are over now, and no others; of those who are blind what was known last is."""
+        known = {**self._silent, **self.breaches}
+        self._silent = {name: one for name, one in known.items() if name in blind and name not in breaches}
+        self.breaches = breaches
         self._told &= breaches.keys()
         self._not_before = {name: until for name, until in self._not_before.items() if name in breaches}
-        return any(
-            name not in before or one.over_w > before[name].over_w or one.emergency > before[name].emergency
-            for name, one in breaches.items()
-        )
+        for name, given in list(self._given.items()):
+            self._given[name] = [one for one in given if one.until > now]
+            if not self._given[name]:
+                del self._given[name]
 
     def due(self, now: int) -> dict[str, int]:
         """Element → W for which victims are to be looked for now."""
         found = {}
         for name, breach in self.breaches.items():
-            left_w = breach.over_w - self._still_given(name, now)
+            left_w = breach.over_w - self._still_given(name, now, gone=breach.emergency)
             if left_w > 0 and self._not_before.get(name, 0) <= now:
                 found[name] = left_w
         return found
 
-    def gives(self, loads: Mapping[str, int], until: int) -> None:
-        """Somebody goes who gives back so much on each element."""
-        for name, watts in loads.items():
-            self._given.setdefault(name, []).append((until, watts))
+    def gives(self, preemption: str, loads: Mapping[str, int], goes_at: int, until: int) -> None:
+        """A victim of a preemption gives back so much on each element."""
+        self._given.setdefault(preemption, []).append(_Given(loads, goes_at, until))
+
+    def called_off(self, preemption: str) -> None:
+        """Its victims stay."""
+        self._given.pop(preemption, None)
 
     def put_off(self, elements: Iterable[str], until: int) -> None:
         """No victims are looked for before this instant."""
@@ -71,16 +90,12 @@ class Overdrawn:
         self._told.update(found)
         return found
 
-    def not_later_than(self, now: int) -> None:
-        """The clock has been set back: nothing is put off."""
+    def not_later_than(self, _now: int) -> None:
+        """The clock has been set back: nothing is put off, and nothing counts as given."""
         self._not_before.clear()
-        for name, given in self._given.items():
-            self._given[name] = [(min(until, now + _HOUR_S), watts) for until, watts in given]
+        self._given.clear()
 
-    def _still_given(self, name: str, now: int) -> int:
-        left = [one for one in self._given.get(name, ()) if one[0] > now]
-        if left:
-            self._given[name] = left
-        else:
-            self._given.pop(name, None)
-        return sum(watts for _, watts in left)
+    def _still_given(self, name: str, now: int, *, gone: bool) -> int:
+        """In an emergency only those count who have gone: who has notice helps nobody then."""
+        given = (one for all_ in self._given.values() for one in all_ if one.until > now)
+        return sum(one.loads.get(name, 0) for one in given if not gone or one.goes_at <= now)

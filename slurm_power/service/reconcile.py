@@ -88,7 +88,7 @@ def _site(desk: Desk, seen: Seen) -> Iterator[Finding | None]:
     """The site file against Slurm. All of this is for an administrator to mend."""
     world = desk.world
     partitions = {name: partition.nodes for name, partition in world.partitions.items()}
-    for one in differences(desk.site, dict(world.nodes), partitions, seen.licenses):
+    for one in differences(desk.declared, dict(world.nodes), partitions, seen.licenses):
         if one is None:
             yield None
         elif one.aspect is not None and (one.severity is Severity.ERROR or one.aspect is Aspect.LICENCE):

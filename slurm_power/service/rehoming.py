@@ -2,19 +2,25 @@
 
 from dataclasses import replace
 
+from slurm_power.core.derate import limit_at
 from slurm_power.core.reservation import OPEN, Reservation, ReservationEvent, ReservationState
-from slurm_power.core.window import Window
+from slurm_power.core.window import FOREVER, Window
 from slurm_power.service.desk import Desk
 from slurm_power.service.reserved import after
 from slurm_power.service.reserving import anew
 
+_LASTING_S = 15
+"""So long a zone has to be away: whoever is back at once has lost nothing."""
 _AHEAD_S = 3_600
 """One that begins later than this waits for its zone to come back."""
 
 
 def rehome(desk: Desk) -> list[Reservation]:
     """Those that have been given another place, or are missed; they are kept so from here on."""
-    lost = {name for name in desk.ledger.nodes if desk.ledger.meters[name].limit_w <= 0}
+    moment, before = desk.clock.monotonic(), desk.lost
+    away = [name for name in desk.ledger.nodes if desk.ledger.meters[name].limit_w <= 0]
+    desk.lost = {name: before.get(name, moment) for name in away}
+    lost = {name for name, since in desk.lost.items() if moment - since >= _LASTING_S}
     if not lost or not desk.settled:
         return []
     found = []
@@ -39,9 +45,14 @@ def _concerned(desk: Desk, one: Reservation, zone: str) -> bool:
 
 def _until(desk: Desk, zone: str) -> int:
     """When the zone will carry anything again, as far as that is known."""
-    feeds = {tap.feed for tap in desk.declared.topology.taps[zone]}
-    ends = [d.window.end for d in desk.derates if d.element in {zone, *feeds} and desk.ledger.now in d.window]
-    return max(ends, default=0)
+    topology, now = desk.declared.topology, desk.ledger.now
+    concerned = {zone, *(tap.feed for tap in topology.taps[zone])}
+    own = [one for one in desk.derates if one.element in concerned]
+    for end in sorted({one.window.end for one in own if one.window.end > now}):
+        left_w = topology.without(desk.derates.dark(topology, end)).zones[zone].limit_w
+        if limit_at(left_w, [one for one in own if one.element == zone], end) > 0:
+            return end
+    return FOREVER
 
 
 def _elsewhere(desk: Desk, one: Reservation, zone: str) -> Reservation | None:

@@ -196,7 +196,7 @@ def covers(had: Iterable[Grant], grants: Iterable[Grant]) -> bool:
 def _offer(desk: Desk, ledger: Ledger, terms: Terms, instead: Reservation | None) -> Offer:
     ask, window = ask_of(terms), terms.window
     others = (one for one in desk.reserved if instead is None or one.id != instead.id)
-    cap_w = caps(desk.site, terms, list(others), desk.metering.score(terms.owner, desk.ledger.now))
+    cap_w = caps(desk.declared, terms, list(others), desk.metering.score(terms.owner, desk.ledger.now))
     calendar = Calendar(ledger, RESERVATION + terms.name, cap_w=cap_w)
     roomy = with_nodes(ask, terms, ledger)
     if roomy is None:
@@ -204,7 +204,7 @@ def _offer(desk: Desk, ledger: Ledger, terms: Terms, instead: Reservation | None
     grants = _placed(calendar, terms)
     if grants is not None:
         return Offer(Answer.FITS, grants)
-    empty = Calendar(desk.floor, RESERVATION + terms.name, cap_w=caps(desk.site, terms, []))
+    empty = Calendar(desk.floor, RESERVATION + terms.name, cap_w=caps(desk.declared, terms, []))
     least_w = ask.watts if terms.min_w is None else terms.min_w
     answer = Answer.NEVER if empty.partial(ask, window, least_w) is None else Answer.LATER
     instead_of_it = calendar.alternatives(roomy, window, _others(desk, terms))

@@ -41,6 +41,7 @@ def ended(name: str, lines: Sequence[Decision], schema: int) -> Row | None:
         "zones": list(last.zones),
         "est_w": numbers["est_w"],
         "max_w": numbers["max_w"],
+        "est_from": None,
         "reasons": [],
         "earliest_start": None,
         "helps": [],

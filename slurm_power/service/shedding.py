@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
-from slurm_power.core.giving_way import Preemption, Trigger
+from slurm_power.core.giving_way import Preemption, Stage, Trigger, Victim
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.offer import Candidate
 from slurm_power.core.preemption import Shed, shed
@@ -110,27 +111,42 @@ def _by_notice(
     What they hold counts as no longer drawn from when they have to be gone.
     """
     made = []
+    victims = [one for one in victims if desk.ledger.claims.get(one.id) is one.claim]  # the floor may be another by now
     for notice_s in sorted({victim.notice_s for victim in victims}):
         going = [one for one in victims if one.notice_s == notice_s]
-        made.append(begun(desk, trigger, ",".join(elements), "", going))
-        until = desk.ledger.now + notice_s + desk.site.control.dwell
-        for one in going:
-            loads = {name: load.est_w for name, load in desk.ledger.loads(one.claim.charges).items()}
-            desk.measured.overdrawn.gives(loads, until)
+        one = begun(desk, trigger, ",".join(elements), "", going)
+        goes_at = desk.ledger.now + notice_s
+        for victim in going:
+            loads = {name: load.est_w for name, load in desk.ledger.loads(victim.claim.charges).items()}
+            desk.measured.overdrawn.gives(one.id, loads, goes_at, goes_at + desk.site.control.dwell)
+        made.append(one)
     return made
 
 
-def hurried(desk: Desk, one: Preemption) -> bool:
-    """Whether a breaker is about to trip where its victims are, and their tiers go without notice then."""
+def hurried(desk: Desk, one: Preemption) -> tuple[Victim, ...]:
+    """Its victims where a breaker is about to trip, of tiers that go without notice then."""
     urgent = desk.measured.overdrawn.emergencies()
-    if not urgent:
-        return False
-    zones, tiers = zones_of(desk, urgent), desk.site.preemption.emergency
-    for victim in one.victims:
+    zones, tiers = zones_of(desk, urgent) if urgent else set(), desk.site.preemption.emergency
+    found = []
+    for victim in one.victims if zones else ():
         claim = desk.ledger.claims.get(victim.key)
         if victim.tier in tiers and claim is not None and any(charge.zone in zones for charge in claim.charges):
-            return True
-    return False
+            found.append(victim)
+    return tuple(found)
+
+
+def without_notice(desk: Desk, victims: Sequence[Victim]) -> Preemption:
+    """A preemption of its own for some of the victims of one that has given notice: they go at once."""
+    at_once = tuple(replace(victim, notice_s=0) for victim in victims)
+    elements = ",".join(sorted(desk.measured.overdrawn.emergencies()))
+    made = Preemption(desk.new_token(), Trigger.DRAW, elements, "", Stage.PLANNED, desk.ledger.now, at_once)
+    desk.preempting.put(made)
+    until = desk.ledger.now + desk.site.control.dwell
+    for victim in victims:
+        claim = desk.ledger.claims[victim.key]
+        loads = {name: load.est_w for name, load in desk.ledger.loads(claim.charges).items()}
+        desk.measured.overdrawn.gives(made.id, loads, desk.ledger.now, until)
+    return made
 
 
 def would_go(desk: Desk, element: str, limit_w: int, start: int) -> Steps[Shed]:

@@ -90,7 +90,7 @@ def _elements(desk: Desk, one: Preemption) -> list[str]:
     if one.trigger is Trigger.OVER:
         return [name for name in one.elements if name in desk.preempting.cuts and name in desk.ledger.meters]
     if one.trigger is Trigger.DRAW:
-        return [name for name in one.elements if name in desk.measured.overdrawn]
+        return [name for name in one.elements if name in desk.measured.overdrawn and name in desk.ledger.meters]
     reservation = desk.reserved.get(one.beneficiary)
     if reservation is None or reservation.state is not ReservationState.ACTIVE:
         return []
@@ -115,7 +115,7 @@ def spared(desk: Desk, one: Preemption) -> Steps[frozenset[str]]:
         made = yield from plan(request, desk.ledger, found, leaving(desk, but=one), ignore=desk.ignored_by(request))
         left = found if made is None else made.victims
     elif one.trigger is Trigger.DRAW:
-        due = {name: desk.measured.overdrawn.breaches[name].over_w for name in _elements(desk, one)}
+        due = {name: desk.measured.overdrawn.over_w(name) for name in _elements(desk, one)}
         left = (yield from shed(desk.ledger, found, by_w=due)).victims
     else:
         gone = [*leaving(desk, but=one), *not_started(desk)]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from slurm_power.core.admission import Admit, Hold, PowerClass, Reject, Verdict, decide, power_class
 from slurm_power.core.lifecycle import CLAIMING, State
 from slurm_power.core.meter import Meter
+from slurm_power.core.profile import Learnt, ProfileKey
 from slurm_power.core.reasons import Help, Reason
-from slurm_power.core.request import Request
 from slurm_power.core.topology import FeedKind
 from slurm_power.core.units import format_watts
 from slurm_power.core.window import format_instant
@@ -20,6 +20,7 @@ from slurm_power.service.desk import Desk
 from slurm_power.service.facts import JobFacts
 from slurm_power.service.later import COUNTED
 from slurm_power.service.launch import unholdable
+from slurm_power.service.measured import CRITICAL
 from slurm_power.service.measured_views import measured_row
 from slurm_power.service.preempt_told import told
 from slurm_power.service.run_views import drawn_row
@@ -59,7 +60,7 @@ def zone_row(desk: Desk, name: str, licenses: Mapping[str, LicenseRecord]) -> Ro
         **measured_row(desk, Kind.ZONE, meter),
         "lane": str(zone.lane),
         "redundancy": str(zone.redundancy),
-        "thermal": "normal" if name not in desk.ledger.closed else "critical",
+        "thermal": "critical" if desk.ledger.closed.get(name) == CRITICAL else "normal",
         "feeds": [tap.feed for tap in desk.site.topology.taps[name]],
         "nodes_up": nodes.up,
         "nodes_idle": nodes.idle,
@@ -166,6 +167,7 @@ def explain(desk: Desk, name: str, viewer: int | None = None) -> dict[str, objec
     return {
         "schema": SCHEMA,
         **{key: shown[key] for key in ("job", "job_id", "state", "tier", "power_class", "zones", "est_w", "max_w")},
+        "est_from": entry.ask.est_from if entry.ask is not None else None,
         "verdict": _word(entry, verdict),
         "reasons": [reason.as_json() for reason in reasons],
         "earliest_start": format_instant(start) if start is not None else None,
@@ -178,10 +180,17 @@ def explain(desk: Desk, name: str, viewer: int | None = None) -> dict[str, objec
     }
 
 
-def check(desk: Desk, facts: JobFacts, viewer: int | None = None) -> Row:
-    """`spower check`: what would become of such a job; nothing is claimed. `viewer` as for `explain`."""
+def check(
+    desk: Desk,
+    facts: JobFacts,
+    viewer: int | None = None,
+    learnt: Mapping[ProfileKey, Learnt] | None = None,
+) -> Row:
+    """`spower check`: what would become of such a job; nothing is claimed. `viewer` as for `explain`, `learnt` as for
+    `interpret`.
+    """
     now = desk.now()
-    asked = interpret(facts, desk.world, "check", now)
+    asked = interpret(facts, desk.world, "check", now, learnt=learnt)
     if not isinstance(asked, Ask):
         return checked(desk, asked, None, viewer=viewer)
     return checked(desk, judge(desk, asked), asked, advice(asked, now), viewer=viewer)
@@ -197,7 +206,6 @@ def checked(
     at: int | None = None,
 ) -> Row:
     """The answer of `spower check` from its verdict; `at` is the later instant that it was asked about."""
-    request = ask.request if ask is not None else None
     then = "now" if at is None else f"at {format_instant(at)}"
     if isinstance(verdict, Free):
         return _checked("admit", None, "Power does not matter to this job: none of its nodes lies in a zone.", at=at)
@@ -206,7 +214,7 @@ def checked(
         zones = [charge.zone for charge in claim.charges]
         watts = f"{format_watts(claim.est_w)} (at most {format_watts(claim.max_w)})"
         sentence = f"Such a job fits {then} in {', '.join(zones)} with {watts}, on {verdict.power_class} power."
-        return _checked("admit", request, sentence, remark, at) | {
+        return _checked("admit", ask, sentence, remark, at) | {
             "zones": zones,
             "power_class": str(verdict.power_class),
         }
@@ -217,7 +225,7 @@ def checked(
     what = f"Such a job {word}" + ("" if at is None or isinstance(verdict, Reject) else f" {then}")
     texts = [str(found["text"]) for found in helps]
     sentence = _because(what, "; ".join(reason.text for reason in reasons), texts, start)
-    return _checked(type(verdict).__name__.lower(), request, sentence, remark, at) | {
+    return _checked(type(verdict).__name__.lower(), ask, sentence, remark, at) | {
         "reasons": [reason.as_json() for reason in reasons],
         "helps": helps,
         "earliest_start": format_instant(start) if start is not None else None,
@@ -230,7 +238,8 @@ def _help(found: Help, at: int | None) -> Row:
     return row if at is None else {**row, "text": str(row["text"]).replace(" now as ", " then as ")}
 
 
-def _checked(verdict: str, request: Request | None, sentence: str, remark: str = "", at: int | None = None) -> Row:
+def _checked(verdict: str, ask: Ask | None, sentence: str, remark: str = "", at: int | None = None) -> Row:
+    request = ask.request if ask is not None else None
     return {
         "schema": SCHEMA,
         "verdict": verdict,
@@ -239,6 +248,7 @@ def _checked(verdict: str, request: Request | None, sentence: str, remark: str =
         "zones": [],
         "est_w": request.est_w if request else None,
         "max_w": request.max_w if request else None,
+        "est_from": ask.est_from if ask is not None else None,
         "reasons": [],
         "earliest_start": None,
         "helps": [],

@@ -14,6 +14,7 @@ from slurm_power.core.errors import SlurmParseError
 from slurm_power.core.immutable import immutable
 from slurm_power.core.nodes import NodeFree, ZoneNodes, all_free
 from slurm_power.core.policy import Native, PartitionPolicy
+from slurm_power.core.profile import Learnt, ProfileKey
 from slurm_power.ports import NodeRecord, PartitionRecord
 
 _MOST_TEXTS = 1_000
@@ -137,6 +138,8 @@ class World:
         """Nodes of each zone."""
         self.partitions = {record.name: self._partition(record) for record in partitions}
         self.default_partition = next((record.name for record in partitions if record.default), "")
+        self.learnt: Mapping[ProfileKey, Learnt] = {}
+        """What profiles say of jobs that declare nothing. It goes on changing."""
         self._by_feature: dict[str, Suiting] = {}
         self._kinds: dict[str, dict[str, list[tuple[NodeRecord, int]]]] = {}
 

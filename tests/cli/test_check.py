@@ -66,6 +66,7 @@ def test_check_shows_what_the_job_would_get(scene: Scene) -> None:
         "zones           rack03",
         "est             5kW",
         "max             6.5kW",
+        "est from        declared",
     ]
     assert scene.spower(*FITS, "-hP", "-o", "verdict,zones,est").output == "admit|rack03|5000\n"
 

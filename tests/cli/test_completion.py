@@ -42,8 +42,8 @@ def completed(scene: Scene, directory: Path, *words: str, of: str = "spower") ->
 
 def test_commands(scene: Scene, tmp_path: Path) -> None:
     assert completed(scene, tmp_path, "") == [
-        "zones", "jobs", "explain", "check", "place", "protect", "derate", "telemetry", "report", "audit", "health",
-        "checkpointed", "mode", "config", "render", "sandbox",
+        "zones", "jobs", "explain", "check", "place", "protect", "derate", "telemetry", "profiles", "report", "audit",
+        "health", "checkpointed", "mode", "config", "render", "sandbox",
     ]  # fmt: skip
     assert completed(scene, tmp_path, "re") == ["report", "render"]
 

@@ -12,6 +12,7 @@ from referencing import Registry, Resource
 
 from slurm_power.cli.sreservation import sreservation
 from slurm_power.core.calendar import Kind
+from slurm_power.core.estimate import EstFrom
 from slurm_power.core.lifecycle import State
 from slurm_power.core.policy import Mode
 from slurm_power.core.reasons import Code, Cure
@@ -78,6 +79,7 @@ ANSWERS = [
     ("audit", ["audit", "4711"]),
     ("checkpointed", ["checkpointed", "{runs}"]),
     ("mode", ["mode"]),
+    ("profiles", ["profiles"]),
     ("health", ["health"]),
 ]
 
@@ -208,6 +210,7 @@ def test_enumerations_are_those_of_the_code() -> None:
     assert set(cures) == set(map(str, Cure))
     assert enumerated("state") == set(map(str, State))
     assert enumerated("mode") == set(map(str, Mode))
+    assert enumerated("est_from") == {*map(str, EstFrom), None}
     assert enumerated("lane") == set(map(str, Lane))
     assert enumerated("redundancy") == set(map(str, Redundancy))
     assert enumerated("feed_kind") == set(map(str, FeedKind))

@@ -16,6 +16,7 @@ from slurm_power.ports import (
     Decision,
     Intent,
     StoredJob,
+    StoredProfile,
     StoredReservation,
     Usage,
     Wanted,
@@ -66,6 +67,7 @@ class MemoryStore:
         self._reservations: dict[str, StoredReservation] = {}
         self._usage: dict[tuple[object, ...], Usage] = {}
         self._months: dict[str, Month] = {}
+        self._profiles: dict[tuple[object, ...], StoredProfile] = {}
         self.closed = False
 
     def save_jobs(self, jobs: Sequence[StoredJob]) -> None:
@@ -101,14 +103,18 @@ class MemoryStore:
         found = [line for line in self._decisions if line.token in tokens and line.job != line.token]
         return {line.token: line.job for line in sorted(found, key=lambda line: line.job, reverse=True)}
 
-    def prune(self, *, decisions: int, intents: int, limit: int) -> int:
+    def prune(self, *, decisions: int, intents: int, limit: int, profiles: int = 0) -> int:
         lines = sorted((line for line in self._decisions if line.at < decisions), key=lambda line: line.at)[:limit]
         closed = [key for key, each in self._intents.items() if key in self._results and each.at < intents][:limit]
         gone = {id(line) for line in lines}
         self._decisions = [line for line in self._decisions if id(line) not in gone]
         for key in closed:
             del self._intents[key], self._results[key]
-        return max(len(lines), len(closed))
+        by_age = sorted(self._profiles.items(), key=lambda item: item[1].seen_at)
+        unseen = [key for key, each in by_age if each.seen_at < profiles][:limit]
+        for old in unseen:
+            del self._profiles[old]
+        return max(len(lines), len(closed), len(unseen))
 
     def open_intents(self, intents: Sequence[Intent]) -> Sequence[Intent]:
         first = self._opened + 1
@@ -183,6 +189,14 @@ class MemoryStore:
 
     def months(self) -> Sequence[Month]:
         return sorted(self._months.values(), key=lambda month: (month.window.start, month.name))
+
+    def save_profiles(self, profiles: Sequence[StoredProfile]) -> None:
+        saved = [replace(each, detail=_through_json(each.detail)) for each in profiles]
+        self._profiles.update(((each.account, each.name, each.partition, each.gpus), each) for each in saved)
+
+    def profiles(self, limit: int) -> Sequence[StoredProfile]:
+        found = sorted(self._profiles.values(), key=lambda each: each.seen_at)
+        return found[max(0, len(found) - limit) :]
 
     def setting(self, name: str) -> str | None:
         return self._settings.get(name)

@@ -28,6 +28,7 @@ class Metered(Rig):
         feelers = [Feeler(name, one.stale, expected(one, site)) for name, one in names(site.telemetry or ()).items()]
         self.desk.measured.draws.follow(feelers, site.control)
         self.sources = [feeler.name for feeler in feelers]
+        self.desk.measured.heard.update(site.topology.zones)  # it has been up for a while
 
     def says(self, watts: float, *, zone: str = "a", kind: Kind = Kind.ZONE, source: int = 0) -> bool:
         reading = Reading(kind, zone, Quantity.POWER, watts)
@@ -339,3 +340,120 @@ def test_the_books_hold_whatever_is_measured(rig: Metered) -> None:
     rig.reload('a[1-4]", limit: 20kW', 'a[1-4]", limit: 24kW')
     assert rig.desk.ledger.validate() == []
     assert rig.row()["stray_w"] == 13_000
+
+
+def test_after_a_start_nobody_is_admitted_before_the_sensors_were_heard(rig: Metered) -> None:
+    rig.desk.measured.heard.clear()
+    job = rig.submit("gold", est_w=5_000, more=",zones=a")
+    elsewhere = rig.submit("gold", est_w=5_000, more=",zones=b")
+    rig.later(2, 3)
+    assert [rig.state(job), rig.state(elsewhere)] == [JobState.PENDING, JobState.RUNNING]
+    assert reason(rig, job, "code") == ("closed",)
+    rig.says(1_000)
+    rig.later(2, 2)
+    assert rig.state(job) is JobState.RUNNING
+    assert rig.row()["thermal"] == "normal"
+
+
+def test_sensors_that_are_never_heard_keep_nobody_out_for_ever(rig: Metered) -> None:
+    rig.desk.measured.heard.clear()
+    job = rig.submit("gold", est_w=5_000, more=",zones=a")
+    rig.later(2, 2)
+    assert rig.state(job) is JobState.PENDING
+    rig.later(20, 2)
+    assert (rig.state(job), rig.row()["stale"]) == (JobState.RUNNING, True)
+
+
+def test_silver_is_noticed_again_at_once_after_it_was_called_off(rig: Metered) -> None:
+    silver = rig.running("silver", est_w=10_000, more=",zones=a")
+    rig.draws(10_000, 31)
+    rig.draws(24_000, 3)
+    rig.draws(10_000, 12)
+    assert rig.live == []
+    rig.draws(24_000, 3)
+    assert rig.signalled() == [str(silver)] * 2
+
+
+def test_silence_calls_nobody_off(rig: Metered) -> None:
+    silver = rig.running("silver", est_w=10_000, more=",zones=a")
+    rig.draws(10_000, 31)
+    rig.draws(24_000, 3)
+    rig.later(30, 5)
+    assert len(rig.live) == 1
+    rig.later(300, 2)
+    assert rig.written(RequeueHold) == [str(silver)]
+
+
+def test_one_reading_alone_sheds_nobody_however_slowly_it_is_polled(rig: Metered) -> None:
+    rig.running("bronze", est_w=5_000, more=",zones=a")
+    for _ in range(6):
+        rig.says(5_000)
+        rig.later(15)
+    rig.says(30_000)
+    rig.later(1)
+    assert (rig.live, rig.row()["over_w"]) == ([], 0)
+    rig.later(14)
+    rig.says(30_000)
+    rig.later(1)
+    assert len(rig.written(RequeueHold)) == 1
+
+
+def test_in_an_emergency_only_those_hurry_whom_it_concerns() -> None:
+    """One preemption has a victim in each zone; the breaker of zone a is about to trip, that of zone b is not."""
+    text = EMERGENCY.replace("[bronze, silver]", "[silver]").replace("control:", "control:", 1)
+    rig = Metered(text=text)
+    there, elsewhere = (rig.running("silver", est_w=12_000, more=f",zones={zone}") for zone in ("a", "b"))
+    rig.draws(12_000, 31)
+    for zone, limit in (("a[1-4]", "limit: 20kW, breaker"), ("b[1-4]", "limit: 20kW")):
+        rig.reload(f'{zone}", {limit}', f'{zone}", {limit.replace("20kW", "10kW")}')
+    rig.draws(12_000, 3)
+    assert sorted(rig.signalled()) == sorted(map(str, (there, elsewhere)))
+    rig.draws(27_000, 2)
+    assert rig.written(RequeueHold) == [str(there)]
+    assert rig.state(elsewhere) is JobState.RUNNING
+    rig.draws(5_000, 620)
+    assert rig.written(RequeueHold) == [str(there), str(elsewhere)]
+    rig.end()
+
+
+INLETS = METERED.replace(
+    '  - {type: redfish, url: "http://pdu-a", zone: a, every: 1s, stale: 20s}\n',
+    "".join(
+        f'  - {{type: redfish, url: "http://{inlet}", zone: a, inlet: {inlet}, every: 1s, stale: 20s}}\n'
+        for inlet in ("left", "right")
+    ),
+)
+
+
+def test_one_inlet_carries_all_when_the_other_trips() -> None:
+    """Nobody is shed for what one carried before and the other carries now, and the zone is not blind."""
+    rig = Metered(text=INLETS)
+    job = rig.running("bronze", est_w=15_000, more=",zones=a")
+
+    def says(left: float, right: float, seconds: int) -> None:
+        for _ in range(seconds):
+            for number, (inlet, watts) in enumerate((("left", left), ("right", right))):
+                take(rig.desk, rig.sources[number], [Reading(Kind.ZONE, "a", Quantity.POWER, watts, part=inlet)])
+            rig.later(1)
+
+    says(7_500, 7_500, 31)
+    assert rig.numbers()[:2] == (15_000, False)
+    says(0, 15_000, 40)
+    assert (rig.numbers()[:2], rig.state(job)) == ((15_000, False), JobState.RUNNING)
+    says(0, 25_000, 3)
+    assert rig.written(RequeueHold) == [str(job)]
+    says(0, 0, 30)
+    assert rig.numbers()[:2] == (None, True)
+    rig.end()
+
+
+def test_a_counter_with_a_wrong_clock_is_left_out(rig: Metered) -> None:
+    def counts(joules: float, age_s: float = 0) -> None:
+        take(rig.desk, rig.sources[0], [Reading(Kind.ZONE, "a", Quantity.ENERGY, joules, age_s)])
+        rig.later(1)
+
+    for number in range(3):
+        counts(5_000.0 * number)
+    counts(20_000, age_s=-86_400)
+    counts(20_000)
+    assert rig.numbers()[:2] == (5_000, False)

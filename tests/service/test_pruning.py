@@ -25,10 +25,10 @@ class Counting(MemoryStore):
         self.pieces: list[int] = []
         self.fails = False
 
-    def prune(self, *, decisions: int, intents: int, limit: int) -> int:
+    def prune(self, *, decisions: int, intents: int, limit: int, profiles: int = 0) -> int:
         if self.fails:
             raise StoreError("disk full")
-        self.pieces.append(super().prune(decisions=decisions, intents=intents, limit=limit))
+        self.pieces.append(super().prune(decisions=decisions, intents=intents, limit=limit, profiles=profiles))
         return self.pieces[-1]
 
 

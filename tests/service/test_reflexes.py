@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from slurm_power.core.errors import StoreError
 from slurm_power.daemon.reflexes import Reflexes
 from slurm_power.ports import JobState, Kind, Quantity, Reading, RequeueHold
 from slurm_power.service import views
@@ -32,11 +33,22 @@ class Warm(Rig):
     def start(self) -> None:
         super().start()
         self.reflexes = Reflexes(self.desk, self.rounds.derating)
+        self.reflexes.restore(self.site)
         asyncio.run(self.reflexes.follow(self.site))
 
-    def says(self, value: float, element: str = "a", quantity: Quantity = Quantity.TEMPERATURE) -> bool:
+    def says(
+        self,
+        value: float,
+        element: str = "a",
+        quantity: Quantity = Quantity.TEMPERATURE,
+        *,
+        source: str = "s",
+        part: str = "",
+        age_s: float = 0,
+    ) -> bool:
         kind = Kind.FEED if element in self.desk.declared.topology.feeds else Kind.ZONE
-        return asyncio.run(self.reflexes.take([Reading(kind, element, quantity, value)]))
+        reading = Reading(kind, element, quantity, value, age_s, part)
+        return asyncio.run(self.reflexes.take(source, 20, [reading]))
 
     def warm(self, celsius: float, seconds: int, every: int = 1) -> None:
         for _ in range(0, seconds, every):
@@ -174,3 +186,118 @@ def test_what_is_said_of_strangers_is_nothing(rig: Warm) -> None:
     assert not rig.says(0, "nowhere", Quantity.BREAKER)
     assert not rig.says(99, "nowhere")
     assert rig.reflexes.breakers == {}
+
+
+def test_a_database_that_fails_once_loses_nothing(rig: Warm, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(*_: object) -> None:
+        raise StoreError("disk full")
+
+    rig.warm(25, 3)
+    rig.says(37)
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.writer, "durable", fails)
+        rig.later(1)
+        with pytest.raises(StoreError):
+            rig.says(37)
+    assert rig.limit_w == 20_000
+    rig.later(1)
+    rig.says(37)
+    assert rig.limit_w == 10_000
+
+
+def test_of_two_sensors_the_hotter_counts(rig: Warm) -> None:
+    for _ in range(3):
+        rig.says(41, source="hot")
+        rig.says(22, source="cold")
+        rig.later(1)
+    assert (rig.limit_w, rig.desk.ledger.closed) == (10_000, {"a": "its inlet is critically warm"})
+
+
+def test_critical_without_steps_holds_over_a_crash_and_can_be_cleared() -> None:
+    rig = Warm(text=SITE + "thermal: {critical: 40, dwell: 60s}\n")
+    rig.warm(41, 3)
+    rig.crash()
+    rig.later(1)
+    assert rig.desk.ledger.closed == {"a": "its inlet is critically warm"}
+    assert rig.limit_w == 20_000
+    asyncio.run(rig.rounds.derating.clear("a", 0))
+    asyncio.run(rig.reflexes.follow(rig.site))
+    assert rig.desk.ledger.closed == {}
+    rig.end()
+
+
+def test_the_clock_ahead_for_a_while() -> None:
+    """A breaker that opened meanwhile is open now; heat and what is closed again go by the clock that nobody sets."""
+    rig = Warm(text=FEEDS + THERMAL)
+    with rig.ahead():
+        rig.round()
+        rig.says(0, "pdu-a", Quantity.BREAKER)
+        rig.says(25)
+        rig.round()
+    rig.later(1, 2)
+    rig.later(70)
+    assert rig.desk.dark == {"pdu-a"}
+    rig.warm(37, 3)
+    assert rig.limit_w == 10_000
+    for _ in range(40):
+        rig.says(1, "pdu-a", Quantity.BREAKER)
+        rig.later(1)
+    assert rig.desk.dark == frozenset()
+    rig.end()
+
+
+class TestBreakers:
+    def test_one_of_two_inlets(self) -> None:
+        rig = Warm(text=FEEDS)
+        rig.says(0, "a", Quantity.BREAKER, part="left")
+        rig.says(1, "a", Quantity.BREAKER, part="right")
+        rig.later(40)
+        rig.says(1, "a", Quantity.BREAKER, part="right")
+        rig.says(0, "a", Quantity.BREAKER, part="left")
+        assert rig.limit_w == 0 if rig.reflexes.breakers["a"] else rig.limit_w >= 5_000
+        rig.later(100, 3)
+        rig.says(1, "a", Quantity.BREAKER, part="right")
+        rig.later(40)
+        rig.says(1, "a", Quantity.BREAKER, part="right")
+        assert not rig.reflexes.breakers["a"]
+        rig.end()
+
+    def test_nobody_is_lost_before_each_inlet_has_been_heard(self) -> None:
+        sources = "".join(
+            f'  - {{type: redfish, url: "http://{inlet}", zone: a, inlet: {inlet}, every: 1s, stale: 20s}}\n'
+            for inlet in ("left", "right")
+        )
+        rig = Warm(text=FEEDS + "telemetry:\n" + sources)
+        assert not rig.says(0, "a", Quantity.BREAKER, part="left")
+        assert rig.limit_w == 20_000
+        assert rig.says(0, "a", Quantity.BREAKER, part="right")
+        assert rig.limit_w == 0
+        rig.end()
+
+    def test_one_that_says_closed_with_an_old_reading_lifts_nothing(self) -> None:
+        rig = Warm(text=FEEDS)
+        rig.says(0, "pdu-a", Quantity.BREAKER, source="snmp")
+        for _ in range(60):
+            rig.says(1, "pdu-a", Quantity.BREAKER, source="file", age_s=86_400)
+            rig.later(1)
+        assert rig.desk.dark == {"pdu-a"}
+        rig.end()
+
+    def test_one_closed_reading_and_silence_lifts_nothing(self) -> None:
+        rig = Warm(text=FEEDS)
+        rig.says(0, "pdu-a", Quantity.BREAKER)
+        rig.says(1, "pdu-a", Quantity.BREAKER)
+        for _ in range(60):
+            rig.says(25, "b")
+            rig.later(1)
+        assert rig.desk.dark == {"pdu-a"}
+        rig.end()
+
+    def test_while_two_disagree_open_counts(self) -> None:
+        rig = Warm(text=FEEDS)
+        for _ in range(60):
+            rig.says(0, "pdu-a", Quantity.BREAKER, source="one")
+            rig.says(1, "pdu-a", Quantity.BREAKER, source="other")
+            rig.later(1)
+        assert rig.desk.dark == {"pdu-a"}
+        rig.end()

@@ -9,7 +9,8 @@ import pytest
 from slurm_power.core.derate import Derate
 from slurm_power.core.reservation import Grant, Owner, Policy, Reservation, ReservationState, Terms
 from slurm_power.core.window import FOREVER, Window
-from slurm_power.ports import JobState
+from slurm_power.ports import JobState, RequeueHold
+from slurm_power.service.reserving import Answer, offer
 from tests.service.preempt_rig import Rig
 
 HOUR = 3_600
@@ -41,6 +42,7 @@ def lose(rig: Rig, zone: str = "a", end_s: int = FOREVER) -> None:
     window = Window(now, end_s if end_s == FOREVER else now + end_s)
     one = Derate(f"lost-{zone}", zone, window, "its breaker is open", now, None, None, Fraction(100), "breaker")
     asyncio.run(rig.rounds.derating.add(one))
+    rig.later(2)
 
 
 def standing(rig: Rig) -> tuple[str, list[str]]:
@@ -55,7 +57,7 @@ def test_one_of_any_zone_moves(rig: Rig) -> None:
     reserve(rig)
     rig.later(2)
     lose(rig)
-    rig.later(2)
+    rig.later(16)
     assert standing(rig) == ("active", ["b"])
     (line,) = rig.lines("rehomed")
     assert line.cause == "zone a was lost (a: its breaker is open); it has moved to b"
@@ -74,7 +76,7 @@ def test_one_that_no_other_zone_has_room_for_is_missed(rig: Rig) -> None:
     rig.running("gold", est_w=15_000, more=",zones=b")
     reserve(rig)
     lose(rig)
-    rig.later(2)
+    rig.later(16)
     assert standing(rig) == ("missed", [])
     (line,) = rig.lines("missed")
     assert line.cause == "zone a was lost (a: its breaker is open), and no other of its zones has room for it"
@@ -83,7 +85,7 @@ def test_one_that_no_other_zone_has_room_for_is_missed(rig: Rig) -> None:
 def test_one_that_asked_for_just_this_zone_is_missed(rig: Rig) -> None:
     reserve(rig, any_zone=False, zones=("a",))
     lose(rig)
-    rig.later(2)
+    rig.later(16)
     assert standing(rig)[0] == "missed"
 
 
@@ -108,7 +110,7 @@ def test_one_in_use_moves_and_its_job_runs_elsewhere(rig: Rig) -> None:
 def test_one_far_ahead_waits_for_its_zone(rig: Rig) -> None:
     reserve(rig, start_s=5 * HOUR)
     lose(rig)
-    rig.later(2)
+    rig.later(16)
     assert standing(rig) == ("approved", ["a"])
     rig.later(4 * HOUR + 10)
     assert standing(rig) == ("approved", ["b"])
@@ -137,9 +139,41 @@ zones:
     reserve(rig)
     rig.later(2)
     lose(rig, "a1")
-    rig.later(2)
+    rig.later(16)
     assert standing(rig) == ("active", ["a"])
     lose(rig, "b1")
-    rig.later(2)
+    rig.later(16)
     assert standing(rig) == ("active", ["b"])
     rig.end()
+
+
+def test_whoever_is_back_at_once_has_lost_nothing(rig: Rig) -> None:
+    reserve(rig, any_zone=False, zones=("a",))
+    lose(rig, end_s=5)
+    rig.later(10, 4)
+    assert standing(rig) == ("active", ["a"])
+
+
+def test_jobs_of_one_that_has_moved_give_way_in_its_old_zone(rig: Rig) -> None:
+    reserve(rig)
+    rig.later(2)
+    job = rig.submit("bronze", est_w=8_000, more=",reservation=spring")
+    rig.later(2, 3)
+    assert rig.job(job).node_list.startswith("a")
+    lose(rig)
+    rig.later(16)
+    rig.later(2, 3)
+    assert standing(rig) == ("active", ["b"])
+    assert rig.written(RequeueHold) == [str(job)]
+    rig.later(130, 3)
+    assert rig.job(job).node_list.startswith("b")
+
+
+def test_a_request_for_later_while_all_is_dark(rig: Rig) -> None:
+    """It is not for ever: what could ever fit is asked of the floor as it is declared."""
+    lose(rig, "a")
+    lose(rig, "b")
+    now = rig.desk.now()
+    window = Window(now + HOUR, now + 2 * HOUR)
+    terms = Terms("later", Owner(("research",)), ("a", "b"), 2_000, window, True, tier="gold")
+    assert offer(rig.desk, terms).answer is Answer.LATER

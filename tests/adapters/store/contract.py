@@ -80,7 +80,7 @@ class StoreContract:
         store.close_intents([], "done")
         store.save_reservations([])
         store.save_profiles([])
-        assert list(store.open_intents([])) == list(store.profiles(10)) == []
+        assert (list(store.open_intents([])), list(store.profiles(10))) == ([], [])
         assert (list(store.reservations(live_only=False)), list(store.usage())) == ([], [])
         assert (list(store.jobs()), list(store.decisions()), list(store.pending_intents())) == ([], [], [])
 
@@ -357,7 +357,8 @@ class StoreContract:
         assert list(store.months()) == [earlier, MONTH]
 
     def test_profiles_come_back_the_last_seen_last(self, store: Store) -> None:
-        rows = [learnt(30), learnt(10, "a" * 2_000), learnt(20, "Train"), learnt(40, gpus=0), learnt(5, "odd \udcff\x00")]
+        odd = [learnt(10, "a" * 2_000), learnt(20, "Train"), learnt(5, "odd \udcff\x00")]
+        rows = [learnt(30), *odd, learnt(40, gpus=0)]
         store.save_profiles(rows)
         assert list(store.profiles(10)) == sorted(rows, key=lambda each: each.seen_at)
         assert [each.seen_at for each in store.profiles(2)] == [30, 40]

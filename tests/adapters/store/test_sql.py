@@ -23,7 +23,7 @@ from slurm_power.adapters.store.migrate import upgrade
 from slurm_power.core.errors import StoreError
 from slurm_power.ports import Decision, HoldKind, Wanted
 from tests.adapters.store.other_user import NOBODY, as_user
-from tests.adapters.store.samples import intent, job, line
+from tests.adapters.store.samples import intent, job, learnt, line
 
 ASSETS = Path(__file__).parents[2] / "assets" / "store"
 _OPEN = """
@@ -137,7 +137,7 @@ def test_a_database_newer_than_the_code_is_refused(url: str) -> None:
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
-    with pytest.raises(StoreError, match=r"schema 9999, which is newer than this version .*0004.*install"):
+    with pytest.raises(StoreError, match=r"schema 9999, which is newer than this version .*0005.*install"):
         open_store(url)
 
 
@@ -238,6 +238,22 @@ def test_a_step_cut_short_within_the_third_migration_is_completed(url: str) -> N
     store.record([line(1)])
     assert list(store.decisions()) == [line(1)]
     store.close()
+
+
+@pytest.mark.parametrize("index", [True, False])
+def test_a_step_cut_short_within_the_fifth_migration_is_completed(url: str, index: bool) -> None:
+    engine = make_engine(url, busy_s=5)
+    upgrade(engine, url, "0004")
+    with engine.begin() as connection:
+        schema.profiles.create(connection)
+        if not index:
+            next(iter(schema.profiles.indexes)).drop(connection)
+    engine.dispose()
+    store = open_store(url)
+    store.save_profiles([learnt(1)])
+    assert list(store.profiles(10)) == [learnt(1)]
+    store.close()
+    test_migrations_lead_to_the_schema_of_the_code(url)
 
 
 @pytest.mark.parametrize(
