@@ -28,6 +28,7 @@ class Telemetry:
 
     def follow(self, site: Site) -> None:
         """By this site file from now on, in a running loop."""
+        self._stop_starting()
         if site.telemetry or self.reflexes.hold_anything:
             self._starting = asyncio.create_task(until_done(lambda: self.reflexes.follow(site)))
         self._desk.measured.troubles.clear()
@@ -36,8 +37,14 @@ class Telemetry:
 
     def stop(self) -> None:
         """No more."""
+        self._stop_starting()
         self.signals.stop()
         self.sources.stop()
+
+    def _stop_starting(self) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
+            self._starting = None
 
     @property
     def troubles(self) -> Mapping[str, str]:
