@@ -96,7 +96,7 @@ def test_the_report_tells_a_jobs_whole_life(home: Driver) -> None:
     home.settle(1)
     said = spower(home, "report")
     life = [line for line in said["decisions"] if line["job"] == str(second)]
-    assert [line["action"] for line in life] == ["hold", "release", "launch", "end"]
+    assert [line["action"] for line in life] == ["hold", "release", "launch", "end", "run"]
     assert {tuple(line["zones"]) for line in life[1:]} == {("c",)}
     assert said["counts"]["hold"] >= 1
     assert {line["mode"] for line in said["decisions"]} == {"enforce"}
