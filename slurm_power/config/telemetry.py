@@ -28,11 +28,6 @@ class _Source(Section):
             raise wrong("'stale' is not longer than 'every'", "for example every: 5s, stale: 30s")
         return self
 
-    @property
-    def place(self) -> str:
-        """Where it reads, for messages."""
-        raise NotImplementedError
-
 
 class _Web(_Source):
     url: Url = Field(description="where it is asked")

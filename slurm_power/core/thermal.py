@@ -44,14 +44,11 @@ class Thermal:
         self.critical = critical
         self._entered = self._entered_critical = since
         self._readings: deque[tuple[float, float]] = deque()
-        self.trouble = ""
 
     def take(self, celsius: float, at: float, rules: HeatRules) -> bool:
         """One reading. Whether it has changed anything."""
         if not isfinite(celsius) or not _LEAST_C <= celsius <= _MOST_C:
-            self.trouble = f"is no temperature of an inlet: {celsius:g} °C"
             return False
-        self.trouble = ""
         if self._readings and at < self._readings[-1][0]:
             return False
         if self._readings and at == self._readings[-1][0]:
@@ -59,12 +56,10 @@ class Thermal:
         self._readings.append((at, celsius))
         while self._readings[0][0] <= at - rules.window_s and len(self._readings) > 2:
             self._readings.popleft()
-        return self.judge(at, rules)
+        return self._judge(at, rules)
 
-    def judge(self, now: float, rules: HeatRules) -> bool:
+    def _judge(self, now: float, rules: HeatRules) -> bool:
         """Go up or down by what is known. Whether anything has changed."""
-        if not self._readings:
-            return False
         before = self.level, self.critical
         hot, cool = self._hot(rules), self._cool(rules)
         self._steps(hot, cool, now, rules)
@@ -75,12 +70,6 @@ class Thermal:
         elif cool < rules.critical_c - rules.hysteresis_c and now - self._entered_critical >= rules.dwell_s:
             self.critical = False
         return (self.level, self.critical) != before
-
-    def celsius(self, now: float, stale_s: int) -> float | None:
-        """The latest temperature; None where nothing fresh is known."""
-        if not self._readings or now - self._readings[-1][0] > stale_s:
-            return None
-        return self._readings[-1][1]
 
     def _steps(self, hot: float, cool: float, now: float, rules: HeatRules) -> None:
         level = min(self.level, len(rules.steps))

@@ -43,4 +43,4 @@ class Measured:
         """The clock has been set back."""
         self.jobs_at = min(self.jobs_at, now)
         self.draws.not_later_than(now)
-        self.overdrawn.not_later_than(now)
+        self.overdrawn.forget()

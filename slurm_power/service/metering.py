@@ -177,21 +177,8 @@ class Metering:
         miss = judge(run, promise)
         if miss is None:
             return False
-        self._journal.record(
-            Decision(
-                at=now,
-                job=entry.name,
-                token=entry.token,
-                uid=held.share.uid,
-                account=held.share.account,
-                action=MISSED,
-                mode=self._site.policy.mode,
-                zones=tuple(charge.zone for charge in held.charges),
-                cause=miss,
-                rule=f"{Rule.SERVICE_LEVEL}.{tier.name}",
-                numbers=_numbers(run, promise),
-            )
-        )
+        rule = f"{Rule.SERVICE_LEVEL}.{tier.name}"
+        self._record(entry, held, now, action=MISSED, cause=miss, rule=rule, numbers=_numbers(run, promise))
         return True
 
     def _tell(self, entry: Entry, held: Held, now: int) -> None:
@@ -206,6 +193,12 @@ class Metering:
             **drawn.numbers(),
         }
         numbers |= {f"cost_milli_{currency}": round(cost * 1_000) for currency, cost in total.costs.items()}
+        self._record(entry, held, now, action=RUN, cause=held.share.tier, rule=Rule.METERING, numbers=numbers)
+
+    def _record(
+        self, entry: Entry, held: Held, now: int, *, action: str, cause: str, rule: str, numbers: Mapping[str, int]
+    ) -> None:
+        """A line of the audit log about a run that is over."""
         self._journal.record(
             Decision(
                 at=now,
@@ -213,11 +206,11 @@ class Metering:
                 token=entry.token,
                 uid=held.share.uid,
                 account=held.share.account,
-                action=RUN,
+                action=action,
                 mode=self._site.policy.mode,
                 zones=tuple(charge.zone for charge in held.charges),
-                cause=held.share.tier,
-                rule=Rule.METERING,
+                cause=cause,
+                rule=rule,
                 numbers=numbers,
             )
         )

@@ -90,7 +90,7 @@ class Overdrawn:
         self._told.update(found)
         return found
 
-    def not_later_than(self, _now: int) -> None:
+    def forget(self) -> None:
         """The clock has been set back: nothing is put off, and nothing counts as given."""
         self._not_before.clear()
         self._given.clear()

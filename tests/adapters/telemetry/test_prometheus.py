@@ -17,6 +17,7 @@ from slurm_power.config.telemetry import Prometheus
 from slurm_power.core.errors import TelemetryError
 from slurm_power.ports import Kind, Quantity, Reading
 from slurm_power.sandbox.free_ports import free_ports
+from tests.adapters.store.servers import need
 from tests.adapters.telemetry.hostile import (
     Behaviour,
     Hostile,
@@ -110,8 +111,8 @@ def exporter(replay: Replay) -> Iterator[Hostile]:
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory, exporter: Hostile) -> Iterator[str]:
     """The URL of a server that knows the history, and scrapes the exporter every second after its first five."""
-    if shutil.which("prometheus") is None or shutil.which("promtool") is None:
-        pytest.skip("Prometheus is not installed")
+    for program in ("prometheus", "promtool"):
+        need(shutil.which(program), program)
     folder = tmp_path_factory.mktemp("prometheus")
     (folder / "prometheus.yml").write_text(
         json.dumps(
