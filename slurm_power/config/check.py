@@ -6,6 +6,7 @@ from slurm_power.config.fields import fold_hostlist
 from slurm_power.config.floor import side_of
 from slurm_power.config.problems import Path, Problems, nearest, one_of
 from slurm_power.config.schema import SiteFile, Zone
+from slurm_power.core.reservation import Policy
 from slurm_power.core.topology import FeedKind, Redundancy, Side
 
 
@@ -177,6 +178,13 @@ def _tiers(file: SiteFile, problems: Problems) -> None:
             path = ("tiers", name, "qos")
             problem = f"'{tier.qos or name}' stands for tier {first} already"
             problems.add(path, problem, "a QOS of its own for each tier")
+        accepts, path = tier.planned_cuts == "accept", ("tiers", name, "planned_cuts")
+        if accepts and tier.notice is None:
+            problem = "is 'accept', and its jobs are never preempted: no cut could end them"
+            problems.add(path, problem, "'notice: 0s', say, or 'planned_cuts: avoid'")
+        elif accepts and file.preemption.after_cut is not Policy.PREEMPT:
+            problem = "is 'accept', and 'preemption.after_cut' is not 'preempt': no cut would end its jobs"
+            problems.add(path, problem, "'after_cut: preempt', or 'planned_cuts: avoid'")
 
 
 def _classes(file: SiteFile, problems: Problems) -> None:

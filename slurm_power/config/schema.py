@@ -128,6 +128,11 @@ class Tier(Section):
 
     qos: Text | None = key(None, "Slurm's QOS for it; without it the tier's name")
     notice: Notice = key("0s", "time between the warning and a preemption; `never`: not preempted")
+    planned_cuts: Literal["avoid", "accept"] = key(
+        "avoid",
+        "`avoid`: no job of it is started that a planned cut of a limit would end; `accept`: batch jobs are, run until "
+        "shortly before the cut begins, and give way then",
+    )
 
 
 class WorkClass(Section):

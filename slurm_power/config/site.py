@@ -150,7 +150,7 @@ def _policy(file: SiteFile) -> Policy:
         default_tier=check.default_tier(file),
         max_factor_milli=defaults.max_factor,
         tiers={
-            name: Tier(name, tier.qos or name, tier.notice, rank)
+            name: Tier(name, tier.qos or name, tier.notice, rank, tier.planned_cuts == "accept")
             for rank, (name, tier) in enumerate(file.tiers.items())
         },
         classes={

@@ -16,6 +16,7 @@ from slurm_power.core.reasons import Code, Help, Reason
 from slurm_power.core.request import Request
 from slurm_power.core.steps import Steps, finish
 from slurm_power.core.topology import Lane
+from slurm_power.core.window import Window
 
 
 class PowerClass(StrEnum):
@@ -32,6 +33,8 @@ class Admit:
 
     claim: Claim
     power_class: PowerClass
+    cut_at: int | None = None
+    """When the first planned cut begins that it does not fit under: its tier accepts that it has to go by then."""
 
 
 @immutable
@@ -87,7 +90,16 @@ def admit(request: Request, ledger: Ledger, placement: Placement) -> Admit:
     """The verdict for a request that found its place."""
     lanes = {ledger.topology.zones[charge.zone].lane for charge in placement.charges}
     claim = request.claim(placement.charges, ledger.now, placement.share_milli)
-    return Admit(claim, power_class(request.tier, lanes))
+    return Admit(claim, power_class(request.tier, lanes), _cut_at(request, ledger, claim))
+
+
+def _cut_at(request: Request, ledger: Ledger, claim: Claim) -> int | None:
+    if request.through_cuts_s is None:
+        return None
+    cuts = [cut for name in ledger.loads(claim.charges) for cut in ledger.meters[name].cuts]
+    starts = sorted({cut.window.start for cut in cuts if cut.window.start < claim.window.end})
+    short = (start for start in starts if ledger.shortfall(claim.charges, claim.group, Window(start, start + 1)))
+    return next(short, None)
 
 
 def power_class(tier: Tier, lanes: Iterable[Lane]) -> PowerClass:

@@ -53,6 +53,8 @@ class Claim:
     """The id of the reservation's claim that it draws on; empty where it draws on what is everybody's."""
     reserves: bool = False
     """Watts that a reservation keeps for its owner. Its group is its own: no other claim bursts together with it."""
+    through_cuts_s: int | None = None
+    """As in its request."""
 
     @property
     def est_w(self) -> int:

@@ -9,7 +9,7 @@ from slurm_power.core.derate import Cut
 from slurm_power.core.gaps import Span, first_gap
 from slurm_power.core.immutable import immutable
 from slurm_power.core.ledger import Ledger
-from slurm_power.core.meter import CUT, STRAY_S, Meter
+from slurm_power.core.meter import STRAY_S, Meter
 from slurm_power.core.placement import Placement, Placer, roomiest
 from slurm_power.core.policy import Tier
 from slurm_power.core.reasons import Code, Cure, Help, Reason
@@ -239,7 +239,7 @@ def _kept(placer: Placer, zone: str, obstacle: Shortfall | str | None) -> Reason
         if cut is not None:
             return _cut(obstacle, cut)
     booked = {key for meter, *_ in ledger.spread(placer.charges_in(zone)[0]) for key in meter.bookings}
-    ahead = min((key for key in booked - {placer.ignore} if not key.startswith(CUT)), default=None)
+    ahead = min(booked - {placer.ignore}, default=None)
     if ahead is not None:
         return Reason(Code.QUEUE, zone, detail=ahead.removeprefix("shadow:").removeprefix("preempt:"))
     name = ledger.meters[zone].nodes_reserved_in(placer.window, placer.ignore)

@@ -64,7 +64,14 @@ class Fit:
         if self.request.headroom_w and self.headroom_w(zone) < self.request.headroom_w:
             return "headroom"
         charge = self.charge(zone, nodes)
-        return self.ledger.shortfall((charge,), self.request.group, self.window, ignore=self.ignore)
+        return self.short((charge,))
+
+    def short(self, charges: Sequence[Charge]) -> Shortfall | None:
+        """The first element that cannot carry these charges of the request over the window; None when all can."""
+        request, through_s = self.request, self.request.through_cuts_s
+        return self.ledger.shortfall(
+            charges, request.group, self.window, ignore=self.ignore, through_cuts_s=through_s
+        )
 
     def headroom_w(self, zone: str) -> int:
         """The zone's headroom when the window begins, in W."""
@@ -185,7 +192,9 @@ class Fit:
         """Whether a zone or feed can carry so much more over the window, in W."""
         if not self.ahead and not meter.ahead:
             return meter.fits(est_w, burst_w, self.request.group)
-        return meter.lack(est_w, burst_w, self.request.group, self.window, self.ledger.now, self.ignore) is None
+        request, now = self.request, self.ledger.now
+        lack = meter.lack(est_w, burst_w, request.group, self.window, now, self.ignore, request.through_cuts_s)
+        return lack is None
 
     def _tap_carries(self, tap: Tap, charge: Charge, beside: Loads | None) -> bool:
         est_w, burst_w = through(tap, charge.est_w, charge.max_w)

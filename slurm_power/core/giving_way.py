@@ -79,13 +79,15 @@ class Trigger(StrEnum):
     """A reservation with the policy `preempt` that is short of its watts."""
     OVER = "over"
     """A zone or feed that holds more than its limit lets it."""
+    CUT = "cut"
+    """A zone or feed that will hold more than its limit lets it, once a cut that is planned begins."""
     DRAW = "draw"
     """A zone or feed that draws more than its limit, as measured."""
     MAX = "max"
     """A job that draws more than its own max; its key is the beneficiary."""
 
 
-PHYSICAL = frozenset({Trigger.OVER, Trigger.DRAW, Trigger.MAX})
+PHYSICAL = frozenset({Trigger.OVER, Trigger.CUT, Trigger.DRAW, Trigger.MAX})
 """Those that go by no QOS's right."""
 
 

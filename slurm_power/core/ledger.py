@@ -13,6 +13,7 @@ from dataclasses import replace
 from slurm_power.core.all_rooms import AllRooms
 from slurm_power.core.capacity import BURSTS_MILLI, FloorPlan, Rooms
 from slurm_power.core.claim import Charge, Claim
+from slurm_power.core.derate import Cut
 from slurm_power.core.kept import Kept, drawing
 from slurm_power.core.level import Booking
 from slurm_power.core.live import Part
@@ -104,15 +105,16 @@ class Ledger:
         *,
         beside: Loads | None = None,
         ignore: str | None = None,
+        through_cuts_s: int | None = None,
     ) -> Shortfall | None:
         """The first element, zones before feeds, that cannot carry the charges; None when all can.
 
         `beside` are loads to be counted as if they were there (other parts of the same job); `ignore` names a booked
-        claim that does not count (a shadow that the asker outranks).
+        claim that does not count (a shadow that the asker outranks), `through_cuts_s` which cuts do not: see `Request`.
         """
         if len(charges) == 1 and not beside:
             for meter, est_w, burst_w in self._wiring.spread(charges[0]):
-                short = self._short(meter, est_w, burst_w, group, window, ignore)
+                short = self._short(meter, est_w, burst_w, group, window, ignore, through_cuts_s)
                 if short is not None:
                     return short
             return None
@@ -120,7 +122,7 @@ class Ledger:
             more = beside.get(name) if beside else None
             est_w = load.est_w + more.est_w if more else load.est_w
             burst_w = load.burst_w + more.burst_w if more else load.burst_w
-            short = self._short(self.meters[name], est_w, burst_w, group, window, ignore)
+            short = self._short(self.meters[name], est_w, burst_w, group, window, ignore, through_cuts_s)
             if short is not None:
                 return short
         return None
@@ -138,7 +140,8 @@ class Ledger:
     def _shortfall_instead(self, old: str | None, new: Claim, ignore: str | None) -> Shortfall | None:
         before = self.claims.get(old) or self._booked.get(old) if old is not None else None
         if before is None:
-            return self.shortfall(new.charges, new.group, new.window, ignore=ignore)
+            through_s = new.through_cuts_s
+            return self.shortfall(new.charges, new.group, new.window, ignore=ignore, through_cuts_s=through_s)
         live = before.id in self.claims
         had = self.loads(before.charges) if live and before.group == new.group else {}
         within = before.window.start <= new.window.start and new.window.end <= before.window.end
@@ -149,7 +152,9 @@ class Ledger:
                 no_more = held is not None and load.est_w <= held.est_w and load.burst_w <= held.burst_w
                 if no_more and (within or not meter.others_ahead(ignore)):
                     continue
-                short = self._short(meter, load.est_w, load.burst_w, new.group, new.window, ignore)
+                short = self._short(
+                    meter, load.est_w, load.burst_w, new.group, new.window, ignore, new.through_cuts_s
+                )
                 if short is not None:
                     return short
             return None
@@ -330,6 +335,11 @@ class Ledger:
         self.meters[element].set_limit(limit_w)
         self._element_changed(element)
 
+    def plan_cuts(self, element: str, cuts: Sequence[Cut]) -> None:
+        """These, in place of those known before, are times to come at which it may carry less than now."""
+        self.meters[element].plan_cuts(cuts)
+        self._element_changed(element)
+
     def set_stray(self, element: str, stray_w: int, *, blind: bool) -> None:
         """So much is drawn there beyond what is committed, in W; `blind`: its sensors are silent, so max counts."""
         meter = self.meters[element]
@@ -400,11 +410,18 @@ class Ledger:
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _short(
-        self, meter: Meter, est_w: int, burst_w: int, group: str, window: Window, ignore: str | None
+        self,
+        meter: Meter,
+        est_w: int,
+        burst_w: int,
+        group: str,
+        window: Window,
+        ignore: str | None,
+        through_cuts_s: int | None,
     ) -> Shortfall | None:
         if not meter.ahead and window.start <= self.now and meter.fits(est_w, burst_w, group):
             return None
-        lack = meter.lack(est_w, burst_w, group, window, self.now, ignore)
+        lack = meter.lack(est_w, burst_w, group, window, self.now, ignore, through_cuts_s)
         if lack is None:
             return None
         return Shortfall(meter.name, lack.asked_w, lack.free_w, burst=lack.burst, at=lack.at)

@@ -18,8 +18,6 @@ from slurm_power.core.policy import BurstRule
 from slurm_power.core.timeline import NOTHING, Sums, Timeline
 from slurm_power.core.window import FOREVER, Window
 
-CUT = "cut:"
-"""What the id of a booking begins with that stands for a cut to come."""
 STRAY_S = 900
 """What is measured now says nothing about whatever begins later than this, in s."""
 _EMPTY = Timeline()
@@ -33,6 +31,16 @@ _MORE = 1 << 60
 
 def _any_level(_: Level) -> bool:
     return True
+
+
+class Counted(NamedTuple):
+    """Cuts and bookings that begin before these instants count."""
+
+    cuts_before: int = FOREVER
+    bookings_before: int = FOREVER
+
+
+_ALL = Counted()
 
 
 class Lack(NamedTuple):
@@ -51,17 +59,19 @@ class Meter(Live):
     sums lie in a timeline. `ahead` tells whether there is any of either.
     """
 
-    __slots__ = ("_booked_burst_w", "_booked_w", "_timeline", "ahead", "bookings", "cuts", "reserved")
+    __slots__ = ("_booked_burst_w", "_booked_w", "_cut_w", "_timeline", "ahead", "bookings", "cuts", "reserved")
 
     def __init__(self, name: str, limit_w: int, margin: Fraction, baseline_w: int, rule: BurstRule) -> None:
         super().__init__(name, limit_w, margin, baseline_w, rule)
         self.bookings: dict[str, Booking] = {}
         self.reserved: dict[str, Booking] = {}
         self.cuts: tuple[Cut, ...] = ()
-        """Times at which it may carry less; booked like claims, so that nobody is placed who would not fit then."""
+        """Times at which it may carry less, no two at once: nobody is placed who would not fit then."""
         self.ahead = False
         self._booked_w = 0
         self._booked_burst_w = 0
+        self._cut_w = 0
+        """The deepest of the cuts."""
         self._timeline: Timeline | None = None
 
     def book(self, claim_id: str, booking: Booking) -> None:
@@ -81,11 +91,9 @@ class Meter(Live):
 
     def plan_cuts(self, cuts: Sequence[Cut]) -> None:
         """These, in place of those known before, are times to come at which it may carry less than now."""
-        for number in range(len(self.cuts)):
-            self.unbook(f"{CUT}{number}")
         self.cuts = tuple(cuts)
-        for number, cut in enumerate(cuts):
-            self.book(f"{CUT}{number}", Booking(cut.window, "", Load(cut.by_w)))
+        self._cut_w = max((cut.by_w for cut in cuts), default=0)
+        self.ahead = self._anything_ahead()
 
     def cut_at(self, instant: int) -> Cut | None:
         """The one that holds at an instant to come."""
@@ -102,7 +110,10 @@ class Meter(Live):
             self._reservations.remove(reserved.window, reserved.load.sums)
             if not self.reserved:
                 self._timeline = None
-        self.ahead = bool(self.bookings or self.reserved)
+        self.ahead = self._anything_ahead()
+
+    def _anything_ahead(self) -> bool:
+        return bool(self.bookings or self.reserved or self.cuts)
 
     @property
     def strays(self) -> bool:
@@ -120,7 +131,8 @@ class Meter(Live):
 
     def others_ahead(self, ignore: str | None) -> bool:
         """Whether anything but the one to ignore begins later."""
-        return len(self.bookings) + len(self.reserved) > (ignore in self.bookings or ignore in self.reserved)
+        ignored = ignore in self.bookings or ignore in self.reserved
+        return bool(self.cuts) or len(self.bookings) + len(self.reserved) > ignored
 
     def bursts(self, group: str) -> bool:
         """Whether a live or booked claim of the group has a burst here."""
@@ -141,11 +153,18 @@ class Meter(Live):
         return min(there, default=None)
 
     def lack(
-        self, est_w: int, burst_w: int, group: str, window: Window, now: int, ignore: str | None = None
+        self,
+        est_w: int,
+        burst_w: int,
+        group: str,
+        window: Window,
+        now: int,
+        ignore: str | None = None,
+        through_cuts_s: int | None = None,
     ) -> Lack | None:
         """What keeps a claim out over a window where it is worst (of equals the first), or None.
 
-        `ignore` names a booking or reservation that does not count.
+        `ignore` names a booking or reservation that does not count, `through_cuts_s` which cuts do not: see `Request`.
         """
         if window.start <= now and not (self.ahead and (ignore is None or self.others_ahead(ignore))):
             if self.fits(est_w, burst_w, group):
@@ -163,18 +182,27 @@ class Meter(Live):
         def worse(level: Level) -> bool:
             return self._excess_w(level, est_w, burst_w, group) > most_w
 
-        for level in self.levels(window, now, ignore, worse):
+        counted = self._counted(est_w, burst_w, group, window, now, ignore, through_cuts_s)
+        for level in self.levels(window, now, ignore, worse, counted=counted):
             if worse(level):
                 most_w = self._excess_w(level, est_w, burst_w, group)
                 worst = self._lack_at(level, est_w, burst_w, group)
         return worst
 
     def missing(
-        self, est_w: int, burst_w: int, group: str, window: Window, now: int, ignore: str | None = None
+        self,
+        est_w: int,
+        burst_w: int,
+        group: str,
+        window: Window,
+        now: int,
+        ignore: str | None = None,
+        through_cuts_s: int | None = None,
     ) -> tuple[int, int]:
         """What a claim lacks where it is worst: W under usable, and W under the limit with bursts; 0 or less fits."""
         packing_w = top_w = -_MORE
-        for level in self.levels(window, now, ignore):
+        counted = self._counted(est_w, burst_w, group, window, now, ignore, through_cuts_s)
+        for level in self.levels(window, now, ignore, counted=counted):
             packing_w = max(packing_w, level.packed_w(burst_w) + est_w - level.packing_w)
             burst_with_w = self._burst_with(level, burst_w, group)
             top_w = max(top_w, level.committed_w + est_w + burst_with_w - level.top_w)
@@ -234,6 +262,7 @@ class Meter(Live):
         looks_into: Callable[[Level], bool] = _any_level,
         *,
         ends: bool = False,
+        counted: Counted = _ALL,
     ) -> Iterator[Level]:
         """What is there over the window, in order of time; one object, changed between yields.
 
@@ -245,7 +274,7 @@ class Meter(Live):
         end = max(window.end, start + 1)
         level, position = self._level_from(start, now)
         instants = self.instants() if start > now or self.ahead or ends else ()
-        changes = self._changes(start, end, ignore)
+        changes = self._changes(start, end, ignore, counted)
         cuts = sorted({start, end, *(change[0] for change in changes if change[0] < end)})
         changed = 0
 
@@ -333,10 +362,38 @@ class Meter(Live):
         level.release(gone)
         return level, passed
 
-    def _changes(self, start: int, end: int, ignore: str | None) -> list[tuple[int, int, _Change, Booking]]:
+    def _counted(
+        self,
+        est_w: int,
+        burst_w: int,
+        group: str,
+        window: Window,
+        now: int,
+        ignore: str | None,
+        through_cuts_s: int | None,
+    ) -> Counted:
+        """What keeps out a claim that goes on through cuts: of plans, none from when the first of them ends it."""
+        start = max(window.start, now)
+        if through_cuts_s is None or not self.cuts:
+            return _ALL
+        cuts_before = start + through_cuts_s
+        for cut in self.cuts:
+            if cuts_before <= cut.window.start < window.end:
+                level = next(self.levels(cut.window, now, ignore))
+                if self._excess_w(level, est_w, burst_w, group) > 0:
+                    return Counted(cuts_before, cut.window.start)
+        return Counted(cuts_before)
+
+    def _changes(
+        self, start: int, end: int, ignore: str | None, counted: Counted
+    ) -> list[tuple[int, int, _Change, Booking]]:
         """(instant, 1 or −1, what to do, with which booking): where the level changes by other than the timeline."""
         found: list[tuple[_Change, Booking]]
-        found = [(Level.book, booking) for claim_id, booking in self.bookings.items() if claim_id != ignore]
+        before = counted.bookings_before
+        booked = (booking for claim_id, booking in self.bookings.items() if claim_id != ignore)
+        found = [(Level.book, booking) for booking in booked if booking.window.start < before]
+        cuts = (cut for cut in self.cuts if cut.window.start < counted.cuts_before)
+        found += [(Level.book, Booking(cut.window, "", Load(cut.by_w))) for cut in cuts]
         ignored = self.reserved.get(ignore) if ignore is not None else None
         if ignored is not None:
             found.append((Level.leave_out, ignored))
@@ -355,7 +412,7 @@ class Meter(Live):
 
     def _fits_beside(self, peak: Sums, est_w: int, burst_w: int, group: str) -> bool:
         """The same beside so much that is reserved."""
-        committed_w = self.committed_w + self._booked_w + peak[0] + est_w
+        committed_w = self.committed_w + self._booked_w + self._cut_w + peak[0] + est_w
         if committed_w > self.packing_w or self.blind:
             return False
         twice = 2 * self.groups.get(group, 0) + burst_w

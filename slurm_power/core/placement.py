@@ -52,7 +52,7 @@ class Placer(Fit):
             all(charge.zone in ledger.nodes and charge.zone not in ledger.closed for charge in charges)
             and not (floor_w and any(self.headroom_w(charge.zone) < floor_w for charge in charges))
             and all(self.free_nodes(charge.zone) >= charge.nodes for charge in charges)
-            and ledger.shortfall(charges, self.request.group, self.window, ignore=self.ignore) is None
+            and self.short(charges) is None
         )
 
     def place_in(self, zone: str) -> Placement | None:

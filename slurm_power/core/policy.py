@@ -46,6 +46,8 @@ class Tier:
     notice_s: int | None
     rank: int
     """0 is the highest promise; the order of the site file."""
+    accepts_cuts: bool = False
+    """Whether its jobs may be started although a cut that is known of will end them."""
 
 
 @immutable

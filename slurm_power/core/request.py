@@ -38,6 +38,8 @@ class Request:
     not_before: int = 0
     reservation: str = ""
     """The reservation of power that it is to draw on, by name."""
+    through_cuts_s: int | None = None
+    """Cuts that begin so long after its start, in s, or later do not keep it out; None: all do."""
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
@@ -67,11 +69,12 @@ class Request:
             account=self.account,
             share_milli=share_milli,
             copies=self.ask.copies,
+            through_cuts_s=self.through_cuts_s,
         )
 
     def with_tier(self, tier: Tier) -> "Request":
         """The same request under another promise."""
-        return replace(self, tier=tier)
+        return replace(self, tier=tier, through_cuts_s=self.through_cuts_s if tier.accepts_cuts else None)
 
     def with_copies(self, copies: int) -> "Request":
         """The same request for another number of an array's tasks."""

@@ -58,7 +58,9 @@ def lacking(placer: Placer, charges: Iterable[Charge]) -> Lacks:
     found: Lacks = {}
     for name, load in ledger.loads(charges).items():
         meter = ledger.meters[name]
-        lacks = meter.missing(load.est_w, load.burst_w, request.group, placer.window, ledger.now, placer.ignore)
+        asked_w = load.est_w, load.burst_w
+        asks_through = placer.ignore, request.through_cuts_s
+        lacks = meter.missing(*asked_w, request.group, placer.window, ledger.now, *asks_through)
         found[Want(name, Aspect.PACKING)], found[Want(name, Aspect.BURST)] = lacks
     for charge in charges:
         packing = Want(charge.zone, Aspect.PACKING)

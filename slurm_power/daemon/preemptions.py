@@ -124,7 +124,7 @@ class Preemptions:
             return
         try:
             qos = await asyncio.to_thread(self._slurm.qos)
-            self._desk.preempting.law = law_of(qos, await asyncio.to_thread(self._slurm.preemption))
+            self._desk.take_law(law_of(qos, await asyncio.to_thread(self._slurm.preemption)))
             self._law_at = moment
         except SlurmError as error:
             _log.warning("cannot read who may preempt whom: %s", error)

@@ -150,10 +150,12 @@ class PreemptionRecord:
 
     mode: in Slurm's words, such as `REQUEUE`.
     exempt_s: how long a job runs before it may be preempted; None where Slurm says none.
+    requeue: whether batch jobs may be requeued that do not say so themselves.
     """
 
     mode: str
     exempt_s: int | None = None
+    requeue: bool = True
 
 
 class AdminLevel(StrEnum):

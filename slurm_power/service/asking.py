@@ -132,6 +132,7 @@ def _interpret(
         not_before=max(facts.begin, opens),
         reservation=_reservation(facts, envelope),
     )
+    request = replace(request, through_cuts_s=_through_cuts_s(request, facts, qos, world))
     return Ask(
         request=request,
         facts=facts,
@@ -413,6 +414,25 @@ def opening(hours: Hours | None, now: int, zone: tzinfo) -> int:
     if opens <= local:
         opens += timedelta(days=1)
     return int(opens.timestamp())
+
+
+def _through_cuts_s(request: Request, facts: JobFacts, qos: str, world: World) -> int | None:
+    """Where its tier accepts that a planned cut ends it, and Slurm lets that be done: how long it has to run before."""
+    runs_as = qos or facts.qos or facts.default_qos
+    tier = world.site.policy.tiers.get(request.tier.name, request.tier)
+    if not tier.accepts_cuts or facts.het or request.reservation:
+        return None
+    if world.law.may_end(runs_as, batch=facts.batch, requeue=facts.requeue):
+        return world.site.preemption.min_run
+    return None
+
+
+def under_law(ask: Ask, world: World) -> Ask:
+    """The ask under what the site and sacctmgr say by now of jobs that a planned cut ends."""
+    through_s = _through_cuts_s(ask.request, ask.facts, ask.qos, world)
+    if through_s == ask.request.through_cuts_s:
+        return ask
+    return replace(ask, request=replace(ask.request, through_cuts_s=through_s))
 
 
 def _waits(facts: JobFacts, work_class: WorkClass, opens: int, now: int) -> Reason | None:

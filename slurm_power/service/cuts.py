@@ -83,7 +83,11 @@ class Cuts:
         known = [name for name in self._before if name in ledger.meters]
         too_much = {want.element for want in over(ledger.meters, known)}
         self._before = {name: self._before[name] for name in known if name in too_much}
-        return sorted(name for name in too_much if self._not_before.get(name, 0) <= now)
+        return sorted(name for name in too_much if not self.waits(name, now))
+
+    def waits(self, element: str, now: int) -> bool:
+        """Whether no victims are to be looked for yet."""
+        return self._not_before.get(element, 0) > now
 
     def put_off(self, elements: Iterable[str], until: int) -> None:
         """No victims are looked for before this instant."""

@@ -74,16 +74,30 @@ class Derates:
                 continue
             own, meter = by_element.get(name, []), ledger.meters[name]
             limit_w = self._risen_w(name, min(limit_at(declared_w, own, now), most_w), declared_w, now)
-            planned = cuts_ahead(declared_w, [*own, *ahead.get(name, ())], now, limit_w)
-            cuts = [one for one in planned if not _darkens(declared, name, one, limit_w)]
+            cuts = _cuts(declared, name, [*own, *ahead.get(name, ())], now, limit_w)
             if limit_w < meter.limit_w:
                 lowered[name] = may(ledger, name)
             if limit_w != meter.limit_w:
                 ledger.set_limit(name, limit_w)
             if tuple(cuts) != meter.cuts:
-                meter.plan_cuts(cuts)
+                ledger.plan_cuts(name, cuts)
         self._applied = frozenset(by_element.keys() | ahead.keys())
         return lowered
+
+    def foreseen(self, declared: Topology, left: Topology, instant: int) -> Mapping[str, tuple[int, Sequence[Cut]]]:
+        """Element → what it may carry at an instant to come, in W, and the cuts that are planned after it.
+
+        `left` is the floor as it is now, which may be without some feeds.
+        """
+        by_element, ahead = self._by_element(), self._dark_ahead(declared)
+        found = {}
+        for name in sorted(by_element.keys() | ahead.keys()):
+            declared_w, most_w = declared.declared_w(name), left.declared_w(name)
+            if declared_w is not None and most_w is not None:
+                own = [*by_element.get(name, ()), *ahead.get(name, ())]
+                limit_w = min(limit_at(declared_w, own, instant), most_w)
+                found[name] = limit_w, _cuts(declared, name, own, instant, limit_w)
+        return found
 
     def _risen_w(self, name: str, limit_w: int, declared_w: int, now: int) -> int:
         """A zone that a sensor or the facility has cut gets its watts back in parts, the first of them at once."""
@@ -132,6 +146,12 @@ class Derates:
 def _to_nothing(topology: Topology, one: Derate) -> bool:
     """Whether it leaves nothing to a power feed."""
     return topology.is_power_feed(one.element) and one.allowed_w(topology.feeds[one.element].limit_w) <= 0
+
+
+def _cuts(declared: Topology, name: str, derates: Iterable[Derate], now: int, limit_w: int) -> list[Cut]:
+    """The cuts that an element has to be planned with, which may carry `limit_w` now."""
+    planned = cuts_ahead(declared.declared_w(name) or 0, derates, now, limit_w)
+    return [one for one in planned if not _darkens(declared, name, one, limit_w)]
 
 
 def _darkens(topology: Topology, name: str, cut: Cut, limit_w: int) -> bool:

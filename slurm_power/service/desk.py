@@ -23,6 +23,7 @@ from slurm_power.service.derates import Derates
 from slurm_power.service.descriptions import Descriptions
 from slurm_power.service.facts import JobFacts
 from slurm_power.service.faults import Faults
+from slurm_power.service.law import Law
 from slurm_power.service.measured import Measured
 from slurm_power.service.metering import Metering
 from slurm_power.service.preempting import Preempting
@@ -103,7 +104,7 @@ class Desk:
         self.book = Book(ledger, self.journal, self.watches, private=self._private_jobs)
 
     def _use(self, world: World) -> None:
-        world.learnt = self.metering.profiles.learnt
+        world.learnt, world.law = self.metering.profiles.learnt, self.preempting.law
         self.world = world
         self.descriptions = Descriptions(world)
         self.binder = Binder(self.declared.topology, world.licenses, world.features())
@@ -178,6 +179,14 @@ class Desk:
         site = replace(declared, topology=declared.topology.without(self.dark)) if self.dark else declared
         partitions = [partition.record for partition in self.world.partitions.values()]
         return World(site, list(self.world.nodes.values()), partitions, self.world.all_licenses)
+
+    def take_law(self, law: Law) -> None:
+        """What sacctmgr says of the QOS has been read."""
+        if law != self.preempting.law:
+            self.preempting.law = law
+            self._use(self.world)
+            if any(tier.accepts_cuts for tier in self.tiers):
+                self.book.look_again()
 
     def make_rooms(self) -> Steps[None]:
         """What the ledgers look up at a submission, made or brought up to date before one comes."""

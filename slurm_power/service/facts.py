@@ -96,7 +96,8 @@ class JobFacts:
     het: bool = False
     cron: bool = False
     batch: bool = True
-    requeue: bool = True
+    requeue: bool | None = None
+    """Whether it may be requeued; None: as the cluster has it."""
     user_hold: bool = False
 
     @property
@@ -209,7 +210,7 @@ def from_hook(job: Mapping[str, object]) -> JobFacts:
         het=_number(job, "het_job_offset", zero=True) is not None and not job.get("cron_job"),
         cron=bool(job.get("cron_job")),
         batch=bool(job.get("batch", True)),
-        requeue=_number(job, "requeue", zero=True) != 0,
+        requeue=None if (requeue := _number(job, "requeue", zero=True)) is None else requeue != 0,
         user_hold=_number(job, "priority", zero=True) == 0,
     )
 

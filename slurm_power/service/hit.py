@@ -1,15 +1,17 @@
 """Whom a derate would hit: the jobs that would have to give way, and the reservations that could not be kept."""
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 from slurm_power.core.derate import Derate
+from slurm_power.core.ledger import Ledger
 from slurm_power.core.preemption import Shed
 from slurm_power.core.reservation import Reservation
 from slurm_power.core.steps import Steps
 from slurm_power.core.want import lacking_for
 from slurm_power.core.window import format_instant
 from slurm_power.service.desk import Desk
-from slurm_power.service.shedding import lowered, would_go, zones_of
+from slurm_power.service.shedding import would_go, zones_of
 
 Row = dict[str, object]
 
@@ -52,11 +54,22 @@ def _reservations(desk: Desk, derate: Derate, limit_w: int) -> Steps[list[Row]]:
             break
         with ExitStack() as stack:
             for name, less_w in limits.items():
-                stack.enter_context(lowered(desk.ledger, name, less_w))
+                stack.enter_context(_lowered(desk.ledger, name, less_w))
             short_w = max(_short_w(desk, one, name) for name in limits)
         if short_w > 0:
             rows.append(_row(one, short_w))
     return rows
+
+
+@contextmanager
+def _lowered(ledger: Ledger, element: str, limit_w: int) -> Iterator[None]:
+    """For a question: as if the element could carry no more than so much; then as it was."""
+    before_w = ledger.meters[element].limit_w
+    ledger.set_limit(element, min(limit_w, before_w))
+    try:
+        yield
+    finally:
+        ledger.set_limit(element, before_w)
 
 
 def _limits(desk: Desk, element: str, limit_w: int) -> dict[str, int]:

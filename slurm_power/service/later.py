@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from slurm_power.core.admission import Hold, Reject, Verdict, could_ever_fit, decide
 from slurm_power.core.claim import Claim
+from slurm_power.core.derate import Cut
 from slurm_power.core.immutable import immutable
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.nodes import all_free
@@ -41,7 +42,8 @@ class Foresight:
     """The reservations as they will stand then; what they keep is not among the claims."""
     declared: Topology
     """The floor with all its feeds."""
-    limits: Mapping[str, int]
+    derated: Mapping[str, tuple[int, Sequence[Cut]]]
+    """Element → what derates leave of it then, in W, and the cuts that are planned after that."""
     closed: Mapping[str, str]
     tiers: Sequence[Tier]
 
@@ -49,8 +51,9 @@ class Foresight:
         """The verdict at that instant. Takes long where claims are many."""
         request, ledger = self.ask.request, self.empty()
         floor = ledger.empty(self.declared)
-        for element, limit_w in self.limits.items():
+        for element, (limit_w, cuts) in self.derated.items():
             ledger.set_limit(element, limit_w)
+            ledger.plan_cuts(element, cuts)
         for zone, why in self.closed.items():
             ledger.close(zone, why)
         ledger.load(_by_then(claim, self.at) for claim in self.claims if claim.window.end > self.at)
@@ -82,15 +85,11 @@ def foresee(desk: Desk, ask: Ask, at: int) -> Foresight:
             made.set_nodes(zone, all_free(known.up, known.cpus, known.gpus))
         return made
 
-    lowered = {
-        name: meter.limit_w
-        for name, meter in ledger.meters.items()
-        if meter.limit_w != (topology.zones.get(name) or topology.feeds[name]).limit_w
-    }
+    derated = desk.derates.foreseen(desk.declared.topology, topology, at)
     everything = (*ledger.claims.values(), *ledger.bookings())
     claims = [_alone(desk, claim) for claim in everything if not claim.reserves]
     reserved = [one for known in desk.reserved if (one := _standing(known, at)) is not None]
-    return Foresight(ask, at, empty, claims, reserved, desk.declared.topology, lowered, dict(ledger.closed), desk.tiers)
+    return Foresight(ask, at, empty, claims, reserved, desk.declared.topology, derated, dict(ledger.closed), desk.tiers)
 
 
 def _standing(reservation: Reservation, at: int) -> Reservation | None:

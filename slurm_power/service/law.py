@@ -34,6 +34,16 @@ class Law:
         """How a job is taken off its nodes, where nothing is in the way of that."""
         return Means.CANCEL if "cancel" in self._mode(record.qos) else Means.REQUEUE
 
+    def may_end(self, qos: str, *, batch: bool, requeue: bool | None) -> bool:
+        """Whether a job to come can be taken off its nodes so that its watts come free; no, before Slurm was asked.
+
+        `requeue` is None where it goes by the cluster's JobRequeue.
+        """
+        mode = self._mode(qos)
+        if qos not in self.qos or "suspend" in mode:
+            return False
+        return "cancel" in mode or (batch and (self.cluster.requeue if requeue is None else requeue))
+
     def obstacle(self, record: JobRecord) -> str | None:
         """Why a job cannot be taken off its nodes so that its watts come free; None if it can.
 

@@ -11,7 +11,7 @@ from slurm_power.core.policy import Mode
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.record import NEVER, AdmissionRecord, Standing, find_record
 from slurm_power.ports import HoldKind, JobRecord
-from slurm_power.service.asking import Ask, Free, interpret
+from slurm_power.service.asking import Ask, Free, interpret, under_law
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
 from slurm_power.service.facts import from_record, same_request, with_unseen
@@ -239,7 +239,8 @@ class Pending:
         desk = self._desk
         known = entry.ask
         if known is not None and not entry.dirty and not record.array_tasks and known.waits is None:
-            return known
+            entry.ask = under_law(known, desk.world)
+            return entry.ask
         facts = replace(
             from_record(record), user_hold=entry.hold in _USERS, dependency=self.unmet(record.dependency)
         )

@@ -83,11 +83,12 @@ def for_whom(one: Preemption) -> str:
         return f"a reservation of tier {one.tier} is short of its watts"
     if one.trigger is Trigger.MAX:
         return "it draws more than its max; correct max in its comment, and release it"
-    does, do = ("draws", "draw") if one.trigger is Trigger.DRAW else ("holds", "hold")
     first, *others = one.elements
-    if not others:
-        return f"{first} {does} more than its limit lets it"
-    return f"{first} and {len(others)} more {do} more than their limits let them"
+    which = f"{first} and {len(others)} more" if others else first
+    if one.trigger is Trigger.CUT:
+        return f"{which} will carry less, by a cut that is planned"
+    does, do = ("draws", "draw") if one.trigger is Trigger.DRAW else ("holds", "hold")
+    return f"{which} {do} more than their limits let them" if others else f"{which} {does} more than its limit lets it"
 
 
 def _name(desk: Desk, one: Preemption) -> str:

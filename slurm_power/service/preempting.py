@@ -72,7 +72,7 @@ class Preempting:
 
     def put_off(self, one: Preemption, until: int) -> None:
         """It came to nothing: no victims are looked for again before this instant."""
-        if one.trigger is Trigger.OVER:
+        if one.trigger in (Trigger.OVER, Trigger.CUT):
             self.cuts.put_off(one.elements, until)
         elif one.trigger not in PHYSICAL:
             self.not_before[one.beneficiary] = until

@@ -243,7 +243,7 @@ class Queue:
         if ask is None:
             return None
         where = (request.tier, request.pool, request.zones, request.excluded, request.reservation)
-        kind = (*where, request.group, request.headroom_w, request.ask)
+        kind = (*where, request.group, request.headroom_w, request.ask, request.through_cuts_s)
         failed = self._failed.get(kind)
         if failed is not None and _no_less(request, failed[0]):
             entry.verdict = failed[1]

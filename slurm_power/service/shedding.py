@@ -1,15 +1,15 @@
-"""Who has to go where a zone or feed holds more than it may after a cut, or draws more than it may."""
+"""Who has to go where a zone or feed holds more than it may after a cut, or will, or draws more than it may."""
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from slurm_power.core.giving_way import Preemption, Stage, Trigger, Victim
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.offer import Candidate
 from slurm_power.core.preemption import Shed, shed
-from slurm_power.core.steps import Steps, into
+from slurm_power.core.reservation import Policy
+from slurm_power.core.steps import Steps
 from slurm_power.core.want import over
 from slurm_power.service.candidates import candidate, candidates, obstacle
 from slurm_power.service.desk import Desk
@@ -42,6 +42,57 @@ def for_cuts(desk: Desk) -> Steps[list[Preemption]]:
     if cuts.noted == noted:  # else there was another cut meanwhile, which asks for others on top
         cuts.put_off(elements, desk.ledger.now + again_s)
     return _by_notice(desk, Trigger.OVER, elements, chosen.victims)
+
+
+def for_cuts_ahead(desk: Desk) -> Steps[list[Preemption]]:
+    """Victims of cuts that are planned: each is told as early as his notice asks for, so that he has left by then."""
+    cuts, made = desk.preempting.cuts, list[Preemption]()
+    if desk.site.preemption.after_cut is not Policy.PREEMPT:
+        return made
+    longest_s = max((tier.notice_s or 0 for tier in desk.tiers), default=0)
+    for start, limits_w in sorted(_soon(desk, longest_s).items()):
+        chosen = yield from gone_by(desk, start, limits_w)
+        stuck = cuts.untold(want.element for want, _ in chosen.left)
+        if stuck:
+            _log.warning("planned cut below what jobs hold that nobody may preempt", extra={"elements": stuck[:20]})
+        cuts.put_off(limits_w, desk.ledger.now + AGAIN_S)
+        early_s = start - LEAVE_S - desk.ledger.now
+        due = [victim for victim in chosen.victims if victim.notice_s >= early_s]
+        made += _by_notice(desk, Trigger.CUT, sorted(limits_w), due)
+    return made
+
+
+def _soon(desk: Desk, longest_s: int) -> dict[int, dict[str, int]]:
+    """Instant at which a cut begins of which somebody may have to be told by now → what elements may carry then."""
+    now, found = desk.now(), dict[int, dict[str, int]]()
+    for name, meter in desk.ledger.meters.items():
+        for cut in meter.cuts:
+            if cut.window.start - LEAVE_S - now <= longest_s and not desk.preempting.cuts.waits(name, now):
+                found.setdefault(cut.window.start, {})[name] = meter.limit_w - cut.by_w
+    return found
+
+
+def next_cut(desk: Desk, elements: Iterable[str]) -> tuple[int, dict[str, int]] | None:
+    """When the next cut that is planned for any of these begins, and what they may carry then; None without one."""
+    meters = [meter for name in elements if (meter := desk.ledger.meters.get(name)) is not None]
+    start = min((cut.window.start for meter in meters for cut in meter.cuts), default=None)
+    if start is None:
+        return None
+    cuts = ((meter, cut) for meter in meters if (cut := meter.cut_at(start)) is not None)
+    return start, {meter.name: meter.limit_w - cut.by_w for meter, cut in cuts}
+
+
+def gone_by(desk: Desk, start: int, limits_w: Mapping[str, int]) -> Steps[Shed]:
+    """Who would have to have left by an instant from which on these elements may carry no more than so many W."""
+    found: list[Candidate] = []
+    yield from candidates(desk, None, found, zones_of(desk, limits_w), over=True)
+    return (yield from _chosen(desk, found, limits_w, ended_by(desk, start), limits_w))
+
+
+def ended_by(desk: Desk, start: int) -> list[Candidate]:
+    """Whose windows are over by then. What draws on a reservation gives nothing back to others."""
+    claims = desk.ledger.claims.values()
+    return [Candidate(claim, 0, 0) for claim in claims if claim.window.end <= start and not claim.within]
 
 
 def for_draws(desk: Desk) -> Steps[list[Preemption]]:
@@ -150,23 +201,12 @@ def without_notice(desk: Desk, victims: Sequence[Victim]) -> Preemption:
 
 
 def would_go(desk: Desk, element: str, limit_w: int, start: int) -> Steps[Shed]:
-    """Who would have to give way if this element could carry no more than so much from that instant on.
-
-    A question: between two steps the limit is what it is.
-    """
-    ended = [claim for claim in desk.ledger.claims.values() if claim.window.end <= start and not claim.within]
-    gone = [Candidate(claim, 0, 0) for claim in ended]
-    found: list[Candidate] = []
+    """Who would have to give way if this element could carry no more than so much from that instant on."""
     if limit_w <= 0 and desk.declared.topology.is_power_feed(element):
+        found: list[Candidate] = []
         yield from candidates(desk, None, found, over=True)
-        return (yield from _in_the_dark(desk, element, found, gone))
-    yield from candidates(desk, None, found, zones_of(desk, [element]), over=True)
-    chosen: list[Shed] = []
-    steps = into(chosen, _chosen(desk, found, [element], gone))
-    with lowered(desk.ledger, element, limit_w):
-        next(steps, None)  # the ledger is read at the first step
-    yield from steps
-    return chosen[0]
+        return (yield from _in_the_dark(desk, element, found, ended_by(desk, start)))
+    return (yield from gone_by(desk, start, {element: min(limit_w, desk.ledger.meters[element].limit_w)}))
 
 
 def _in_the_dark(desk: Desk, feed: str, found: Collection[Candidate], gone: Sequence[Candidate]) -> Steps[Shed]:
@@ -183,17 +223,6 @@ def _in_the_dark(desk: Desk, feed: str, found: Collection[Candidate], gone: Sequ
     was_over = {want.element for want in over(before.meters, before.meters)}
     elements = [name for name in ledger.meters if name not in was_over and name != feed]
     return (yield from shed(ledger, found, elements, gone))
-
-
-@contextmanager
-def lowered(ledger: Ledger, element: str, limit_w: int) -> Iterator[None]:
-    """For a question: as if the element could carry no more than so much; then as it was."""
-    before_w = ledger.meters[element].limit_w
-    ledger.set_limit(element, min(limit_w, before_w))
-    try:
-        yield
-    finally:
-        ledger.set_limit(element, before_w)
 
 
 def shed_of(
@@ -215,13 +244,20 @@ def zones_of(desk: Desk, elements: Iterable[str]) -> set[str]:
 
 
 def _chosen(
-    desk: Desk, found: Iterable[Candidate], elements: Sequence[str], ended: Iterable[Candidate] = ()
+    desk: Desk,
+    found: Iterable[Candidate],
+    elements: Iterable[str],
+    ended: Iterable[Candidate] = (),
+    limits_w: Mapping[str, int] | None = None,
 ) -> Steps[Shed]:
-    """Those of the candidates that are to go; `ended` are thought away beforehand."""
+    """Those of the candidates that are to go; `ended` are thought away beforehand. `limits_w`: see `shed`."""
     desk.now()
     ledger = desk.ledger
     there = [one for one in found if ledger.claims.get(one.id) is one.claim]  # it may have changed since it was found
     away = {one.id: one for one in (*leaving(desk), *not_started(desk), *ended)}
     there = sorted((one for one in there if one.id not in away), key=lambda one: one.id)
     gone = list(away.values())
-    return (yield from shed(ledger, there, [name for name in elements if name in ledger.meters], gone))
+    elements = [name for name in elements if name in ledger.meters]
+    if limits_w is not None:
+        limits_w = {name: limits_w[name] for name in elements}
+    return (yield from shed(ledger, there, elements, gone, limits_w=limits_w))

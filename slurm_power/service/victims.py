@@ -22,12 +22,23 @@ from slurm_power.service.desk import Desk
 from slurm_power.service.hourly import too_many
 from slurm_power.service.leaving import begun, leaving, not_started, on_nodes
 from slurm_power.service.nearest import nearest
-from slurm_power.service.shedding import AGAIN_S, LEAVE_S, for_cuts, for_draws, for_max, shed_of
+from slurm_power.service.shedding import (
+    AGAIN_S,
+    LEAVE_S,
+    ended_by,
+    for_cuts,
+    for_cuts_ahead,
+    for_draws,
+    for_max,
+    next_cut,
+    shed_of,
+)
 
 _log = logging.getLogger("slurm_power.victims")
 _OVER = {
     Trigger.RESERVATION: "the reservation is over",
     Trigger.OVER: "the cut is no more",
+    Trigger.CUT: "the cut is no more",
     Trigger.DRAW: "no more is drawn than may be",
 }
 _FEW = 1_000
@@ -45,6 +56,7 @@ def chosen(desk: Desk) -> Steps[list[Preemption]]:
         return found
     _forget_the_gone(desk)
     found += yield from for_cuts(desk)
+    found += yield from for_cuts_ahead(desk)
     found += yield from for_draws(desk)
     found += yield from for_max(desk)
     for tier in desk.tiers:
@@ -74,9 +86,19 @@ def needed(desk: Desk, one: Preemption) -> str | None:
             return "it begins later"
         return None if lacking_for(desk.ledger, planned) else "enough is free"
     elements = _elements(desk, one)
+    if one.trigger is Trigger.CUT and not elements:
+        return _needed_ahead(desk, one)
     if not elements:
         return _OVER[one.trigger]
     return None if one.trigger is Trigger.DRAW or over(desk.ledger.meters, elements) else "enough is free"
+
+
+def _needed_ahead(desk: Desk, one: Preemption) -> str | None:
+    """The same for a cut that has not begun."""
+    coming = next_cut(desk, one.elements)
+    if coming is None:
+        return _OVER[one.trigger]
+    return "it begins later" if coming[0] - LEAVE_S - desk.ledger.now > one.notice_s else None
 
 
 def _planned(desk: Desk, one: Preemption) -> Claim | None:
@@ -87,7 +109,7 @@ def _planned(desk: Desk, one: Preemption) -> Claim | None:
 
 def _elements(desk: Desk, one: Preemption) -> list[str]:
     """The zones and feeds that hold too much; none where what it is for is no more."""
-    if one.trigger is Trigger.OVER:
+    if one.trigger in (Trigger.OVER, Trigger.CUT):
         return [name for name in one.elements if name in desk.preempting.cuts and name in desk.ledger.meters]
     if one.trigger is Trigger.DRAW:
         return [name for name in one.elements if name in desk.measured.overdrawn and name in desk.ledger.meters]
@@ -118,8 +140,12 @@ def spared(desk: Desk, one: Preemption) -> Steps[frozenset[str]]:
         due = {name: desk.measured.overdrawn.over_w(name) for name in _elements(desk, one)}
         left = (yield from shed(desk.ledger, found, by_w=due)).victims
     else:
-        gone = [*leaving(desk, but=one), *not_started(desk)]
-        left = (yield from shed(desk.ledger, found, _elements(desk, one), gone)).victims
+        gone, elements = [*leaving(desk, but=one), *not_started(desk)], _elements(desk, one)
+        coming = next_cut(desk, one.elements) if one.trigger is Trigger.CUT and not elements else None
+        if coming is not None:
+            gone += ended_by(desk, coming[0])
+        limits_w = coming[1] if coming is not None else None
+        left = (yield from shed(desk.ledger, found, elements, gone, limits_w=limits_w)).victims
     return frozenset(each.id for each in found) - {each.id for each in left}
 
 

@@ -26,7 +26,7 @@ from slurm_power.service.preempt_told import told
 from slurm_power.service.run_views import drawn_row
 from slurm_power.service.submit import judge
 from slurm_power.service.usage_views import job_share
-from slurm_power.service.wording import named, renamed, retold
+from slurm_power.service.wording import accepted_cut, named, renamed, retold
 
 SCHEMA = 1
 _NAME = re.compile(r"(?P<job>\d{1,18})(?:_(?:(?P<task>\d{1,18})|\[[^]]*\])|\+(?P<offset>\d{1,9}))?", re.ASCII)
@@ -214,6 +214,8 @@ def checked(
         zones = [charge.zone for charge in claim.charges]
         watts = f"{format_watts(claim.est_w)} (at most {format_watts(claim.max_w)})"
         sentence = f"Such a job fits {then} in {', '.join(zones)} with {watts}, on {verdict.power_class} power."
+        if verdict.cut_at is not None:
+            sentence += f" {accepted_cut(verdict.cut_at).capitalize()}."
         return _checked("admit", ask, sentence, remark, at) | {
             "zones": zones,
             "power_class": str(verdict.power_class),

@@ -43,6 +43,11 @@ def _may_see(book: Book, key: str, viewer: int | None) -> bool:
     return viewer is None or (entry is not None and entry.uid == viewer)
 
 
+def accepted_cut(cut_at: int) -> str:
+    """What is said of a job that a planned cut may end."""
+    return f"a planned cut may end it shortly before {format_instant(cut_at)}, as its tier accepts"
+
+
 def describe(verdict: Verdict, book: Book, now: int, ask: Ask | None = None, *, would: bool = False) -> str:
     """The verdict for the user, one line each fact; `would` says that it is advice and nothing came of it."""
     lead = "would be " if would else ""
@@ -51,6 +56,8 @@ def describe(verdict: Verdict, book: Book, now: int, ask: Ask | None = None, *, 
         zones = ", ".join(charge.zone for charge in verdict.claim.charges)
         watts = f"{format_watts(verdict.claim.est_w)} (at most {format_watts(verdict.claim.max_w)})"
         lines = [f"{lead}admitted to {zones} with {watts}, on {verdict.power_class} power"]
+        if verdict.cut_at is not None:
+            lines.append(accepted_cut(verdict.cut_at))
     else:
         word = "held" if isinstance(verdict, Hold) else "rejected"
         lines = [f"{lead}{word}: {renamed(reason, book, viewer).text}" for reason in verdict.reasons]

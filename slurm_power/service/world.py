@@ -16,6 +16,7 @@ from slurm_power.core.nodes import NodeFree, ZoneNodes, all_free
 from slurm_power.core.policy import Native, PartitionPolicy
 from slurm_power.core.profile import Learnt, ProfileKey
 from slurm_power.ports import NodeRecord, PartitionRecord
+from slurm_power.service.law import NO_LAW, Law
 
 _MOST_TEXTS = 1_000
 """Constraints that are remembered; of more the oldest is forgotten."""
@@ -140,6 +141,8 @@ class World:
         self.default_partition = next((record.name for record in partitions if record.default), "")
         self.learnt: Mapping[ProfileKey, Learnt] = {}
         """What profiles say of jobs that declare nothing. It goes on changing."""
+        self.law: Law = NO_LAW
+        """Who may be preempted, and how."""
         self._by_feature: dict[str, Suiting] = {}
         self._kinds: dict[str, dict[str, list[tuple[NodeRecord, int]]]] = {}
 

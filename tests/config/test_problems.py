@@ -243,6 +243,15 @@ RELATIONS = [
         "defaults.tier: there is no tier 'x9'; expected gold, silver or bronze",
     ),
     (ZONE + "tiers: {}\n", "s.yaml:2: tiers: is empty; expected at least one tier"),
+    (
+        ZONE + "tiers: {a: {qos: x, notice: never, planned_cuts: accept}}\n",
+        "tiers.a.planned_cuts: is 'accept', and its jobs are never preempted: no cut could end them; "
+        "expected 'notice: 0s', say, or 'planned_cuts: avoid'",
+    ),
+    (
+        ZONE + "preemption: {after_cut: wait}\ntiers: {a: {qos: x, planned_cuts: accept}}\n",
+        "tiers.a.planned_cuts: is 'accept', and 'preemption.after_cut' is not 'preempt': no cut would end its jobs",
+    ),
     (ZONE + "tiers: {a: {qos: x}, b: {qos: x}}\n", "tiers.b.qos: 'x' stands for tier a already"),
     (
         ZONE + "classes: {c: {est: 2kW, max: 1kW}}\n",

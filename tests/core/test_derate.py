@@ -1,5 +1,6 @@
 """Derates: what they let an element carry, now and later, and that nobody is placed whom a coming one would end."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -117,3 +118,66 @@ def test_claims_that_are_there_stay() -> None:
     planned(one, derate(NOW + 60, NOW + 90, percent=50))
     assert one.meters["r1"].committed_w == 9_000
     assert one.validate() == []
+
+
+minutes = st.integers(1, 10).map(lambda count: 60 * count)
+
+
+@SETTINGS
+@given(
+    cuts=st.lists(st.tuples(minutes, minutes, st.integers(0, 10_000)), max_size=3),
+    jobs=st.lists(st.tuples(st.integers(1, 9_000), minutes, st.none() | minutes), max_size=6),
+)
+def test_whoever_goes_on_through_cuts_fits_but_for_those_that_begin_late(
+    cuts: list[tuple[int, int, int]], jobs: list[tuple[int, int, int | None]]
+) -> None:
+    known = [derate(NOW + start, NOW + start + length, limit_w=limit_w) for start, length, limit_w in cuts]
+    one = planned(ledger([zone("r1", 10_000)]), *known)
+    admitted: list[tuple[int, int]] = []
+    for number, (est_w, length_s, through_s) in enumerate(jobs):
+        job = replace(request(est_w, hours=length_s / HOUR, id=f"j{number}"), through_cuts_s=through_s)
+        kept = [cut for cut in one.meters["r1"].cuts if through_s is None or cut.window.start < NOW + through_s]
+        fits = all(
+            est_w + sum(watts for watts, length in admitted if at < NOW + length)
+            <= 10_000 - sum(cut.by_w for cut in kept if at in cut.window)
+            for at in range(NOW, NOW + length_s, 60)
+        )
+        verdict = decide(job, one, one.empty())
+        assert isinstance(verdict, Admit) == fits
+        if isinstance(verdict, Admit):
+            one.add(verdict.claim)
+            admitted.append((est_w, length_s))
+    assert one.validate() == []
+
+
+def test_it_is_told_when_a_cut_may_end_it() -> None:
+    cuts = (derate(NOW + 600, NOW + 700, percent=10), derate(NOW + 900, NOW + 1_000, percent=50))
+    one = planned(ledger([zone("r1", 10_000)]), *cuts)
+    told = {}
+    for est_w in (5_000, 6_000, 9_500):
+        verdict = decide(replace(request(est_w, hours=1), through_cuts_s=300), one, one.empty())
+        assert isinstance(verdict, Admit)
+        told[est_w] = verdict.cut_at
+    assert told == {5_000: None, 6_000: NOW + 900, 9_500: NOW + 600}
+
+
+def test_what_is_planned_for_after_a_cut_that_ends_it_does_not_keep_it_out() -> None:
+    """A booking beyond the cut is no plan that it could delay; one that begins before is."""
+    through = replace(request(6_000, hours=1), through_cuts_s=300)
+    for start, admitted in ((NOW + 1_000, True), (NOW + 800, False)):
+        one = planned(ledger([zone("r1", 10_000)]), derate(NOW + 900, NOW + 1_000, percent=50))
+        one.add(replace(claim("shadow:x", "r1", 5_000), window=Window(start, start + HOUR), tentative=True))
+        assert isinstance(decide(through, one, one.empty()), Admit) == admitted
+        assert isinstance(decide(replace(through, through_cuts_s=None), one, one.empty()), Hold)
+        small = replace(through, est_w=5_001, max_w=5_001)  # ended by the cut too
+        assert isinstance(decide(small, one, one.empty()), Admit) == admitted
+        fits = replace(through, est_w=4_000, max_w=4_000)  # goes on through it, and beside the plan
+        assert isinstance(decide(fits, one, one.empty()), Admit)
+
+
+def test_a_reservation_after_a_cut_that_ends_it_does_keep_it_out() -> None:
+    """The cut may be called off, and the reservation is a promise."""
+    one = planned(ledger([zone("r1", 10_000)]), derate(NOW + 900, NOW + 1_000, percent=50))
+    kept = claim("res:x:1", "r1", 5_000, group="res:x")
+    one.add(replace(kept, window=Window(NOW + 1_000, NOW + HOUR), reserves=True))
+    assert isinstance(decide(replace(request(6_000, hours=1), through_cuts_s=300), one, one.empty()), Hold)

@@ -10,7 +10,9 @@ import pytest
 
 from slurm_power.adapters.lines_server import Peer
 from slurm_power.adapters.store import StoreWriter
+from slurm_power.core.derate import Derate
 from slurm_power.core.errors import UsageError
+from slurm_power.core.window import Window
 from slurm_power.daemon.control import ControlHandler
 from slurm_power.daemon.rounds import Rounds
 from slurm_power.ports import JobRecord, JobState
@@ -167,13 +169,22 @@ def test_an_array_that_does_not_fit_together(desk: Desk) -> None:
     assert [reason["code"] for reason in found["reasons"]] == ["array"]
 
 
-def test_limits_and_closed_zones_are_as_they_are_now(desk: Desk) -> None:
+def test_limits_are_what_derates_leave_of_them_then(desk: Desk) -> None:
     wanted = "power:est=5kW,max=5kW,zones=rack03"
-    desk.lab.desk.ledger.set_limit("rack03", 4_000)
-    assert desk.verdicts(wanted, HOUR) == ["hold"]
-    desk.lab.desk.ledger.set_limit("rack03", 25_000)
+    window = Window(START + 2 * HOUR, START + 3 * HOUR)
+    desk.lab.desk.derates.replace([Derate("d", "rack03", window, "grid event", START, 0, 4_000)])
+    desk.lab.desk.follow_derates()
+    assert desk.verdicts(wanted, 0, HOUR, 2 * HOUR, 3 * HOUR) == ["admit", "admit", "hold", "admit"]
+    early = desk.check(wanted, START + HOUR + 1)  # it would go on into it
+    assert (early["verdict"], early["reasons"][0]["code"]) == ("hold", "derate")
+    desk.lab.clock.instant = START + 2 * HOUR
+    desk.lab.desk.follow_derates()
+    assert desk.check(wanted, START + 3 * HOUR)["verdict"] == "admit"
+
+
+def test_closed_zones_are_as_they_are_now(desk: Desk) -> None:
     desk.lab.desk.ledger.close("rack03", "too hot")
-    found = desk.check(wanted, START + HOUR)
+    found = desk.check("power:est=5kW,max=5kW,zones=rack03", START + HOUR)
     assert (found["verdict"], found["reasons"][0]["code"]) == ("hold", "closed")
 
 

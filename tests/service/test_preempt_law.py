@@ -64,3 +64,25 @@ def test_means(own: str, cluster: str, batch: bool, requeue: bool, expected: Mea
 def test_exempt_time(own: int | None, cluster: int | None, expected: int) -> None:
     found = law_of([QosRecord("bronze", exempt_s=own)], PreemptionRecord("REQUEUE", cluster))
     assert found.exempt_s("bronze") == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "batch", "requeue", "cluster_requeues", "expected"),
+    [
+        ("requeue", True, True, False, True),
+        ("requeue", True, None, True, True),
+        ("requeue", True, None, False, False),
+        ("requeue", True, False, True, False),
+        ("requeue", False, True, True, False),
+        ("cancel", False, False, False, True),
+        ("suspend", True, True, True, False),
+    ],
+)
+def test_whom_a_planned_cut_could_end(
+    own: str, batch: bool, requeue: bool | None, cluster_requeues: bool, expected: bool
+) -> None:
+    cluster = PreemptionRecord("OFF", requeue=cluster_requeues)
+    found = law_of([QosRecord("bronze", preempt_mode=own)], cluster)
+    assert found.may_end("bronze", batch=batch, requeue=requeue) == expected
+    assert not found.may_end("unknown", batch=batch, requeue=requeue)
+    assert not NO_LAW.may_end("bronze", batch=batch, requeue=requeue)

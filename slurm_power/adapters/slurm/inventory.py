@@ -131,6 +131,7 @@ def read_preemption(commands: Commands) -> PreemptionRecord:
     return PreemptionRecord(
         mode=_setting(shown, "PreemptMode", r"(\S+)"),
         exempt_s=limit_s(_setting(shown, "PreemptExemptTime", r"(\S+)")),
+        requeue=_setting(shown, "JobRequeue", r"(\d+)") != "0",
     )
 
 

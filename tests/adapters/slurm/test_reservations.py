@@ -117,7 +117,7 @@ def test_preemption(replay: Replay) -> None:
 
 
 def test_no_preemption() -> None:
-    shown = "PreemptMode = OFF\nPreemptType = preempt/none\nPreemptExemptTime = NONE\n"
-    assert inventory.read_preemption(Answering(shown)) == PreemptionRecord("OFF", None)
+    shown = "PreemptMode = OFF\nPreemptType = preempt/none\nPreemptExemptTime = NONE\nJobRequeue = 0\n"
+    assert inventory.read_preemption(Answering(shown)) == PreemptionRecord("OFF", None, requeue=False)
     with pytest.raises(SlurmParseError, match="PreemptMode"):
         inventory.read_preemption(Answering(shown.replace("PreemptMode", "Mode")))
