@@ -380,33 +380,6 @@ class Ledger:
             floor.set_nodes(name, all_free(len(self.topology.zones[name].nodes), nodes.cpus, nodes.gpus))
         return floor
 
-    def validate(self) -> list[str]:
-        """Where the sums that are kept up to date differ from a fresh count; empty when all is well."""
-        fresh = Ledger(self.topology, self.plan.pools, self.rule, self.now)
-        for name, meter in self.meters.items():
-            fresh.meters[name].set_limit(meter.limit_w)
-            fresh.meters[name].set_stray(meter.stray_w, blind=meter.blind)
-            fresh.meters[name].plan_cuts(meter.cuts)
-        fresh.nodes = dict(self.nodes)
-        for zone, why in self.closed.items():
-            fresh.close(zone, why)
-        fresh.load([*self.claims.values(), *self._booked.values()])
-        for zone in self.nodes:
-            fresh._classify(zone)
-        found = [
-            f"{name}: kept {meter.account()}, counted {fresh.meters[name].account()}"
-            for name, meter in self.meters.items()
-            if meter.account() != fresh.meters[name].account()
-        ]
-        for kept, counted, what in (
-            (self._promised, fresh._promised, "promised nodes"),
-            (self._in_zone, fresh._in_zone, "claims"),
-            (self._classes, fresh._classes, "free nodes"),
-        ):
-            found += [f"{zone}: {what} differ" for zone in self.nodes if kept[zone] != counted[zone]]
-        found += self._rooms.faults()
-        return found
-
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _short(

@@ -17,6 +17,7 @@ from slurm_power.core.trial import Trial, freed
 from slurm_power.core.want import Aspect, Want
 from slurm_power.core.window import Window
 from tests.core.floors import GOLD, NOW, TWO_N, claim, feed, ledger, pair, request, reservation, zone
+from tests.core.recount import differences
 from tests.core.test_properties import fingerprint
 
 RANKS = {"gold": 0, "silver": 1, "bronze": 2}
@@ -391,4 +392,4 @@ class TestTrial:
             fail()
         assert fingerprint(one) == before
         assert one.nodes["r1"].idle == 1
-        assert one.validate() == []
+        assert differences(one) == []

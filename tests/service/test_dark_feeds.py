@@ -13,6 +13,7 @@ from slurm_power.core.window import FOREVER, Window
 from slurm_power.ports import JobState, RequeueHold
 from slurm_power.service import views
 from slurm_power.service.hit import hit_rows
+from tests.core.recount import differences
 from tests.service.preempt_rig import Rig
 
 SITE = """\
@@ -75,7 +76,7 @@ def test_side_a_of_a_2n_pair_fails_and_returns() -> None:
     rig.later(2, 3)
     assert committed(rig) == {"ups-a": 24_000, "pdu-a": 24_000, "ups-b": 24_000, "pdu-b": 24_000}
     assert rig.state(more) is JobState.PENDING
-    assert (rig.written(RequeueHold), rig.desk.ledger.validate()) == ([], [])
+    assert (rig.written(RequeueHold), differences(rig.desk.ledger)) == ([], [])
     rig.end()
 
 
@@ -95,7 +96,7 @@ def test_half_of_an_n_pair_fails_and_returns() -> None:
     rig.later(60, 4)
     assert [rig.state(job) for job in (gold, silver, bronze)] == [JobState.RUNNING] * 3
     assert committed(rig) == {"ups-a": 16_000, "pdu-a": 16_000, "ups-b": 16_000, "pdu-b": 16_000}
-    assert rig.desk.ledger.validate() == []
+    assert differences(rig.desk.ledger) == []
     rig.end()
 
 
@@ -134,7 +135,7 @@ def test_it_holds_over_a_crash_and_a_reload(rig: Rig) -> None:
     assert rig.desk.dark == {"pdu-a"}
     assert rig.desk.ledger.meters["pdu-b"].limit_w == 23_000
     assert committed(rig) == {"ups-a": 0, "pdu-a": 0, "ups-b": 4_000, "pdu-b": 4_000}
-    assert rig.desk.ledger.validate() == []
+    assert differences(rig.desk.ledger) == []
 
 
 def test_one_to_come_is_no_reason_to_start_nobody_under_2n() -> None:
@@ -171,14 +172,14 @@ def test_whom_maintenance_would_hit(rig: Rig) -> None:
     bronze = rig.running("bronze", est_w=3_000, more=",zones=a")
     rig.running("gold", est_w=1_000, more=",zones=b")
     doubled = "2N" in rig.text
-    before = rig.desk.ledger.validate()
+    before = differences(rig.desk.ledger)
     assert hit(rig, "pdu-a") == ([], 0)  # 24 kW are what B carries
     rig.reload("pdu-b: {side: B, parent: ups-b, limit: 24kW}", "pdu-b: {side: B, parent: ups-b, limit: 22kW}")
     if not doubled:
         assert hit(rig, "pdu-a") == ([str(bronze)], 0)
     fail(rig, "pdu-b")
     assert hit(rig, "pdu-a") == ([str(bronze)], 21_000)
-    assert rig.desk.ledger.validate() == before == []
+    assert differences(rig.desk.ledger) == before == []
 
 
 def test_the_topology_without_feeds() -> None:

@@ -13,6 +13,7 @@ from slurm_power.core.steps import finish, into
 from slurm_power.core.window import FOREVER, Window
 from slurm_power.ports import JobState
 from slurm_power.service.hit import hit_rows
+from tests.core.recount import differences
 from tests.service.preempt_rig import Rig
 
 
@@ -130,13 +131,13 @@ def test_whom_it_would_hit(rig: Rig) -> None:
     now = rig.desk.now()
     terms = Terms("spring", Owner(("research",)), ("a",), 9_000, Window(now + 3_600, now + 7_200), tier="gold")
     rig.desk.reserved.put(Reservation("r", terms, ReservationState.APPROVED, now, now, 0, (Grant("a", 9_000),)))
-    before = rig.desk.ledger.validate()
+    before = differences(rig.desk.ledger)
     found = finish(hit_rows(rig.desk, derate(rig, percent=60, start=600)))
     assert [row["job"] for row in found["jobs"]] == [str(bronze)]  # type: ignore[attr-defined]
     assert found["left_w"] == 0
     assert [(row["name"], row["short_w"] > 0) for row in found["reservations"]] == [("spring", True)]  # type: ignore[attr-defined]
     now_hit = finish(hit_rows(rig.desk, derate(rig, percent=60)))
     assert {row["job"] for row in now_hit["jobs"]} == {str(bronze), str(short)}  # type: ignore[attr-defined]
-    assert (limit_w(rig), rig.desk.ledger.validate(), rig.written()) == (20_000, before, [])
+    assert (limit_w(rig), differences(rig.desk.ledger), rig.written()) == (20_000, before, [])
     steps = hit_rows(rig.desk, derate(rig, percent=60))
     assert {limit_w(rig) for _ in into([], steps)} == {20_000}  # others are answered between two steps

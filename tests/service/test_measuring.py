@@ -10,6 +10,7 @@ from slurm_power.ports import JobState, Kind, Quantity, Reading, RequeueHold
 from slurm_power.service import views
 from slurm_power.service.draws import Element, Feeler
 from slurm_power.service.measuring import take
+from tests.core.recount import differences
 from tests.service.preempt_rig import SITE, Rig
 
 METERED = SITE + """\
@@ -141,7 +142,7 @@ def test_a_sensor_that_talks_nonsense_is_as_good_as_silent(rig: Metered, watts: 
     [doubt] = rig.desk.measured.draws.doubts(rig.desk.now())
     assert doubt.element == Element(Kind.ZONE, "a")
     assert "old" in doubt.text
-    assert rig.desk.ledger.validate() == []
+    assert differences(rig.desk.ledger) == []
 
 
 def test_two_readings_in_a_row_above_the_limit_and_the_least_has_to_go(rig: Metered) -> None:
@@ -281,7 +282,7 @@ def test_a_derate_and_the_draw_have_not_twice_as_many_go(rig: Metered) -> None:
     rig.draws(10_000, 80)
     assert len(rig.written(RequeueHold)) == 2
     rig.draws(10_000, 60)
-    assert rig.desk.ledger.validate() == []
+    assert differences(rig.desk.ledger) == []
 
 
 PAIR = """\
@@ -336,9 +337,9 @@ def test_the_books_hold_whatever_is_measured(rig: Metered) -> None:
     """Strays, blindness and a reload: rooms are those of a fresh count."""
     for watts in (5_000, 25_000, 1.0, 7_000, 13_000):
         rig.draws(watts, 3)
-        assert rig.desk.ledger.validate() == []
+        assert differences(rig.desk.ledger) == []
     rig.reload('a[1-4]", limit: 20kW', 'a[1-4]", limit: 24kW')
-    assert rig.desk.ledger.validate() == []
+    assert differences(rig.desk.ledger) == []
     assert rig.row()["stray_w"] == 13_000
 
 
