@@ -56,7 +56,7 @@ def usage(since: str | None, until: str | None, by: str, output: Output, link: L
     used      of that, what jobs on nodes held; use is the part
     jobs      what jobs on nodes held, within reservations or not
     honoured  of what was granted, the part that was kept to the end
-    accuracy  1 where runs took the time that they asked for
+    accuracy  1 where runs took the time that they asked for, and drew their est where that was measured
     score     use with decay, from which follows the ceiling: the part of a zone that the account may reserve
 
     Below it, for each zone, watts that are reserved and not used now, and room that no waiting job fits. Users see

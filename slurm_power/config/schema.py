@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from slurm_power.config.balance import Balance
 from slurm_power.config.control import Control
 from slurm_power.config.exporter import Metrics
 from slurm_power.config.fields import (
@@ -206,6 +207,7 @@ class SiteFile(BaseModel):
     telemetry: tuple[TelemetrySource, ...] | None = key(None, "sources of measured power")
     thermal: Thermal | None = key(None, "what heat takes away from the limits of zones")
     control: Control = key({}, "how readings are smoothed and judged")
+    balance: Balance = key({}, "work that is moved to where measured headroom is")
     metrics: Metrics | None = key(None, "where Prometheus reads what the daemon knows")
     tariff: tuple[Tariff, ...] | None = key(None, "prices for showback: one tariff, or several with `from`")
 

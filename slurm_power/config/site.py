@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 
 from slurm_power.config import check
+from slurm_power.config.balance import Balance
 from slurm_power.config.control import Control
 from slurm_power.config.document import read_document
 from slurm_power.config.exporter import Metrics
@@ -55,6 +56,7 @@ class Site:
     reservations: Reservations
     preemption: Preemption
     control: Control
+    balance: Balance
     thermal: Thermal | None = None
     warnings: tuple[str, ...] = ()
     sla: Mapping[str, Sla] | None = None
@@ -93,6 +95,7 @@ def load_site(path: Path | None = None, *, text: str | None = None) -> Site:
         reservations=file.reservations,
         preemption=file.preemption,
         control=file.control,
+        balance=file.balance,
         thermal=file.thermal,
         sla=file.sla,
         telemetry=file.telemetry,

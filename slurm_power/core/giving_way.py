@@ -85,9 +85,13 @@ class Trigger(StrEnum):
     """A zone or feed that draws more than its limit, as measured."""
     MAX = "max"
     """A job that draws more than its own max; its key is the beneficiary."""
+    MOVE = "move"
+    """A job that leaves a crowded zone for another; its key is the beneficiary."""
 
 
-PHYSICAL = frozenset({Trigger.OVER, Trigger.CUT, Trigger.DRAW, Trigger.MAX})
+PLACED = frozenset({Trigger.JOB, Trigger.MOVE})
+"""Those that end with a job in the place that was kept for it."""
+PHYSICAL = frozenset({Trigger.OVER, Trigger.CUT, Trigger.DRAW, Trigger.MAX, Trigger.MOVE})
 """Those that go by no QOS's right."""
 
 

@@ -1,10 +1,11 @@
 """How well accounts use what they reserve, and how well they forecast; what they may reserve follows from the first.
 
     score    = Σ watt-hours used ÷ Σ watt-hours reserved
-    accuracy = 1 ÷ (1 + error), error = Σ |asked − held| ÷ Σ held over the runs that have ended
+    accuracy = 1 ÷ (1 + error), error = Σ off ÷ Σ held over the runs that have ended
 
-Asked is est × time limit of a run, held is est × the time that it ran: as long as nothing measures draw, time is what
-a forecast can be wrong about. In both an amount counts half as much for each half-life that it is old, by the day.
+Held is est × the time that a run took. What was asked is off by est × what its time limit was off by, and where the run
+was measured on nodes of its own also by what est was off its 95th percentile × the time that it took. In both an amount
+counts half as much for each half-life that it is old, by the day.
 """
 
 from collections.abc import Iterable, Sequence

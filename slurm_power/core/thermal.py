@@ -35,6 +35,11 @@ class HeatRules:
     """Over how long temperatures are averaged; two in a row do not wait for it."""
 
 
+def sensible(celsius: float) -> bool:
+    """Whether an inlet can have that temperature."""
+    return isfinite(celsius) and _LEAST_C <= celsius <= _MOST_C
+
+
 class Thermal:
     """The state of one zone. `now` and `at` are in s."""
 
@@ -47,7 +52,7 @@ class Thermal:
 
     def take(self, celsius: float, at: float, rules: HeatRules) -> bool:
         """One reading. Whether it has changed anything."""
-        if not isfinite(celsius) or not _LEAST_C <= celsius <= _MOST_C:
+        if not sensible(celsius):
             return False
         if self._readings and at < self._readings[-1][0]:
             return False

@@ -43,7 +43,7 @@ class Usage:
     ended_ws: int = 0
     """What the runs that ended in this hour had held from start to end."""
     off_ws: int = 0
-    """Σ |asked − held| of these runs."""
+    """By how much what these runs had asked for was off: see `core.score`."""
     runs: int = 0
     """How many runs ended."""
     missed: int = 0

@@ -11,19 +11,31 @@ from math import ceil
 
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.core.errors import SlurmError, StoreError
-from slurm_power.core.giving_way import UNTOUCHED, Preemption, Stage, Step, Trigger, Victim, follow, read_stored, stored
+from slurm_power.core.giving_way import (
+    PLACED,
+    UNTOUCHED,
+    Preemption,
+    Stage,
+    Step,
+    Trigger,
+    Victim,
+    follow,
+    read_stored,
+    stored,
+)
 from slurm_power.core.lifecycle import State
 from slurm_power.core.policy import Mode
 from slurm_power.core.steps import Steps, T, into
-from slurm_power.ports import Clock, Intent, Slurm, Store
+from slurm_power.ports import Clock, Intent, Rule, Slurm, Store
 from slurm_power.service import preempt_lines as lines
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
 from slurm_power.service.law import law_of
-from slurm_power.service.leaving import on_nodes
+from slurm_power.service.leaving import keep, on_nodes
+from slurm_power.service.release import UNBIND
 from slurm_power.service.shedding import hurried, without_notice
 from slurm_power.service.striking import Write, all_left, blows, proved, struck, warnings
-from slurm_power.service.victims import chosen, keep, needed, spared
+from slurm_power.service.victims import chosen, needed, spared
 
 _log = logging.getLogger("slurm_power.preemptions")
 
@@ -77,6 +89,9 @@ class Preemptions:
         for line in store.decisions(actions=[lines.GAVE_WAY], since=max(now - _HOUR_S, 0), limit=_LINES):
             for reason in line.reasons:
                 self._desk.preempting.gave_way(str(reason.get("subject")), min(line.at, now))
+        for line in store.decisions(actions=[lines.GAVE_WAY, UNBIND], since=max(now - _HOUR_S, 0), limit=_LINES):
+            if line.rule == Rule.BALANCE:
+                self._desk.moves.moved(min(line.at, now))
         told = store.decisions(actions=[lines.CHECKPOINTED], since=max(now - _WEEK_S, 0), limit=_LINES)
         self._desk.preempting.checkpoints.update({line.job: line.at for line in told})
         for line in store.decisions(actions=[lines.PROTECT, lines.UNPROTECT], limit=_LINES):
@@ -267,8 +282,8 @@ class Preemptions:
 
     async def _free(self, one: Preemption) -> None:
         """A job is placed by the next pass; who else was short has its watts by now."""
-        entry = self._desk.book.get(one.beneficiary) if one.trigger is Trigger.JOB else None
-        if one.trigger is not Trigger.JOB:
+        entry = self._desk.book.get(one.beneficiary) if one.trigger in PLACED else None
+        if one.trigger not in PLACED:
             await self._end(one, Step.PLACE, "its watts are free")
         elif entry is None or entry.state in (State.PARKED, State.FREE):
             await self._end(one, Step.GIVE_UP, needed(self._desk, one) or "")

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from slurm_power.config import Site
 from slurm_power.core.derate import BREAKER, HEAT, WHOLE, Derate
-from slurm_power.core.thermal import HeatRules, Thermal
+from slurm_power.core.thermal import HeatRules, Thermal, sensible
 from slurm_power.core.window import FOREVER, Window
 from slurm_power.daemon.derating import Derating
 from slurm_power.ports import Kind, Quantity, Reading
@@ -19,6 +19,8 @@ from slurm_power.service.measured import CRITICAL
 
 _MARK = ":critical"
 """What the id of a derate by heat ends with where the zone admits nothing."""
+_TOLD = 5
+"""Of how many elements it is said that what a source says of them makes no sense."""
 
 
 class Reflexes:
@@ -31,6 +33,8 @@ class Reflexes:
         self._warmth: dict[str, dict[tuple[str, str], tuple[float, float]]] = {}
         """Zone → sensor → (when, °C): of several the hottest counts."""
         self._breakers = Breakers()
+        self._unfit: dict[str, set[str]] = {}
+        """Source → what of that which it said last makes no sense."""
         self._held: frozenset[tuple[str, str]] = frozenset()
         """(source, element) of the derates that were ours when we last looked."""
         self._behind = False
@@ -78,6 +82,7 @@ class Reflexes:
         changed = self._behind
         hottest: dict[str, float] = {}
         for one in readings:
+            self._doubt(source, one)
             if one.quantity is Quantity.TEMPERATURE and one.kind is Kind.ZONE:
                 self._feel(source, stale_s, one, hottest)
             elif one.quantity is Quantity.BREAKER:
@@ -88,6 +93,17 @@ class Reflexes:
                 state = self.zones.setdefault(zone, Thermal(since=self._moment - rules.dwell_s))
                 changed = state.take(celsius, self._moment, rules) or changed
         return await self._apply() if changed else False
+
+    def unfit(self, source: str) -> str:
+        """What of that which a source has said since this was last asked makes no sense; empty for nothing."""
+        found = self._unfit.pop(source, set())
+        return "; ".join(f"{what} makes no sense and is left out" for what in sorted(found)[:_TOLD])
+
+    def _doubt(self, source: str, one: Reading) -> None:
+        if one.quantity is Quantity.TEMPERATURE and not sensible(one.value):
+            self._unfit.setdefault(source, set()).add(f"the temperature of {one.kind} {one.element}")
+        elif one.quantity is Quantity.BREAKER and one.value not in (0, 1):
+            self._unfit.setdefault(source, set()).add(f"the breaker state of {one.kind} {one.element}")
 
     @property
     def _moment(self) -> float:
@@ -102,7 +118,8 @@ class Reflexes:
 
     def _feel(self, source: str, stale_s: int, one: Reading, hottest: dict[str, float]) -> None:
         """Note one temperature, and the hottest that is fresh in its zone."""
-        if one.element not in self._desk.site.topology.zones or one.age_s > stale_s:
+        known = one.element in self._desk.site.topology.zones
+        if not known or one.age_s > stale_s or not sensible(one.value):
             return
         sensors = self._warmth.setdefault(one.element, {})
         sensors[source, one.part] = (self._moment, one.value)

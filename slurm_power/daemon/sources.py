@@ -97,7 +97,7 @@ class Sources:
             begun = loop.time()
             try:
                 await self._take(name, await loop.run_in_executor(self._threads, _read, source))
-                self._say(name, "")
+                self._say(name, self._reflexes.unfit(name))
                 failures = 0
             except StoreError as error:
                 self._say(name, f"what it says cannot be kept: {error}")

@@ -27,6 +27,8 @@ class Rule(StrEnum):
     """A zone or feed may not hold more than its limit lets it."""
     OVER_MAX = "over_max"
     """A job may not draw more than the max that it declared."""
+    BALANCE = "balance"
+    """Work leaves zones that draw more than was promised for such as have measured headroom."""
     CHECKPOINT = "checkpoint"
     """Work since the last checkpoint is what a job would lose."""
     DERATE = "derate"

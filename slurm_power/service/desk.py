@@ -26,6 +26,7 @@ from slurm_power.service.faults import Faults
 from slurm_power.service.law import Law
 from slurm_power.service.measured import Measured
 from slurm_power.service.metering import Metering
+from slurm_power.service.moves import Moves
 from slurm_power.service.preempting import Preempting
 from slurm_power.service.reserved import Reserved
 from slurm_power.service.shadow import Shadow
@@ -84,6 +85,7 @@ class Desk:
         self.preempting = Preempting(ledger)
         self.derates = Derates()
         self.measured = Measured(site.control, clock.monotonic())
+        self.moves = Moves()
         self.missed: list[Reservation] = []
         """Reservations that a change of the site file has ended, for whoever writes it down."""
         self.declared = site

@@ -37,6 +37,11 @@ class RunDraw:
         self.whole = self.whole and whole
         self.latest_w = watts
 
+    def forecast_w(self, ran_s: int) -> int | None:
+        """What its est should have been, in W: the 95th percentile, where most of a run on its own nodes is known."""
+        known = self.whole and self.measured_s and 2 * self.measured_s >= ran_s
+        return self.sketch.percentile(95) if known else None
+
     def numbers(self) -> dict[str, int]:
         """For the audit log; empty where nothing was measured."""
         if not self.measured_s:

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from slurm_power.core.giving_way import Preemption, Stage, Trigger, Victim
+from slurm_power.core.giving_way import PLACED, Preemption, Stage, Trigger, Victim
 from slurm_power.core.lifecycle import State
 from slurm_power.core.offer import Candidate
+from slurm_power.core.window import Window
 from slurm_power.service.book import Entry
 from slurm_power.service.candidates import candidate, tier_of
 from slurm_power.service.desk import Desk
@@ -17,6 +18,19 @@ def begun(desk: Desk, trigger: Trigger, beneficiary: str, tier: str, victims: Se
     desk.preempting.put(one)
     desk.preempting.why_not.pop(beneficiary, None)
     return one
+
+
+def keep(desk: Desk, one: Preemption) -> None:
+    """Have others plan around the place of the job that a preemption is for, from when victims have left.
+
+    Nothing is kept where it is not for a job, or the job or a zone of its place is not known any more.
+    """
+    entry = desk.book.get(one.beneficiary) if one.trigger in PLACED else None
+    if entry is None or entry.ask is None or any(charge.zone not in desk.ledger.nodes for charge in one.charges):
+        return
+    start = max(desk.ledger.now + 1, one.strike_at or desk.ledger.now + one.notice_s)
+    claim = entry.ask.request.with_copies(1).claim(one.charges, start, one.share_milli)
+    desk.preempting.keep(one.beneficiary, claim.at(Window(start, max(claim.window.end, start + 1))))
 
 
 def _victim(desk: Desk, one: Candidate) -> Victim | None:

@@ -27,7 +27,7 @@ from slurm_power.core.window import FOREVER, Window
 from slurm_power.ports import Decision, Rule
 from slurm_power.service.book import Entry, Journal
 from slurm_power.service.costs import total_of
-from slurm_power.service.job_draws import JobDraws
+from slurm_power.service.job_draws import JobDraws, RunDraw
 from slurm_power.service.profiles import Profiles
 
 RUN = "run"
@@ -161,11 +161,12 @@ class Metering:
 
     def _ended(self, entry: Entry, held: Held, now: int) -> None:
         self.accrual.stop(entry.key, now)
-        ran_s, asked_s = max(now - held.since, 0), limit_s(entry)
-        off_s = abs(asked_s - ran_s) if asked_s is not None else 0
+        ran_s, asked_s, drawn = max(now - held.since, 0), limit_s(entry), self.drawn.take(entry.key)
+        off_ws = held.est_w * abs(asked_s - ran_s) if asked_s is not None else 0
+        off_ws += abs(held.est_w - (drawn.forecast_w(ran_s) or held.est_w)) * ran_s
         missed = self._misses(entry, held, now)
-        self._tell(entry, held, now)
-        sums = {"ended_ws": held.est_w * ran_s, "off_ws": held.est_w * off_s, "runs": 1, "missed": int(missed)}
+        self._tell(entry, held, drawn, now)
+        sums = {"ended_ws": held.est_w * ran_s, "off_ws": off_ws, "runs": 1, "missed": int(missed)}
         self.accrual.note(held.share, now, **sums)
 
     def _misses(self, entry: Entry, held: Held, now: int) -> bool:
@@ -181,9 +182,9 @@ class Metering:
         self._record(entry, held, now, action=MISSED, cause=miss, rule=rule, numbers=_numbers(run, promise))
         return True
 
-    def _tell(self, entry: Entry, held: Held, now: int) -> None:
+    def _tell(self, entry: Entry, held: Held, drawn: RunDraw, now: int) -> None:
         """For its owner: what a run declared, drew and cost."""
-        drawn, total = self.drawn.take(entry.key), total_of(held, now, self._site.tariffs)
+        total = total_of(held, now, self._site.tariffs)
         self.profiles.ended(entry, drawn, held, now)
         numbers = {
             "est_w": held.est_w,

@@ -81,6 +81,9 @@ def for_whom(one: Preemption) -> str:
         return f"a job of tier {one.tier} needs its watts"
     if one.trigger is Trigger.RESERVATION:
         return f"a reservation of tier {one.tier} is short of its watts"
+    if one.trigger is Trigger.MOVE:
+        zones = ", ".join(charge.zone for charge in one.charges)
+        return f"its zone draws more than its jobs asked for, and there is room in {zones}"
     if one.trigger is Trigger.MAX:
         return "it draws more than its max; correct max in its comment, and release it"
     first, *others = one.elements
@@ -92,9 +95,15 @@ def for_whom(one: Preemption) -> str:
 
 
 def _name(desk: Desk, one: Preemption) -> str:
-    if one.trigger in (Trigger.JOB, Trigger.MAX):
+    if one.trigger in (Trigger.JOB, Trigger.MAX, Trigger.MOVE):
         return desk.book.name_of(one.beneficiary) or one.beneficiary
     return f"reservation {one.beneficiary}" if one.trigger is Trigger.RESERVATION else one.beneficiary
+
+
+def _rule(trigger: Trigger) -> Rule:
+    if trigger is Trigger.MOVE:
+        return Rule.BALANCE
+    return Rule.OVER_LIMIT if trigger in PHYSICAL else Rule.PREEMPT
 
 
 def _sums(one: Preemption) -> Mapping[str, int]:
@@ -149,7 +158,7 @@ def _record(
             reasons=reasons,
             reservation=reservation,
             cause=cause,
-            rule=Rule.OVER_LIMIT if one.trigger in PHYSICAL else Rule.PREEMPT,
+            rule=_rule(one.trigger),
             numbers=numbers,
         )
     )

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from slurm_power.core.claim import Claim
-from slurm_power.core.giving_way import PHYSICAL, Preemption, Stage, Trigger, Victim
+from slurm_power.core.giving_way import PHYSICAL, PLACED, Preemption, Stage, Trigger, Victim
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.window import Window
 from slurm_power.service.cuts import Cuts
@@ -58,7 +58,7 @@ class Preempting:
         else:
             self._live.pop(one.id, None)
             self._for.pop((one.trigger, one.beneficiary), None)
-            if one.trigger is Trigger.JOB:
+            if one.trigger in PLACED:
                 self.let_go(one.beneficiary)
 
     def serving(self, trigger: Trigger, beneficiary: str) -> Preemption | None:
@@ -95,6 +95,11 @@ class Preempting:
         """Whether a job waits until its victims' watts are proved to be free."""
         one = self.serving(Trigger.JOB, key)
         return one is not None and one.stage is Stage.STRIKING
+
+    def goes_to(self, key: str) -> frozenset[str] | None:
+        """The zones that a job is being moved to; None where it is not."""
+        one = self.serving(Trigger.MOVE, key)
+        return None if one is None else frozenset(charge.zone for charge in one.charges)
 
     # -- watts that are kept --------------------------------------------------------------------------------------
 

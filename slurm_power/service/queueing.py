@@ -123,7 +123,10 @@ class Queue:
         if array is not None and throttle is not None and len(self._desk.book.active_tasks(array)) >= throttle:
             entry.verdict = Hold((_THROTTLED,))
             return None
-        verdict = yield from self._deciding(entry, ask.request)
+        request, goes_to = ask.request, self._desk.preempting.goes_to(entry.key)
+        if goes_to is not None:
+            request = replace(request, zones=goes_to)
+        verdict = yield from self._deciding(entry, request)
         if not isinstance(verdict, Admit):
             self._note_rejection(entry, verdict)
             return None

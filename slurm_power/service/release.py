@@ -4,7 +4,7 @@ A pass yields plans; the daemon carries them out and tells `applied` what became
 questions may be answered, so every step looks at the book as it is then.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from heapq import heapify, heappop
 from itertools import chain, islice
 
@@ -12,12 +12,16 @@ from slurm_power.core.lifecycle import Event, State
 from slurm_power.core.policy import Mode
 from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.record import AdmissionRecord, Standing
+from slurm_power.core.units import format_watts
 from slurm_power.ports import Command, HoldKind, JobRecord, JobState, Outcome, Release, Rule, Update, UserHold
+from slurm_power.service.balancing import elsewhere, lasting
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
 from slurm_power.service.plan import Plan, unbinding, whole
 from slurm_power.service.queueing import Queue
 
+UNBIND = "unbind"
+"""The action of a line about a job that has its place, has not started, and is to be placed anew."""
 _PATIENCE_S, _LONGEST_S = 30, 900
 """How long a job is put off that Slurm has refused to bind, the first time and at most."""
 _AT_ONCE = 500
@@ -34,6 +38,7 @@ def run_pass(desk: Desk) -> Iterator[Plan | None]:
     if desk.mode is not Mode.ENFORCE:
         return
     yield from _apart(desk, "overdue", _overdue(desk))
+    yield from _apart(desk, "balance", _crowded_out(desk))
     yield from Queue(desk).run()
 
 
@@ -208,13 +213,44 @@ def _overdue(desk: Desk) -> Iterator[Plan | None]:
         # By both clocks: the wall's may leap ahead, and what touches a job is at times not its release.
         if min(now - since, desk.clock.monotonic() - entry.touched) < grace_s or record.reason in _STARTING_REASONS:
             continue
-        reason = Reason(Code.STARTING, detail=record.reason)
-        entry.note = reason.text
-        entry.hold = HoldKind.POWER
-        desk.book.save(entry)
         cause = f"not started after {grace_s} s"
-        desk.book.decided(entry, "unbind", now, desk.mode, [reason], cause=cause, rule=Rule.START_GRACE)
-        yield _holding(entry, record)
+        yield _taken_back(desk, entry, record, Reason(Code.STARTING, detail=record.reason), cause, Rule.START_GRACE)
+
+
+def _crowded_out(desk: Desk) -> Iterator[Plan | None]:
+    """Jobs that were placed, have not started, and would be turned away in a crowded zone while another has room."""
+    zones = set(lasting(desk))
+    for entry in _select(desk, _startable, State.ADMITTED) if zones else ():
+        record = entry.record if entry is not None else None
+        reason = _turned_away(desk, entry, zones) if entry is not None else None
+        if entry is None or record is None or reason is None:
+            yield None
+            continue
+        if record.array_tasks or record.het_job_id is not None or entry.hold in (HoldKind.USER, HoldKind.BOTH):
+            continue
+        if (yield from elsewhere(desk, entry)) is not None and _startable(entry) and lasting(desk):
+            desk.moves.moved(desk.ledger.now)
+            yield _taken_back(desk, entry, record, reason, "another zone has room", Rule.BALANCE)
+
+
+def _turned_away(desk: Desk, entry: Entry, zones: Collection[str]) -> Reason | None:
+    """Why it could not start now: one of these zones has less than nothing left, its own watts there counted."""
+    claim = desk.ledger.claims.get(entry.key)
+    for charge in claim.charges if claim is not None and _startable(entry) else ():
+        meter = desk.ledger.meters[charge.zone]
+        if charge.zone in zones and meter.room_w < 0:
+            left_w = charge.est_w + meter.headroom_w
+            return Reason(Code.STRAY, charge.zone, charge.est_w, left_w, format_watts(meter.stray_w))
+    return None
+
+
+def _taken_back(desk: Desk, entry: Entry, record: JobRecord, reason: Reason, cause: str, rule: Rule) -> Plan:
+    """A job that has its place and has not started is held, to be placed anew."""
+    entry.note = reason.text
+    entry.hold = HoldKind.POWER
+    desk.book.save(entry)
+    desk.book.decided(entry, UNBIND, desk.now(), desk.mode, [reason], cause=cause, rule=rule)
+    return _holding(entry, record)
 
 
 def _startable(entry: Entry) -> bool:

@@ -14,13 +14,13 @@ from slurm_power.core.reservation import Policy, Reservation, ReservationState
 from slurm_power.core.steps import Steps
 from slurm_power.core.trial import Trial
 from slurm_power.core.want import lacking_for, over
-from slurm_power.core.window import Window
 from slurm_power.ports import HoldKind
+from slurm_power.service.balancing import for_balance
 from slurm_power.service.book import Entry
 from slurm_power.service.candidates import candidate, candidates, obstacle
 from slurm_power.service.desk import Desk
 from slurm_power.service.hourly import too_many
-from slurm_power.service.leaving import begun, leaving, not_started, on_nodes
+from slurm_power.service.leaving import begun, keep, leaving, not_started, on_nodes
 from slurm_power.service.nearest import nearest
 from slurm_power.service.shedding import (
     AGAIN_S,
@@ -59,6 +59,7 @@ def chosen(desk: Desk) -> Steps[list[Preemption]]:
     found += yield from for_cuts_ahead(desk)
     found += yield from for_draws(desk)
     found += yield from for_max(desk)
+    found += yield from for_balance(desk)
     for tier in desk.tiers:
         entry = desk.book.get(desk.preempting.heads.get(tier.name, ""))
         if entry is not None:
@@ -80,6 +81,10 @@ def needed(desk: Desk, one: Preemption) -> str | None:
     if one.trigger is Trigger.MAX:
         lasting = desk.measured.above.lasting(one.beneficiary, desk.ledger.now)
         return None if lasting is not None else "it draws no more than its max"
+    if one.trigger is Trigger.MOVE:
+        claims = (desk.ledger.claims.get(victim.key) for victim in one.victims)
+        zones = (charge.zone for claim in claims if claim is not None for charge in claim.charges)
+        return None if any(zone in desk.moves for zone in zones) else "its zone draws less by now"
     planned = _planned(desk, one)
     if planned is not None:
         if _early_s(desk, planned) > one.notice_s:
@@ -193,19 +198,6 @@ def _for_job(desk: Desk, entry: Entry) -> Steps[list[Preemption]]:
     desk.preempting.put(one)
     keep(desk, one)
     return [one]
-
-
-def keep(desk: Desk, one: Preemption) -> None:
-    """Have others plan around the place for which victims leave, from when they have left.
-
-    Nothing is kept where it is not for a job, or the job or a zone of its place is not known any more.
-    """
-    entry = desk.book.get(one.beneficiary) if one.trigger is Trigger.JOB else None
-    if entry is None or entry.ask is None or any(charge.zone not in desk.ledger.nodes for charge in one.charges):
-        return
-    start = max(desk.ledger.now + 1, one.strike_at or desk.ledger.now + one.notice_s)
-    claim = entry.ask.request.with_copies(1).claim(one.charges, start, one.share_milli)
-    desk.preempting.keep(one.beneficiary, claim.at(Window(start, max(claim.window.end, start + 1))))
 
 
 def _waits(desk: Desk, entry: Entry) -> bool:

@@ -76,6 +76,22 @@ def test_a_run_that_starts_in_time_is_no_miss(lab: Lab) -> None:
     assert (row.runs, row.missed, row.ended_ws, row.off_ws) == (1, 0, 20_000 * 60, 20_000 * 3_540)
 
 
+@pytest.mark.parametrize(
+    ("drawn_w", "measured_s", "whole", "more_ws"),
+    [(12_000, 60, True, 8_000 * 60), (12_000, 29, True, 0), (12_000, 60, False, 0), (20_000, 60, True, 0)],
+)
+def test_a_forecast_is_off_by_what_it_drew_too(
+    lab: Lab, drawn_w: int, measured_s: int, whole: bool, more_ws: int
+) -> None:
+    one = Job(lab, 1)
+    one.start()
+    lab.desk.metering.drawn.add(one.entry.key, drawn_w, measured_s, whole=whole)
+    lab.wait(60)
+    one.end()
+    [row] = lab.desk.metering.take(lab.desk.now())
+    assert row.off_ws - 20_000 * 3_540 == pytest.approx(more_ws, rel=0.02)
+
+
 def test_a_placed_job_that_slurm_starts_late(lab: Lab) -> None:
     one = Job(lab, 1)
     lab.wait(700)

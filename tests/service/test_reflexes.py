@@ -213,6 +213,24 @@ def test_of_two_sensors_the_hotter_counts(rig: Warm) -> None:
     assert (rig.limit_w, rig.desk.ledger.closed) == (10_000, {"a": "its inlet is critically warm"})
 
 
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), -273.0, 900.0])
+def test_a_sensor_that_makes_no_sense_hides_no_other(rig: Warm, broken: float) -> None:
+    for _ in range(3):
+        rig.says(broken, part="1")
+        rig.says(37, part="2")
+        rig.later(1)
+    assert rig.limit_w == 10_000
+    assert rig.reflexes.unfit("s") == "the temperature of zone a makes no sense and is left out"
+    assert rig.reflexes.unfit("s") == ""
+
+
+def test_a_breaker_that_is_neither_open_nor_closed_is_told(rig: Warm) -> None:
+    rig.says(2, quantity=Quantity.BREAKER)
+    rig.later(1)
+    assert rig.limit_w == 20_000
+    assert rig.reflexes.unfit("s") == "the breaker state of zone a makes no sense and is left out"
+
+
 def test_critical_without_steps_holds_over_a_crash_and_can_be_cleared() -> None:
     rig = Warm(text=SITE + "thermal: {critical: 40, dwell: 60s}\n")
     rig.warm(41, 3)
