@@ -44,11 +44,11 @@ class Derate:
         return floor(declared_w * (1 - (self.percent or 0) / WHOLE))
 
 
-class Cut(NamedTuple):
-    """So many watts less over a window."""
+class Planned(NamedTuple):
+    """What an element may carry over a window to come, in W."""
 
     window: Window
-    by_w: int
+    limit_w: int
 
 
 def limit_at(declared_w: int, derates: Iterable[Derate], instant: int) -> int:
@@ -56,15 +56,15 @@ def limit_at(declared_w: int, derates: Iterable[Derate], instant: int) -> int:
     return min((one.allowed_w(declared_w) for one in derates if instant in one.window), default=declared_w)
 
 
-def cuts_ahead(declared_w: int, derates: Iterable[Derate], now: int, limit_w: int) -> list[Cut]:
-    """By how much less than `limit_w`, which it may carry now, it may carry later, in order, no two of them at once."""
+def limits_ahead(declared_w: int, derates: Iterable[Derate], now: int, limit_w: int) -> list[Planned]:
+    """What an element, which may carry `limit_w` now, may carry when that is more or less, in order of time."""
     ahead = [one for one in derates if one.window.end > now]
     edges = {edge for one in ahead for edge in (one.window.start, one.window.end) if now < edge <= FOREVER}
-    found: list[Cut] = []
-    for start, end in pairwise(sorted(edges)):
-        by_w = limit_w - limit_at(declared_w, ahead, start)
-        goes_on = bool(found) and (found[-1].by_w, found[-1].window.end) == (by_w, start)
-        if by_w > 0:
+    found: list[Planned] = []
+    for start, end in pairwise(sorted({*edges, FOREVER})):
+        then_w = limit_at(declared_w, ahead, start)
+        goes_on = bool(found) and (found[-1].limit_w, found[-1].window.end) == (then_w, start)
+        if then_w != limit_w:
             since = found.pop().window.start if goes_on else start
-            found.append(Cut(Window(since, end), by_w))
+            found.append(Planned(Window(since, end), then_w))
     return found

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import chain, islice
 
 from slurm_power.core.claim import WHOLE_NODE, reservation_of
-from slurm_power.core.derate import Cut
+from slurm_power.core.derate import Planned
 from slurm_power.core.gaps import Span, first_gap
 from slurm_power.core.immutable import immutable
 from slurm_power.core.ledger import Ledger
@@ -237,7 +237,7 @@ def _kept(placer: Placer, zone: str, obstacle: Shortfall | str | None) -> Reason
             return _reserved(ledger, obstacle.element, name, obstacle.asked_w, obstacle.free_w)
         cut = meter.cut_at(obstacle.at)
         if cut is not None:
-            return _cut(obstacle, cut)
+            return _cut(obstacle, cut, meter.limit_w - cut.limit_w)
     booked = {key for meter, *_ in ledger.spread(placer.charges_in(zone)[0]) for key in meter.bookings}
     ahead = min(booked - {placer.ignore}, default=None)
     if ahead is not None:
@@ -252,9 +252,9 @@ def _reserved(ledger: Ledger, element: str, name: str, asked_w: int | None = Non
     return Reason(Code.RESERVATION, reservation, asked_w, free_w, detail)
 
 
-def _cut(obstacle: Shortfall, cut: Cut) -> Reason:
+def _cut(obstacle: Shortfall, cut: Planned, by_w: int) -> Reason:
     start, end = format_instant(cut.window.start), format_instant(cut.window.end)
-    detail = f"{format_watts(cut.by_w)} less from {start}" + (f" to {end}" if end else "")
+    detail = f"{format_watts(by_w)} less from {start}" + (f" to {end}" if end else "")
     return Reason(Code.DERATE, obstacle.element, obstacle.asked_w, obstacle.free_w, detail)
 
 

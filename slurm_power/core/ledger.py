@@ -13,7 +13,7 @@ from dataclasses import replace
 from slurm_power.core.all_rooms import AllRooms
 from slurm_power.core.capacity import BURSTS_MILLI, FloorPlan, Rooms
 from slurm_power.core.claim import Charge, Claim
-from slurm_power.core.derate import Cut
+from slurm_power.core.derate import Planned
 from slurm_power.core.kept import Kept, drawing
 from slurm_power.core.level import Booking
 from slurm_power.core.live import Part
@@ -335,9 +335,9 @@ class Ledger:
         self.meters[element].set_limit(limit_w)
         self._element_changed(element)
 
-    def plan_cuts(self, element: str, cuts: Sequence[Cut]) -> None:
-        """These, in place of those known before, are times to come at which it may carry less than now."""
-        self.meters[element].plan_cuts(cuts)
+    def plan_limits(self, element: str, planned: Sequence[Planned]) -> None:
+        """These, in place of those known before, are times to come at which it may carry less or more than now."""
+        self.meters[element].plan_limits(planned)
         self._element_changed(element)
 
     def set_stray(self, element: str, stray_w: int, *, blind: bool) -> None:

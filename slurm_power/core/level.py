@@ -63,8 +63,10 @@ class Level:
         self.packing_w, self.top_w, self.blind = live.packing_w, live.top_w, live.blind
 
     def long_after(self, live: Live) -> None:
-        """At an instant of which what is measured now says nothing."""
-        self.packing_w, self.top_w, self.blind = live.usable_w, live.limit_w, False
+        """From here on what is measured now says nothing."""
+        self.packing_w += live.usable_w - live.packing_w
+        self.top_w += live.limit_w - live.top_w
+        self.blind = False
 
     def packed_w(self, burst_w: int = 0) -> int:
         """What counts where est is packed, with one more burst, in W: of an element that is blind also all bursts."""
@@ -78,7 +80,12 @@ class Level:
         self.live_bursts_w -= ending.burst_w
         self.squares -= ending.squares
 
-    def book(self, booking: Booking, sign: int) -> None:
+    def carry_less(self, sign: int, packing_w: int, top_w: int) -> None:
+        """It may carry so much less, where it is packed and with bursts, from here on (1), or does no more (−1)."""
+        self.packing_w -= sign * packing_w
+        self.top_w -= sign * top_w
+
+    def book(self, sign: int, booking: Booking) -> None:
         """A booking begins (1) or ends (−1)."""
         load = booking.load
         self.committed_w += sign * load.est_w
@@ -90,7 +97,7 @@ class Level:
             self.bursts_w += sign * load.burst_w
             self.squares += (after - before) * (2 * live + before + after)  # (x + a)² − (x + b)²
 
-    def leave_out(self, reserved: Booking, sign: int) -> None:
+    def leave_out(self, sign: int, reserved: Booking) -> None:
         """A reservation that does not count begins (1) or ends (−1)."""
         load = reserved.load
         self.committed_w -= sign * load.est_w

@@ -7,15 +7,17 @@ claims then is an upper bound, exact where no group has several of them; it is n
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
-from slurm_power.core.derate import Cut
+from slurm_power.core.derate import Planned
 from slurm_power.core.gaps import Span
-from slurm_power.core.level import Booking, Level, Load
+from slurm_power.core.level import Booking, Level
 from slurm_power.core.live import Ending, Live
 from slurm_power.core.policy import BurstRule
 from slurm_power.core.timeline import NOTHING, Sums, Timeline
+from slurm_power.core.topology import usable_w
 from slurm_power.core.window import FOREVER, Window
 
 STRAY_S = 900
@@ -23,7 +25,8 @@ STRAY_S = 900
 _EMPTY = Timeline()
 """Where nothing is reserved; never changed."""
 
-_Change = Callable[[Level, Booking, int], None]
+_Change = Callable[[Level, int], None]
+"""What happens to a level where something begins (1) or ends (−1)."""
 
 _MORE = 1 << 60
 """More watts, or thousandths of nodes, than there are anywhere."""
@@ -59,19 +62,19 @@ class Meter(Live):
     sums lie in a timeline. `ahead` tells whether there is any of either.
     """
 
-    __slots__ = ("_booked_burst_w", "_booked_w", "_cut_w", "_timeline", "ahead", "bookings", "cuts", "reserved")
+    __slots__ = ("_booked_burst_w", "_booked_w", "_least_w", "_timeline", "ahead", "bookings", "planned", "reserved")
 
     def __init__(self, name: str, limit_w: int, margin: Fraction, baseline_w: int, rule: BurstRule) -> None:
         super().__init__(name, limit_w, margin, baseline_w, rule)
         self.bookings: dict[str, Booking] = {}
         self.reserved: dict[str, Booking] = {}
-        self.cuts: tuple[Cut, ...] = ()
-        """Times at which it may carry less, no two at once: nobody is placed who would not fit then."""
+        self.planned: tuple[Planned, ...] = ()
+        """Times at which it may carry less or more than now, no two at once, in order."""
         self.ahead = False
         self._booked_w = 0
         self._booked_burst_w = 0
-        self._cut_w = 0
-        """The deepest of the cuts."""
+        self._least_w = _MORE
+        """The least that it may carry then."""
         self._timeline: Timeline | None = None
 
     def book(self, claim_id: str, booking: Booking) -> None:
@@ -89,15 +92,20 @@ class Meter(Live):
         self.reserved[claim_id] = booking
         self.ahead = True
 
-    def plan_cuts(self, cuts: Sequence[Cut]) -> None:
-        """These, in place of those known before, are times to come at which it may carry less than now."""
-        self.cuts = tuple(cuts)
-        self._cut_w = max((cut.by_w for cut in cuts), default=0)
+    def plan_limits(self, planned: Sequence[Planned]) -> None:
+        """These, in place of those known before, are times to come at which it may carry less or more than now."""
+        self.planned = tuple(planned)
+        self._least_w = min((one.limit_w for one in planned), default=_MORE)
         self.ahead = self._anything_ahead()
 
-    def cut_at(self, instant: int) -> Cut | None:
-        """The one that holds at an instant to come."""
-        return next((cut for cut in self.cuts if instant in cut.window), None)
+    @property
+    def cuts(self) -> Iterator[Planned]:
+        """The times to come at which it may carry less than now, in order."""
+        return (one for one in self.planned if one.limit_w < self.limit_w)
+
+    def cut_at(self, instant: int) -> Planned | None:
+        """The one of these that holds at an instant."""
+        return next((one for one in self.cuts if instant in one.window), None)
 
     def unbook(self, claim_id: str) -> None:
         """Forget a claim that begins later."""
@@ -113,7 +121,7 @@ class Meter(Live):
         self.ahead = self._anything_ahead()
 
     def _anything_ahead(self) -> bool:
-        return bool(self.bookings or self.reserved or self.cuts)
+        return bool(self.bookings or self.reserved or self.planned)
 
     @property
     def strays(self) -> bool:
@@ -132,7 +140,7 @@ class Meter(Live):
     def others_ahead(self, ignore: str | None) -> bool:
         """Whether anything but the one to ignore begins later."""
         ignored = ignore in self.bookings or ignore in self.reserved
-        return bool(self.cuts) or len(self.bookings) + len(self.reserved) > ignored
+        return bool(self.planned) or len(self.bookings) + len(self.reserved) > ignored
 
     def bursts(self, group: str) -> bool:
         """Whether a live or booked claim of the group has a burst here."""
@@ -293,8 +301,8 @@ class Meter(Live):
         for cut, after in pairwise(cuts):
             pass_on(cut)
             while changed < len(changes) and changes[changed][0] <= cut:
-                _, sign, change, booking = changes[changed]
-                change(level, booking, sign)
+                _, sign, change = changes[changed]
+                change(level, sign)
                 changed += 1
             for at, until, sums in self._reservations.over(Window(cut, after), highest):
                 pass_on(at)
@@ -310,23 +318,35 @@ class Meter(Live):
                 yield level
 
     def free_from(self, est_w: int, burst_w: int, group: str, floor_w: int, now: int) -> int | None:
-        """The first instant from which a claim fits and headroom is `floor_w`, by the ends of live claims alone.
+        """The first instant at which a claim fits and headroom is `floor_w`, by limits and ends of live claims alone.
 
         None where what never ends, or the element itself, stands against it.
         """
         highest = self.packing_w - max(est_w, floor_w)
         if self.committed_w <= highest and self.fits(est_w, burst_w, group):
             return now
-        level, after = Level(self), now + STRAY_S
-        for end in sorted({*self.instants(), after} if self.strays else self.instants()):
-            if end >= after:
-                level.long_after(self)
-            if end in self.ends:
-                level.release(self.ends[end])
+        level, limits = Level(self), self._limits(now)
+        for at in sorted({*self.instants(), *limits} if limits else self.instants()):
+            for change, sign in limits.get(at, ()):
+                change(level, sign)
+            if at in self.ends:
+                level.release(self.ends[at])
             free = level.committed_w <= level.packing_w - max(est_w, floor_w)
             if free and self._lack_at(level, est_w, burst_w, group) is None:
-                return max(end, now + 1)
+                return max(at, now + 1)
         return None
+
+    def _limits(self, now: int) -> dict[int, list[tuple[_Change, int]]]:
+        """Instant to come → what happens to what it may carry: begins (1) or ends (−1)."""
+        found: dict[int, list[tuple[_Change, int]]] = {}
+        if self.strays:
+            found[now + STRAY_S] = [(lambda level, _: level.long_after(self), 1)]
+        for window, limit_w in self.planned:
+            less = self._less(limit_w)
+            for at, sign in ((window.start, 1), (window.end, -1)):
+                if at < FOREVER:
+                    found.setdefault(at, []).append((less, sign))
+        return found
 
     def account(self) -> tuple[object, ...]:
         """All numbers that adding and removing keep up to date, to be compared with a fresh count."""
@@ -374,7 +394,7 @@ class Meter(Live):
     ) -> Counted:
         """What keeps out a claim that goes on through cuts: of plans, none from when the first of them ends it."""
         start = max(window.start, now)
-        if through_cuts_s is None or not self.cuts:
+        if through_cuts_s is None or self._least_w >= self.limit_w:
             return _ALL
         cuts_before = start + through_cuts_s
         for cut in self.cuts:
@@ -386,25 +406,29 @@ class Meter(Live):
 
     def _changes(
         self, start: int, end: int, ignore: str | None, counted: Counted
-    ) -> list[tuple[int, int, _Change, Booking]]:
-        """(instant, 1 or −1, what to do, with which booking): where the level changes by other than the timeline."""
-        found: list[tuple[_Change, Booking]]
+    ) -> list[tuple[int, int, _Change]]:
+        """(instant, 1 or −1, what happens): where the level changes by other than the timeline."""
         before = counted.bookings_before
         booked = (booking for claim_id, booking in self.bookings.items() if claim_id != ignore)
-        found = [(Level.book, booking) for booking in booked if booking.window.start < before]
-        cuts = (cut for cut in self.cuts if cut.window.start < counted.cuts_before)
-        found += [(Level.book, Booking(cut.window, "", Load(cut.by_w))) for cut in cuts]
+        found: list[tuple[Window, _Change]]
+        found = [(one.window, partial(Level.book, booking=one)) for one in booked if one.window.start < before]
+        planned = (one for one in self.planned if one.window.start < counted.cuts_before or one.limit_w > self.limit_w)
+        found += [(one.window, self._less(one.limit_w)) for one in planned]
         ignored = self.reserved.get(ignore) if ignore is not None else None
         if ignored is not None:
-            found.append((Level.leave_out, ignored))
-        changes: list[tuple[int, int, _Change, Booking]] = []
-        for change, booking in found:
-            window = booking.window
+            found.append((ignored.window, partial(Level.leave_out, reserved=ignored)))
+        changes: list[tuple[int, int, _Change]] = []
+        for window, change in found:
             if window.end > start and window.start < end:
-                changes.append((max(window.start, start), 1, change, booking))
-                changes.append((window.end, -1, change, booking))
+                changes.append((max(window.start, start), 1, change))
+                changes.append((window.end, -1, change))
         changes.sort(key=lambda change: change[:2])  # at one instant ends come before starts
         return changes
+
+    def _less(self, limit_w: int) -> _Change:
+        """What happens to a level where it may carry no more, or no less, than so many W."""
+        packing_w = self.usable_w - usable_w(limit_w, self.margin)
+        return partial(Level.carry_less, packing_w=packing_w, top_w=self.limit_w - limit_w)
 
     def fits_beside_all(self, est_w: int, burst_w: int, group: str) -> bool:
         """Whether a claim fits even if nothing ended and every booking were there: quick, and mostly true."""
@@ -412,7 +436,8 @@ class Meter(Live):
 
     def _fits_beside(self, peak: Sums, est_w: int, burst_w: int, group: str) -> bool:
         """The same beside so much that is reserved."""
-        committed_w = self.committed_w + self._booked_w + self._cut_w + peak[0] + est_w
+        cut_w = max(self.limit_w - self._least_w, 0)
+        committed_w = self.committed_w + self._booked_w + cut_w + peak[0] + est_w
         if committed_w > self.packing_w or self.blind:
             return False
         twice = 2 * self.groups.get(group, 0) + burst_w

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from slurm_power.core.derate import Cut, Derate, cuts_ahead, limit_at
+from slurm_power.core.derate import Derate, Planned, limit_at, limits_ahead
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.topology import Topology
 from slurm_power.core.window import FOREVER, Window, format_instant
@@ -58,7 +58,7 @@ class Derates:
         )
 
     def apply(self, ledger: Ledger, declared: Topology, now: int) -> Mapping[str, May]:
-        """Set the limits that hold now, and plan the cuts to come. What may carry less than before, and what it might.
+        """Set the limits that hold now, and plan those to come. What may carry less than before, and what it might.
 
         `declared` is the floor with all its feeds, while the ledger's may be without some. Claims stay as they are: who
         has to go is for preemption.
@@ -74,18 +74,18 @@ class Derates:
                 continue
             own, meter = by_element.get(name, []), ledger.meters[name]
             limit_w = self._risen_w(name, min(limit_at(declared_w, own, now), most_w), declared_w, now)
-            cuts = _cuts(declared, name, [*own, *ahead.get(name, ())], now, limit_w)
+            planned = _planned(declared, name, [*own, *ahead.get(name, ())], now, limit_w)
             if limit_w < meter.limit_w:
                 lowered[name] = may(ledger, name)
             if limit_w != meter.limit_w:
                 ledger.set_limit(name, limit_w)
-            if tuple(cuts) != meter.cuts:
-                ledger.plan_cuts(name, cuts)
+            if tuple(planned) != meter.planned:
+                ledger.plan_limits(name, planned)
         self._applied = frozenset(by_element.keys() | ahead.keys())
         return lowered
 
-    def foreseen(self, declared: Topology, left: Topology, instant: int) -> Mapping[str, tuple[int, Sequence[Cut]]]:
-        """Element → what it may carry at an instant to come, in W, and the cuts that are planned after it.
+    def foreseen(self, declared: Topology, left: Topology, instant: int) -> Mapping[str, tuple[int, Sequence[Planned]]]:
+        """Element → what it may carry at an instant to come, in W, and what is planned after it.
 
         `left` is the floor as it is now, which may be without some feeds.
         """
@@ -96,7 +96,7 @@ class Derates:
             if declared_w is not None and most_w is not None:
                 own = [*by_element.get(name, ()), *ahead.get(name, ())]
                 limit_w = min(limit_at(declared_w, own, instant), most_w)
-                found[name] = limit_w, _cuts(declared, name, own, instant, limit_w)
+                found[name] = limit_w, _planned(declared, name, own, instant, limit_w)
         return found
 
     def _risen_w(self, name: str, limit_w: int, declared_w: int, now: int) -> int:
@@ -148,15 +148,21 @@ def _to_nothing(topology: Topology, one: Derate) -> bool:
     return topology.is_power_feed(one.element) and one.allowed_w(topology.feeds[one.element].limit_w) <= 0
 
 
-def _cuts(declared: Topology, name: str, derates: Iterable[Derate], now: int, limit_w: int) -> list[Cut]:
-    """The cuts that an element has to be planned with, which may carry `limit_w` now."""
-    planned = cuts_ahead(declared.declared_w(name) or 0, derates, now, limit_w)
-    return [one for one in planned if not _darkens(declared, name, one, limit_w)]
+def _planned(declared: Topology, name: str, derates: Iterable[Derate], now: int, limit_w: int) -> list[Planned]:
+    """What is to be planned with for an element, which may carry `limit_w` now.
+
+    A power feed that is going to carry nothing carries no load either, and none has to fit there.
+    """
+    found = limits_ahead(declared.declared_w(name) or 0, [_fading(one) for one in derates], now, limit_w)
+    return [one for one in found if one.limit_w > 0 or not declared.is_power_feed(name)]
 
 
-def _darkens(topology: Topology, name: str, cut: Cut, limit_w: int) -> bool:
-    """Whether it leaves nothing to a power feed: then it carries no load either, and none has to fit there."""
-    return topology.is_power_feed(name) and cut.by_w >= limit_w
+def _fading(one: Derate) -> Derate:
+    """What a sensor or the facility has taken away comes back in parts: it is planned with from the last of them on."""
+    window = one.window
+    if not one.source or window.end >= FOREVER:
+        return one
+    return replace(one, window=Window(window.start, window.end + _PARTS * _PART_S))
 
 
 def derate_rows(topology: Topology, derates: Iterable[Derate], now: int) -> Sequence[Row]:

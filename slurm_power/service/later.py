@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from slurm_power.core.admission import Hold, Reject, Verdict, could_ever_fit, decide
 from slurm_power.core.claim import Claim
-from slurm_power.core.derate import Cut
+from slurm_power.core.derate import Planned
 from slurm_power.core.immutable import immutable
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.nodes import all_free
@@ -42,8 +42,8 @@ class Foresight:
     """The reservations as they will stand then; what they keep is not among the claims."""
     declared: Topology
     """The floor with all its feeds."""
-    derated: Mapping[str, tuple[int, Sequence[Cut]]]
-    """Element → what derates leave of it then, in W, and the cuts that are planned after that."""
+    derated: Mapping[str, tuple[int, Sequence[Planned]]]
+    """Element → what derates leave of it then, in W, and what is planned after that."""
     closed: Mapping[str, str]
     tiers: Sequence[Tier]
 
@@ -51,9 +51,9 @@ class Foresight:
         """The verdict at that instant. Takes long where claims are many."""
         request, ledger = self.ask.request, self.empty()
         floor = ledger.empty(self.declared)
-        for element, (limit_w, cuts) in self.derated.items():
+        for element, (limit_w, planned) in self.derated.items():
             ledger.set_limit(element, limit_w)
-            ledger.plan_cuts(element, cuts)
+            ledger.plan_limits(element, planned)
         for zone, why in self.closed.items():
             ledger.close(zone, why)
         ledger.load(_by_then(claim, self.at) for claim in self.claims if claim.window.end > self.at)

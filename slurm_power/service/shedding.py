@@ -68,7 +68,7 @@ def _soon(desk: Desk, longest_s: int) -> dict[int, dict[str, int]]:
     for name, meter in desk.ledger.meters.items():
         for cut in meter.cuts:
             if cut.window.start - LEAVE_S - now <= longest_s and not desk.preempting.cuts.waits(name, now):
-                found.setdefault(cut.window.start, {})[name] = meter.limit_w - cut.by_w
+                found.setdefault(cut.window.start, {})[name] = cut.limit_w
     return found
 
 
@@ -79,7 +79,7 @@ def next_cut(desk: Desk, elements: Iterable[str]) -> tuple[int, dict[str, int]] 
     if start is None:
         return None
     cuts = ((meter, cut) for meter in meters if (cut := meter.cut_at(start)) is not None)
-    return start, {meter.name: meter.limit_w - cut.by_w for meter, cut in cuts}
+    return start, {meter.name: cut.limit_w for meter, cut in cuts}
 
 
 def gone_by(desk: Desk, start: int, limits_w: Mapping[str, int]) -> Steps[Shed]:

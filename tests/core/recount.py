@@ -9,7 +9,7 @@ def differences(ledger: Ledger) -> list[str]:
     for name, meter in ledger.meters.items():
         fresh.set_limit(name, meter.limit_w)
         fresh.set_stray(name, meter.stray_w, blind=meter.blind)
-        fresh.plan_cuts(name, meter.cuts)
+        fresh.plan_limits(name, meter.planned)
     for zone, nodes in ledger.nodes.items():
         fresh.set_nodes(zone, nodes)
     for zone, why in ledger.closed.items():

@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm_power.core.admission import Admit, Hold, decide
-from slurm_power.core.derate import Cut, Derate, cuts_ahead, limit_at
+from slurm_power.core.claim import Charge
+from slurm_power.core.derate import Derate, Planned, limit_at, limits_ahead
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.reasons import Code
+from slurm_power.core.topology import usable_w
 from slurm_power.core.window import FOREVER, Window
 from tests.core.floors import NOW, TWO_N, claim, ledger, pair, request, zone
 from tests.core.recount import differences
@@ -45,17 +47,19 @@ def test_the_least_counts() -> None:
 
 def test_cuts_to_come_are_told_apart_and_joined() -> None:
     known = [derate(10, 30, limit_w=8_000), derate(20, 40, limit_w=5_000), derate(40, FOREVER, percent=20)]
-    assert cuts_ahead(10_000, known, 0, 10_000) == [
-        Cut(Window(10, 20), 2_000), Cut(Window(20, 40), 5_000), Cut(Window(40, FOREVER), 2_000),
+    assert limits_ahead(10_000, known, 0, 10_000) == [
+        Planned(Window(10, 20), 8_000), Planned(Window(20, 40), 5_000), Planned(Window(40, FOREVER), 8_000),
     ]  # fmt: skip
-    assert cuts_ahead(10_000, known, 15, 8_000) == [Cut(Window(20, 40), 3_000)]
+    assert limits_ahead(10_000, known, 15, 8_000) == [Planned(Window(20, 40), 5_000)]
     joined = [derate(5, 10, limit_w=1), derate(10, 20, limit_w=1)]
-    assert cuts_ahead(10_000, joined, 0, 10_000) == [Cut(Window(5, 20), 9_999)]
-    assert cuts_ahead(10_000, known[:2], 40, 10_000) == []
+    assert limits_ahead(10_000, joined, 0, 10_000) == [Planned(Window(5, 20), 1)]
+    assert limits_ahead(10_000, known[:2], 40, 10_000) == []
 
 
 def planned(one: Ledger, *derates: Derate, declared_w: int = 10_000) -> Ledger:
-    one.meters["r1"].plan_cuts(cuts_ahead(declared_w, derates, NOW, limit_at(declared_w, derates, NOW)))
+    now_w = limit_at(declared_w, derates, NOW)
+    one.set_limit("r1", now_w)
+    one.plan_limits("r1", limits_ahead(declared_w, derates, NOW, now_w))
     return one
 
 
@@ -74,7 +78,7 @@ def test_nobody_starts_whom_it_would_end() -> None:
 
 def test_of_a_feed_too() -> None:
     one = pair(10_000, r1=TWO_N)
-    one.meters["a"].plan_cuts([Cut(Window(NOW + 60, NOW + 120), 4_000)])
+    one.plan_limits("a", [Planned(Window(NOW + 60, NOW + 120), 6_000)])
     assert isinstance(decide(request(6_001, hours=1), one, one.empty()), Hold)
     assert isinstance(decide(request(6_000, hours=1), one, one.empty()), Admit)
 
@@ -82,25 +86,26 @@ def test_of_a_feed_too() -> None:
 def test_others_take_their_place_and_none_is_left() -> None:
     one = planned(ledger([zone("r1", 10_000)]), derate(NOW + 60, NOW + 90, percent=50))
     planned(one, derate(NOW + 200, NOW + 300, percent=10), derate(NOW + 400, NOW + 500, percent=20))
-    assert [cut.by_w for cut in one.meters["r1"].cuts] == [1_000, 2_000]
+    assert [cut.limit_w for cut in one.meters["r1"].cuts] == [9_000, 8_000]
     planned(one)
     assert not one.meters["r1"].ahead
     assert differences(one) == []
 
 
-windows = st.tuples(st.integers(1, 600), st.integers(1, 300)).map(lambda w: Window(NOW + w[0], NOW + w[0] + w[1]))
+windows = st.tuples(st.integers(-300, 600), st.integers(1, 300)).map(lambda w: Window(NOW + w[0], NOW + w[0] + w[1]))
 
 
 @SETTINGS
 @given(
     cuts=st.lists(st.tuples(windows, st.integers(0, 10_000)), max_size=4),
     jobs=st.lists(st.tuples(st.integers(1, 9_000), st.integers(1, 900)), max_size=8),
+    margin=st.sampled_from([Fraction(0), Fraction(15, 100)]),
 )
 def test_whoever_is_admitted_fits_at_every_instant(
-    cuts: list[tuple[Window, int]], jobs: list[tuple[int, int]]
+    cuts: list[tuple[Window, int]], jobs: list[tuple[int, int]], margin: Fraction
 ) -> None:
     known = [derate(window.start, window.end, limit_w=limit_w) for window, limit_w in cuts]
-    one = planned(ledger([zone("r1", 10_000)]), *known)
+    one = planned(ledger([zone("r1", 10_000, margin=margin)]), *known)
     admitted: list[tuple[int, int]] = []
     for number, (est_w, length_s) in enumerate(jobs):
         verdict = decide(request(est_w, hours=length_s / HOUR, id=f"j{number}"), one, one.empty())
@@ -109,8 +114,36 @@ def test_whoever_is_admitted_fits_at_every_instant(
             admitted.append((est_w, length_s))
     for at in range(NOW, NOW + 901, 7):
         load_w = sum(est_w for est_w, length_s in admitted if at < NOW + length_s)
-        assert load_w <= limit_at(10_000, known, at)
+        assert load_w <= usable_w(limit_at(10_000, known, at), margin)
     assert differences(one) == []
+
+
+@SETTINGS
+@given(
+    cuts=st.lists(st.tuples(windows, st.integers(0, 10_000)), max_size=4),
+    est_w=st.integers(1, 10_000),
+    start_s=st.integers(1, 900),
+    margin=st.sampled_from([Fraction(0), Fraction(15, 100)]),
+)
+def test_of_a_later_window_the_limits_of_then_count(
+    cuts: list[tuple[Window, int]], est_w: int, start_s: int, margin: Fraction
+) -> None:
+    known = [derate(window.start, window.end, limit_w=limit_w) for window, limit_w in cuts]
+    one = planned(ledger([zone("r1", 10_000, margin=margin)]), *known)
+    window = Window(NOW + start_s, NOW + start_s + 200)
+    fits = all(est_w <= usable_w(limit_at(10_000, known, at), margin) for at in range(window.start, window.end))
+    assert (one.shortfall((Charge("r1", 1, est_w, est_w),), "j", window) is None) == fits
+
+
+def test_it_starts_when_the_derate_ends() -> None:
+    one = planned(ledger([zone("r1", 10_000)]), derate(NOW - 60, NOW + 600, limit_w=5_000))
+    verdict = decide(request(8_000, hours=1), one, one.empty())
+    assert isinstance(verdict, Hold)
+    assert verdict.earliest == NOW + 600
+    forever = planned(ledger([zone("r1", 10_000)]), derate(NOW - 60, FOREVER, limit_w=5_000))
+    verdict = decide(request(8_000, hours=1), forever, forever.empty())
+    assert isinstance(verdict, Hold)
+    assert verdict.earliest is None
 
 
 def test_claims_that_are_there_stay() -> None:
@@ -140,7 +173,7 @@ def test_whoever_goes_on_through_cuts_fits_but_for_those_that_begin_late(
         kept = [cut for cut in one.meters["r1"].cuts if through_s is None or cut.window.start < NOW + through_s]
         fits = all(
             est_w + sum(watts for watts, length in admitted if at < NOW + length)
-            <= 10_000 - sum(cut.by_w for cut in kept if at in cut.window)
+            <= min((cut.limit_w for cut in kept if at in cut.window), default=10_000)
             for at in range(NOW, NOW + length_s, 60)
         )
         verdict = decide(job, one, one.empty())

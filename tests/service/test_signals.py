@@ -87,7 +87,7 @@ def test_times_are_kept(grid: Grid) -> None:
     grid.write({**QUARTER, "start": start, "end": end})
     assert grid.look() == 20_000
     (cut,) = grid.rig.desk.ledger.meters["a"].cuts
-    assert (cut.window.start - now, cut.window.end - now, cut.by_w) == (3_600, 7_200, 5_000)
+    assert (cut.window.start - now, cut.window.end - now, cut.limit_w) == (3_600, 7_320, 15_000)
     grid.rig.later(3_601)
     assert grid.limit_w == 15_000
     grid.rig.later(3_600)
@@ -202,7 +202,7 @@ def test_hours_of_each_day(grid: Grid) -> None:
     assert grid.look() == 20_000
     (cut, *later) = grid.rig.desk.ledger.meters["a"].cuts
     now = grid.rig.desk.now()
-    assert (cut.window.start, cut.window.end, cut.by_w) == (now + 3_600, now + 7_200, 5_000)
+    assert (cut.window.start, cut.window.end, cut.limit_w) == (now + 3_600, now + 7_320, 15_000)
     assert [one.window.start for one in later] == [now + 3_600 + 86_400]
     grid.rig.later(3_600)
     grid.write(evening)
