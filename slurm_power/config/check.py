@@ -172,6 +172,7 @@ def _tiers(file: SiteFile, problems: Problems) -> None:
     if file.defaults.tier is not None:
         _known(file.defaults.tier, file.tiers, ("defaults", "tier"), "tier", problems)
     owner: dict[str, str] = {}
+    above: str | None = None
     for name, tier in file.tiers.items():
         first = owner.setdefault(tier.qos or name, name)
         if first != name:
@@ -182,9 +183,13 @@ def _tiers(file: SiteFile, problems: Problems) -> None:
         if accepts and tier.notice is None:
             problem = "is 'accept', and its jobs are never preempted: no cut could end them"
             problems.add(path, problem, "'notice: 0s', say, or 'planned_cuts: avoid'")
+        elif above is not None and not accepts:
+            problem = f"is 'avoid', and tier {above} above it accepts them: the lowest tier gives way first"
+            problems.add(path, problem, f"'planned_cuts: accept', or 'avoid' for {above} too")
         elif accepts and file.preemption.after_cut is not Policy.PREEMPT:
             problem = "is 'accept', and 'preemption.after_cut' is not 'preempt': no cut would end its jobs"
             problems.add(path, problem, "'after_cut: preempt', or 'planned_cuts: avoid'")
+        above = name if accepts else above
 
 
 def _classes(file: SiteFile, problems: Problems) -> None:

@@ -36,7 +36,11 @@ class Level:
     """Watts, bursts (an upper bound) and thousandths of nodes on an element from `at` to before `until`."""
 
     __slots__ = (
+        "_less_packing_w",
+        "_less_top_w",
+        "_packing_w",
         "_reserved",
+        "_top_w",
         "at",
         "blind",
         "booked",
@@ -45,10 +49,10 @@ class Level:
         "groups",
         "live_bursts_w",
         "node_milli",
-        "packing_w",
         "squares",
-        "top_w",
         "until",
+        "yielding_w",
+        "yields",
     )
 
     def __init__(self, live: Live) -> None:
@@ -60,12 +64,28 @@ class Level:
         self.groups = live.groups
         self.booked: dict[str, int] = {}
         self._reserved = NOTHING
-        self.packing_w, self.top_w, self.blind = live.packing_w, live.top_w, live.blind
+        self._packing_w, self._top_w, self.blind = live.packing_w, live.top_w, live.blind
+        self._less_packing_w = self._less_top_w = 0
+        self.yielding_w = live.yielding_w
+        self.yields = True
+        """Whether what gives way to planned cuts does so for whom this is looked at."""
+
+    @property
+    def packing_w(self) -> int:
+        """Up to where est may be packed. In a planned cut what gives way makes up for as much as that takes away."""
+        less_w = self._less_packing_w
+        return self._packing_w - (max(less_w - self.yielding_w, 0) if self.yields else less_w)
+
+    @property
+    def top_w(self) -> int:
+        """Up to where est and bursts may go."""
+        less_w = self._less_top_w
+        return self._top_w - (max(less_w - self.yielding_w, 0) if self.yields else less_w)
 
     def long_after(self, live: Live) -> None:
         """From here on what is measured now says nothing."""
-        self.packing_w += live.usable_w - live.packing_w
-        self.top_w += live.limit_w - live.top_w
+        self._packing_w += live.usable_w - live.packing_w
+        self._top_w += live.limit_w - live.top_w
         self.blind = False
 
     def packed_w(self, burst_w: int = 0) -> int:
@@ -75,15 +95,23 @@ class Level:
     def release(self, ending: Ending) -> None:
         """Claims have ended. (x + y)² − x² is at least y², so their squares may go."""
         self.committed_w -= ending.est_w
+        self.yielding_w -= ending.yielding_w
         self.node_milli -= ending.node_milli
         self.bursts_w -= ending.burst_w
         self.live_bursts_w -= ending.burst_w
         self.squares -= ending.squares
 
     def carry_less(self, sign: int, packing_w: int, top_w: int) -> None:
-        """It may carry so much less, where it is packed and with bursts, from here on (1), or does no more (−1)."""
-        self.packing_w -= sign * packing_w
-        self.top_w -= sign * top_w
+        """It may carry so much less, where it is packed and with bursts, from here on (1), or does no more (−1).
+
+        What gives way makes up for a cut and no more: without the cut, which may be called off, all have to fit.
+        """
+        if top_w > 0:
+            self._less_packing_w += sign * packing_w
+            self._less_top_w += sign * top_w
+        else:
+            self._packing_w -= sign * packing_w
+            self._top_w -= sign * top_w
 
     def book(self, sign: int, booking: Booking) -> None:
         """A booking begins (1) or ends (−1)."""

@@ -23,17 +23,21 @@ from slurm_power.core.window import FOREVER
 
 _GRAIN_S = 60
 
-Part = tuple[int, int, int, str, int]
-"""(est W, burst W, thousandths of nodes, group, end of the window): what a live claim puts on one element."""
+Part = tuple[int, int, int, str, int, bool]
+"""(est W, burst W, thousandths of nodes, group, end of the window, whether it gives way to planned cuts): what a live
+claim puts on one element.
+"""
 
 
 class Ending:
     """What comes free at one instant: the claims' sums, and the sum of the squares of their bursts."""
 
-    __slots__ = ("burst_w", "claims", "est_w", "node_milli", "squares")
+    __slots__ = ("burst_w", "claims", "est_w", "node_milli", "squares", "yielding_w")
 
     def __init__(self) -> None:
         self.est_w = 0
+        self.yielding_w = 0
+        """Of est_w, what gives way to planned cuts."""
         self.burst_w = 0
         self.squares = 0
         self.node_milli = 0
@@ -64,6 +68,7 @@ class Live:
         "stray_w",
         "top_w",
         "usable_w",
+        "yielding_w",
     )
 
     def __init__(self, name: str, limit_w: int, margin: Fraction, baseline_w: int, rule: BurstRule) -> None:
@@ -73,6 +78,8 @@ class Live:
         self.rule = rule
         self.committed_w = baseline_w
         self.node_milli = 0
+        self.yielding_w = 0
+        """Of committed, what gives way to planned cuts."""
         self.groups: dict[str, int] = {}
         """The burst of each correlation group, in W."""
         self.bursts_sum_w = 0
@@ -157,7 +164,7 @@ class Live:
     def add(self, parts: Iterable[Part]) -> None:
         """Count the parts of live claims. A start with 100,000 claims spends its time here, so it goes by the lot."""
         groups, ends, squares, apart = self.groups, self.ends, self.squares, self.apart_squares
-        for est_w, burst_w, node_milli, group, end in parts:
+        for est_w, burst_w, node_milli, group, end, yields in parts:
             self.committed_w += est_w
             self.node_milli += node_milli
             at = _counted_until(end)
@@ -168,6 +175,9 @@ class Live:
             ending.est_w += est_w
             ending.node_milli += node_milli
             ending.claims += 1
+            if yields:
+                self.yielding_w += est_w
+                ending.yielding_w += est_w
             if burst_w:
                 before = groups.get(group, 0)
                 groups[group] = before + burst_w
@@ -182,7 +192,7 @@ class Live:
 
     def remove(self, part: Part) -> None:
         """Take the part of a live claim out again."""
-        est_w, burst_w, node_milli, group, end = part
+        est_w, burst_w, node_milli, group, end, yields = part
         self.committed_w -= est_w
         self.node_milli -= node_milli
         at = _counted_until(end)
@@ -190,6 +200,9 @@ class Live:
         ending.est_w -= est_w
         ending.node_milli -= node_milli
         ending.claims -= 1
+        if yields:
+            self.yielding_w -= est_w
+            ending.yielding_w -= est_w
         if burst_w:
             after = self.groups[group] - burst_w
             if after:

@@ -37,10 +37,11 @@ def _any_level(_: Level) -> bool:
 
 
 class Counted(NamedTuple):
-    """Cuts and bookings that begin before these instants count."""
+    """Cuts and bookings that begin before these instants count; `yields`: what gives way to a cut does so for him."""
 
     cuts_before: int = FOREVER
     bookings_before: int = FOREVER
+    yields: bool = True
 
 
 _ALL = Counted()
@@ -281,6 +282,7 @@ class Meter(Live):
         start = max(window.start, now)
         end = max(window.end, start + 1)
         level, position = self._level_from(start, now)
+        level.yields = counted.yields
         instants = self.instants() if start > now or self.ahead or ends else ()
         changes = self._changes(start, end, ignore, counted)
         cuts = sorted({start, end, *(change[0] for change in changes if change[0] < end)})
@@ -350,8 +352,10 @@ class Meter(Live):
 
     def account(self) -> tuple[object, ...]:
         """All numbers that adding and removing keep up to date, to be compared with a fresh count."""
-        ends = {end: (e.est_w, e.burst_w, e.squares, e.node_milli, e.claims) for end, e in self.ends.items()}
-        sums = (self.committed_w, self.node_milli, self.bursts_sum_w, self.squares, self.apart_squares)
+        ends = {
+            end: (e.est_w, e.burst_w, e.squares, e.node_milli, e.claims, e.yielding_w) for end, e in self.ends.items()
+        }
+        sums = (self.committed_w, self.yielding_w, self.node_milli, self.bursts_sum_w, self.squares, self.apart_squares)
         booked = (self._booked_w, self._booked_burst_w, sorted(self.bookings), sorted(self.reserved), self.ahead)
         line = self._reservations
         return *sums, *booked, dict(self.groups), ends, line.steps(), line.peak, line.bounds_hold()
@@ -372,10 +376,12 @@ class Meter(Live):
             return level, passed
         gone = Ending()  # by what is left, for that is less to add up
         gone.est_w, gone.burst_w = self.committed_w - self.baseline_w, self.bursts_sum_w
+        gone.yielding_w = self.yielding_w
         gone.squares, gone.node_milli = self.apart_squares, self.node_milli
         for end in [*instants[passed:], *(FOREVER,) * (FOREVER in ends)]:
             ending = ends[end]
             gone.est_w -= ending.est_w
+            gone.yielding_w -= ending.yielding_w
             gone.burst_w -= ending.burst_w
             gone.squares -= ending.squares
             gone.node_milli -= ending.node_milli
@@ -394,15 +400,15 @@ class Meter(Live):
     ) -> Counted:
         """What keeps out a claim that goes on through cuts: of plans, none from when the first of them ends it."""
         start = max(window.start, now)
-        if through_cuts_s is None or self._least_w >= self.limit_w:
+        if through_cuts_s is None:
             return _ALL
         cuts_before = start + through_cuts_s
         for cut in self.cuts:
             if cuts_before <= cut.window.start < window.end:
-                level = next(self.levels(cut.window, now, ignore))
+                level = next(self.levels(cut.window, now, ignore, counted=Counted(yields=False)))
                 if self._excess_w(level, est_w, burst_w, group) > 0:
-                    return Counted(cuts_before, cut.window.start)
-        return Counted(cuts_before)
+                    return Counted(cuts_before, cut.window.start, yields=False)
+        return Counted(cuts_before, yields=False)
 
     def _changes(
         self, start: int, end: int, ignore: str | None, counted: Counted

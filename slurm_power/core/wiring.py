@@ -39,16 +39,16 @@ class Wiring:
 
     def parts(self, claim: Claim) -> Iterator[tuple[Meter, Part]]:
         """What a live claim puts on each meter; elements that carry the whole load share one part."""
-        group, end = claim.group, claim.window.end
+        of_all = claim.group, claim.window.end, claim.through_cuts_s is not None
         for charge in claim.charges:
             est_w, max_w = charge.est_w, charge.max_w
-            yield self.meters[charge.zone], (est_w, max_w - est_w, charge.nodes * claim.share_milli, group, end)
-            whole = (est_w, max_w - est_w, 0, group, end)
+            yield self.meters[charge.zone], (est_w, max_w - est_w, charge.nodes * claim.share_milli, *of_all)
+            whole = (est_w, max_w - est_w, 0, *of_all)
             for meter, tap in self._feeds_of[charge.zone]:
                 if tap.numerator == tap.denominator:
                     yield meter, whole
                 else:
-                    yield meter, (*through(tap, est_w, max_w), 0, group, end)
+                    yield meter, (*through(tap, est_w, max_w), 0, *of_all)
 
     def loads(self, charges: Iterable[Charge], share_milli: int = 0) -> Loads:
         """What charges put on each zone and feed together. KeyError for an unknown zone."""

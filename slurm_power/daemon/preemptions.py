@@ -112,10 +112,13 @@ class Preemptions:
 
     # -- in each round --------------------------------------------------------------------------------------------
 
-    async def before_pass(self) -> None:
-        """What Slurm has just shown may let a preemption go on, so that the pass places whom it is for."""
+    async def learn(self) -> None:
+        """What sacctmgr says, before anybody is judged by it."""
         if self._desk.mode is Mode.ENFORCE:
             await self._read_law()
+
+    async def before_pass(self) -> None:
+        """What Slurm has just shown may let a preemption go on, so that the pass places whom it is for."""
         untold, self._untold = self._untold, []
         for one in untold:
             with self._desk.faults.apart(f"preemption {one.id}"):

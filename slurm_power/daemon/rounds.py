@@ -184,6 +184,7 @@ class Rounds:
         """One round. Raises SlurmError or StoreError."""
         async with self._turn:
             begun = self._clock.monotonic()
+            await self.preemptions.learn()
             jobs = await self._learn_all(begun)
             self.derating.step()
             await self._measure_draws()

@@ -417,14 +417,11 @@ def opening(hours: Hours | None, now: int, zone: tzinfo) -> int:
 
 
 def _through_cuts_s(request: Request, facts: JobFacts, qos: str, world: World) -> int | None:
-    """Where its tier accepts that a planned cut ends it, and Slurm lets that be done: how long it has to run before."""
-    runs_as = qos or facts.qos or facts.default_qos
-    tier = world.site.policy.tiers.get(request.tier.name, request.tier)
-    if not tier.accepts_cuts or facts.het or request.reservation:
+    """As the tier has it; components, and jobs that draw on a reservation, never give way."""
+    if facts.het or request.reservation:
         return None
-    if world.law.may_end(runs_as, batch=facts.batch, requeue=facts.requeue):
-        return world.site.preemption.min_run
-    return None
+    runs_as = qos or facts.qos or facts.default_qos
+    return world.through_cuts_s(request.tier.name, runs_as, batch=facts.batch, requeue=facts.requeue)
 
 
 def under_law(ask: Ask, world: World) -> Ask:

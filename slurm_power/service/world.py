@@ -160,6 +160,15 @@ class World:
             self.nodes = {node.name: node for node in nodes}
         return same
 
+    def through_cuts_s(self, tier: str, qos: str, *, batch: bool, requeue: bool | None) -> int | None:
+        """Where a tier accepts that a planned cut ends its jobs, and Slurm lets that be done: how long they run before.
+
+        None where only cuts are planned that leave such a job alone.
+        """
+        known = self.site.policy.tiers.get(tier)
+        accepts = known is not None and known.accepts_cuts and self.law.may_end(qos, batch=batch, requeue=requeue)
+        return self.site.preemption.min_run if accepts else None
+
     def features(self) -> frozenset[str]:
         """All features that all nodes of some zone have."""
         found: set[str] = set()

@@ -252,6 +252,10 @@ RELATIONS = [
         ZONE + "preemption: {after_cut: wait}\ntiers: {a: {qos: x, planned_cuts: accept}}\n",
         "tiers.a.planned_cuts: is 'accept', and 'preemption.after_cut' is not 'preempt': no cut would end its jobs",
     ),
+    (
+        ZONE + "tiers: {a: {planned_cuts: accept}, b: {}}\n",
+        "tiers.b.planned_cuts: is 'avoid', and tier a above it accepts them: the lowest tier gives way first",
+    ),
     (ZONE + "tiers: {a: {qos: x}, b: {qos: x}}\n", "tiers.b.qos: 'x' stands for tier a already"),
     (
         ZONE + "classes: {c: {est: 2kW, max: 1kW}}\n",

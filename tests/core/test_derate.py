@@ -167,21 +167,42 @@ def test_whoever_goes_on_through_cuts_fits_but_for_those_that_begin_late(
 ) -> None:
     known = [derate(NOW + start, NOW + start + length, limit_w=limit_w) for start, length, limit_w in cuts]
     one = planned(ledger([zone("r1", 10_000)]), *known)
-    admitted: list[tuple[int, int]] = []
+    admitted: list[tuple[int, int, bool]] = []
     for number, (est_w, length_s, through_s) in enumerate(jobs):
+        yields = through_s is not None
         job = replace(request(est_w, hours=length_s / HOUR, id=f"j{number}"), through_cuts_s=through_s)
         kept = [cut for cut in one.meters["r1"].cuts if through_s is None or cut.window.start < NOW + through_s]
-        fits = all(
-            est_w + sum(watts for watts, length in admitted if at < NOW + length)
-            <= min((cut.limit_w for cut in kept if at in cut.window), default=10_000)
-            for at in range(NOW, NOW + length_s, 60)
-        )
+
+        def fits_at(at: int, est_w: int = est_w, kept: list[Planned] = kept, yields: bool = yields) -> bool:
+            there = [(watts, gives_way) for watts, length, gives_way in admitted if at < NOW + length]
+            all_w = sum(watts for watts, _ in there)
+            lasting_w = sum(watts for watts, gives_way in there if yields or not gives_way)
+            limit_w = min((cut.limit_w for cut in kept if at in cut.window), default=10_000)
+            return all_w + est_w <= 10_000 and lasting_w + est_w <= limit_w
+
+        fits = all(fits_at(at) for at in range(NOW, NOW + length_s, 60))
         verdict = decide(job, one, one.empty())
         assert isinstance(verdict, Admit) == fits
         if isinstance(verdict, Admit):
             one.add(verdict.claim)
-            admitted.append((est_w, length_s))
+            admitted.append((est_w, length_s, yields))
     assert differences(one) == []
+
+
+def test_whoever_accepts_a_cut_keeps_nobody_else_out_of_it() -> None:
+    """Without the cut, which may be called off, all have to fit all the same."""
+    one = planned(ledger([zone("r1", 10_000)]), derate(NOW + 600, NOW + 1_200, percent=50))
+    one.add(replace(claim("through", "r1", 6_000, hours=1), through_cuts_s=60))
+    assert isinstance(decide(request(4_000, hours=1), one, one.empty()), Admit)
+    assert isinstance(decide(request(4_001, hours=1), one, one.empty()), Hold)
+    later = Window(NOW + 600, NOW + 1_200)
+    assert one.shortfall((Charge("r1", 1, 4_000, 4_000),), "x", later) is None
+    assert one.shortfall((Charge("r1", 1, 4_001, 4_001),), "x", later) is not None
+    one.add(replace(claim("stays", "r1", 4_000, hours=1)))
+    assert one.shortfall((Charge("r1", 1, 1, 1),), "x", later) is not None
+    one.remove("through")
+    assert one.shortfall((Charge("r1", 1, 1_000, 1_000),), "x", later) is None
+    assert one.shortfall((Charge("r1", 1, 1_001, 1_001),), "x", later) is not None
 
 
 def test_it_is_told_when_a_cut_may_end_it() -> None:

@@ -55,6 +55,31 @@ def test_nobody_is_started_while_it_holds(rig: Rig) -> None:
     assert rig.state(submit(rig, "bronze")) is JobState.PENDING
 
 
+def test_he_keeps_nobody_out_who_has_his_place_already(rig: Rig) -> None:
+    """Gold is admitted first and starts last: the launch gate asks anew, and those who give way do not count."""
+    planned(rig, 7_200, 15_000)
+    rig.slurm._reserved["pw_a"] = 20_000  # nobody starts
+    gold = rig.submit("gold", est_w=8_000, more=",zones=a")
+    rig.later(2, 2)
+    bronze = rig.submit("bronze", est_w=12_000, more=",zones=a", time_limit_s=36_000)
+    rig.later(2, 2)
+    rig.slurm._reserved["pw_a"] = 0
+    rig.later(2, 2)
+    assert (rig.state(gold), rig.state(bronze)) == (JobState.RUNNING, JobState.RUNNING)
+    rig.later(7_200 - LEAVE_S - 10)
+    rig.later(12, 2)
+    rig.later(LEAVE_S)
+    assert (rig.state(gold), rig.state(bronze)) == (JobState.RUNNING, JobState.PENDING)
+
+
+def test_after_a_crash_he_gives_way_as_before(rig: Rig) -> None:
+    planned(rig, 7_200, 15_000)
+    submit(rig, "bronze", 12_000)
+    rig.crash()
+    rig.later(2, 2)
+    assert rig.state(submit(rig, "silver", 8_000)) is JobState.RUNNING
+
+
 def test_he_has_gone_when_it_begins_and_comes_back_when_it_ends(rig: Rig) -> None:
     planned(rig, 3_600)
     bronze = submit(rig, "bronze")
