@@ -16,6 +16,9 @@ from typing import Any
 from slurm_power.core.claim import Charge
 from slurm_power.core.immutable import immutable
 
+LEAVE_S = 60
+"""So long victims may take to leave their nodes: before a reservation or a planned cut begins, and after a notice."""
+
 
 class Stage(StrEnum):
     """Where a preemption stands."""

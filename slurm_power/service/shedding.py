@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from slurm_power.core.giving_way import Preemption, Stage, Trigger, Victim
+from slurm_power.core.giving_way import LEAVE_S, Preemption, Stage, Trigger, Victim
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.offer import Candidate
 from slurm_power.core.preemption import Shed, shed
@@ -19,8 +19,6 @@ _log = logging.getLogger("slurm_power.shedding")
 AGAIN_S = 10
 """How long no victims are looked for again where there were none."""
 _LOADED_AT_ONCE = 500
-LEAVE_S = 60
-"""So long victims may take to leave their nodes: before a reservation begins, and after a cut's notice."""
 
 
 def for_cuts(desk: Desk) -> Steps[list[Preemption]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from slurm_power.core.claim import Claim
-from slurm_power.core.giving_way import Preemption, Trigger
+from slurm_power.core.giving_way import LEAVE_S, Preemption, Trigger
 from slurm_power.core.lifecycle import State
 from slurm_power.core.offer import Candidate
 from slurm_power.core.policy import Mode
@@ -24,7 +24,6 @@ from slurm_power.service.leaving import begun, keep, leaving, not_started, on_no
 from slurm_power.service.nearest import nearest
 from slurm_power.service.shedding import (
     AGAIN_S,
-    LEAVE_S,
     ended_by,
     for_cuts,
     for_cuts_ahead,

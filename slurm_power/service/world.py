@@ -11,6 +11,7 @@ from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
 from slurm_power.config import Site
 from slurm_power.core.constraint import LONGEST, suiting
 from slurm_power.core.errors import SlurmParseError
+from slurm_power.core.giving_way import LEAVE_S
 from slurm_power.core.immutable import immutable
 from slurm_power.core.nodes import NodeFree, ZoneNodes, all_free
 from slurm_power.core.policy import Native, PartitionPolicy
@@ -161,13 +162,14 @@ class World:
         return same
 
     def through_cuts_s(self, tier: str, qos: str, *, batch: bool, requeue: bool | None) -> int | None:
-        """Where a tier accepts that a planned cut ends its jobs, and Slurm lets that be done: how long they run before.
+        """How long after its start a job of a tier that accepts planned cuts may meet one that ends it, at the soonest.
 
-        None where only cuts are planned that leave such a job alone.
+        It has run for a while then when it has to leave. None where the tier does not accept that, or Slurm lets nobody
+        do it.
         """
         known = self.site.policy.tiers.get(tier)
         accepts = known is not None and known.accepts_cuts and self.law.may_end(qos, batch=batch, requeue=requeue)
-        return self.site.preemption.min_run if accepts else None
+        return self.site.preemption.min_run + LEAVE_S if accepts else None
 
     def features(self) -> frozenset[str]:
         """All features that all nodes of some zone have."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from slurm_power.core.giving_way import LEAVE_S
 from slurm_power.ports import JobState, PreemptionRecord, QosRecord
-from slurm_power.service.shedding import LEAVE_S
 from tests.service.preempt_rig import LATER, QOS, SITE, Rig
 from tests.service.test_derates import change, derate, limit_w
 
@@ -46,7 +46,7 @@ def test_whom_the_cut_leaves_alone_is_started_whatever_his_tier(rig: Rig) -> Non
 
 
 def test_nobody_is_started_whom_it_would_end_soon(rig: Rig) -> None:
-    planned(rig, MIN_RUN_S - 10)
+    planned(rig, MIN_RUN_S + LEAVE_S - 10)
     assert rig.state(submit(rig, "bronze")) is JobState.PENDING
 
 
