@@ -187,6 +187,11 @@ class Topology:
         bounds = sides.values() if zone.redundancy is Redundancy.TWO_N else [sum(sides.values())]
         return replace(zone, feeds=left, limit_w=min(zone.limit_w, *bounds) if power else 0, whole_w=zone.limit_w)
 
+    def share(self, zone: str, feed: str) -> Fraction:
+        """The part of a zone's load that a feed is charged."""
+        taps = self.taps[zone]
+        return next((Fraction(tap.numerator, tap.denominator) for tap in taps if tap.feed == feed), Fraction(0))
+
     def is_power_feed(self, name: str) -> bool:
         """Whether there is a feed of that name, and it delivers power."""
         return name in self.feeds and self.feeds[name].kind is FeedKind.POWER

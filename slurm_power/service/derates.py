@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from math import floor
 
 from slurm_power.core.derate import Derate, Planned, limit_at, limits_ahead
 from slurm_power.core.ledger import Ledger
@@ -23,7 +24,7 @@ class Derates:
         self._applied: frozenset[str] = frozenset()
         self._rising: dict[str, tuple[int, int]] = {}
         """Zone that a sensor or the facility has cut → (what it carries, in W; the instant from which it may rise)."""
-        self._foreseen: tuple[tuple[Derate, ...], Topology, Mapping[str, Sequence[Derate]]] | None = None
+        self._foreseen: tuple[tuple[Derate, ...], Topology, Topology, Mapping[str, Sequence[Derate]]] | None = None
         self._automatic: frozenset[str] = frozenset()
         """Zones that are cut so now."""
 
@@ -63,7 +64,7 @@ class Derates:
         `declared` is the floor with all its feeds, while the ledger's may be without some. Claims stay as they are: who
         has to go is for preemption.
         """
-        by_element, ahead = self._by_element(), self._dark_ahead(declared)
+        by_element, ahead = self._by_element(), self._dark_ahead(declared, ledger.topology)
         dark = {name for name, zone in ledger.topology.zones.items() if zone.limit_w < zone.whole_w}
         told = {one.element for one in self._known if one.source and now in one.window}
         self._automatic = frozenset(dark | (told & ledger.nodes.keys()))
@@ -89,7 +90,7 @@ class Derates:
 
         `left` is the floor as it is now, which may be without some feeds.
         """
-        by_element, ahead = self._by_element(), self._dark_ahead(declared)
+        by_element, ahead = self._by_element(), self._dark_ahead(declared, left)
         found = {}
         for name in sorted(by_element.keys() | ahead.keys()):
             declared_w, most_w = declared.declared_w(name), left.declared_w(name)
@@ -123,24 +124,39 @@ class Derates:
             found.setdefault(one.element, []).append(one)
         return found
 
-    def _dark_ahead(self, declared: Topology) -> Mapping[str, Sequence[Derate]]:
-        """Zone → what is left of it at times to come at which feeds carry nothing, as derates of its own.
+    def _dark_ahead(self, declared: Topology, left: Topology) -> Mapping[str, Sequence[Derate]]:
+        """Zone or feed → what is left of it at times to come at which feeds carry nothing, as derates of its own.
 
-        What other feeds carry instead is not planned. Found once for the same derates and floor, for it takes long.
+        A feed that carries more then has less left for the loads of now. Where it would carry more of some of its zones
+        and not of others, that is not planned. Found once for the same derates and floor, for it takes long.
         """
-        if self._foreseen is not None and self._foreseen[:2] == (self._known, declared):
-            return self._foreseen[2]
+        if self._foreseen is not None and self._foreseen[:3] == (self._known, declared, left):
+            return self._foreseen[3]
         feeds = [one for one in self._known if _to_nothing(declared, one)]
         edges = sorted({edge for one in feeds for edge in (one.window.start, one.window.end)})
         found: dict[str, list[Derate]] = {}
         for start, end in pairwise(edges):
             dark = self.dark(declared, start)
-            for name, zone in declared.without(dark).zones.items() if dark else ():
-                if zone.limit_w < declared.zones[name].limit_w:
-                    window = Window(start, end)
-                    found.setdefault(name, []).append(Derate("", name, window, "", 0, None, zone.limit_w))
-        self._foreseen = (self._known, declared, found)
+            for name, limit_w in _less(declared, left, declared.without(dark)) if dark else ():
+                one = Derate("", name, Window(start, end), "", 0, None, limit_w)
+                found.setdefault(name, []).append(one)
+        self._foreseen = (self._known, declared, left, found)
         return found
+
+
+def _less(declared: Topology, now: Topology, then: Topology) -> Iterator[tuple[str, int]]:
+    """What zones and feeds may carry on a floor with fewer feeds, where that is less, in W.
+
+    By the loads as feeds are charged with them now: one that carries twice as much of each zone may carry half as much.
+    """
+    for name, zone in then.zones.items():
+        if zone.limit_w < declared.zones[name].limit_w:
+            yield name, zone.limit_w
+    for name, feed in then.feeds.items():
+        shares = [(now.share(zone, name), then.share(zone, name)) for zone in now.zones_under[name]]
+        times = {after / before for before, after in shares}
+        if len(times) == 1 and (more := times.pop()) > 1:
+            yield name, floor(feed.limit_w / more)
 
 
 def _to_nothing(topology: Topology, one: Derate) -> bool:

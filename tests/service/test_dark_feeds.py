@@ -7,6 +7,7 @@ from fractions import Fraction
 import pytest
 
 from slurm_power.core.derate import Derate
+from slurm_power.core.giving_way import LEAVE_S
 from slurm_power.core.steps import finish
 from slurm_power.core.topology import Tap, Topology
 from slurm_power.core.window import FOREVER, Window
@@ -96,6 +97,30 @@ def test_half_of_an_n_pair_fails_and_returns() -> None:
     rig.later(60, 4)
     assert [rig.state(job) for job in (gold, silver, bronze)] == [JobState.RUNNING] * 3
     assert committed(rig) == {"ups-a": 16_000, "pdu-a": 16_000, "ups-b": 16_000, "pdu-b": 16_000}
+    assert differences(rig.desk.ledger) == []
+    rig.end()
+
+
+def test_what_the_other_feed_will_carry_under_n_is_planned_for() -> None:
+    """From then on B carries all: 24 kW in both zones together. 14 + 10 fit; 2 kW more do if they end before."""
+    rig = Rig(text=site("N"))
+    gold = rig.running("gold", est_w=14_000, more=",zones=a")
+    silver = rig.running("silver", est_w=12_000, more=",zones=b")
+    fail(rig, "pdu-a", 3_600, 7_200)
+    rig.later(2, 3)
+    long, short = rig.submit("silver", est_w=2_000), rig.submit("silver", est_w=2_000, time_limit_s=1_800)
+    rig.later(2, 3)
+    assert [rig.state(job) for job in (long, short)] == [JobState.PENDING, JobState.RUNNING]
+    rig.later(3_600 - 600 - LEAVE_S - 20)
+    assert rig.signalled() == []
+    rig.later(20)
+    assert rig.signalled() == [str(silver)]  # 26 kW are too much for it
+    rig.later(602, 2)
+    assert rig.written(RequeueHold) == [str(silver)]
+    rig.later(LEAVE_S)
+    assert committed(rig) == {"ups-a": 0, "pdu-a": 0, "ups-b": 16_000, "pdu-b": 16_000}
+    assert [rig.state(job) for job in (gold, long)] == [JobState.RUNNING] * 2
+    assert rig.written(RequeueHold) == [str(silver)]
     assert differences(rig.desk.ledger) == []
     rig.end()
 
