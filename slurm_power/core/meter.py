@@ -60,7 +60,7 @@ class Meter(Live):
     """One zone's or feed's account of watts.
 
     `bookings` are the few claims that begin later and are looked at one by one (shadows); `reserved` the many whose
-    sums lie in a timeline. `ahead` tells whether there is any of either.
+    sums lie in a timeline. `ahead` tells whether there is any of either, or another limit to come.
     """
 
     __slots__ = ("_booked_burst_w", "_booked_w", "_least_w", "_timeline", "ahead", "bookings", "planned", "reserved")
