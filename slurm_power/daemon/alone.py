@@ -59,7 +59,7 @@ def one_look(site: Site, slurm: Slurm, store: Store, clock: Clock, *, dry_run: b
         choice = settle_stored(store.setting("mode"), site.policy.mode).choice
         desk.mode = choice.mode if choice is not None else site.policy.mode
         rounds.derating.load(store)
-        rounds.usage.load_profiles(store)
+        rounds.usage.load(store)
         rounds.reservations.load(store.reservations(live_only=True))
         return {**asyncio.run(rounds.reconcile(dry_run=dry_run)), "by": "command"}
     finally:

@@ -63,7 +63,7 @@ class Daemon:
         self._rounds.health.reader = slurm.reader
         self._rounds.start_mode(store.setting("mode"))
         self._rounds.usage.resume(store)
-        self._rounds.usage.load_profiles(store)
+        self._rounds.usage.load(store)
         self._rounds.derating.load(store)
         self._telemetry = Telemetry(self.desk, self._rounds.derating, slurm, self._rounds.soon)
         self._exporting = Exporting(self.desk, journal, self._rounds, self._writer, self._telemetry, commands)

@@ -15,7 +15,7 @@ from slurm_power.core.score import DAY_S, FORGOTTEN
 from slurm_power.core.showback import Month, closed, month_at
 from slurm_power.core.usage import HOUR_S, Usage
 from slurm_power.core.window import Window
-from slurm_power.ports import USAGE_THROUGH, Decision, Rule, Store
+from slurm_power.ports import USAGE_THROUGH, Decision, Rule, Store, StoredDraw
 from slurm_power.service.desk import Desk
 from slurm_power.service.profiles import MOST
 from slurm_power.service.reservation_rows import from_row
@@ -28,6 +28,8 @@ GAP = "usage-gap"
 _EVERY_S = 60.0
 _GAP_S = 180
 """Away for so long, jobs may have come and gone unseen."""
+_DRAWN_S = 600.0
+"""How often what the runs that go on have drawn is written down."""
 _CLOSE_AFTER_S = DAY_S
 """So long after its end a month is closed."""
 _AT_ONCE = 50
@@ -46,10 +48,13 @@ class UsageKeeper:
         self._written_at = float("-inf")
         self._tidied_at = float("-inf")
         self._tidying: asyncio.Task[None] | None = None
+        self._drawn_at = float("-inf")
+        self._keeping: asyncio.Task[None] | None = None
 
-    def load_profiles(self, store: Store) -> None:
-        """What was learnt of jobs' draw, before anything is decided. Raises StoreError."""
+    def load(self, store: Store) -> None:
+        """What was learnt of jobs' draw, and what runs had drawn, before anything is decided. Raises StoreError."""
         self._desk.metering.profiles.load(store.profiles(MOST))
+        self._desk.metering.drawn.load(store.draws())
 
     def resume(self, store: Store) -> None:
         """Go on from where usage was written down last, before anything else is taken in. Raises StoreError.
@@ -97,6 +102,9 @@ class UsageKeeper:
             return
         self._written_at = monotonic
         self.flush()
+        if monotonic - self._drawn_at >= _DRAWN_S and (self._keeping is None or self._keeping.done()):
+            self._drawn_at = monotonic
+            self._keeping = asyncio.create_task(self._keep_draws())
         if monotonic - self._tidied_at >= HOUR_S and (self._tidying is None or self._tidying.done()):
             self._tidied_at = monotonic
             self._tidying = asyncio.create_task(self.tidy())
@@ -114,8 +122,27 @@ class UsageKeeper:
         """The daemon ends: write down the rest; what is being tidied up goes on at the next start."""
         self._desk.now()
         self.flush()
-        if self._tidying is not None:
-            self._tidying.cancel()
+        rows = [row for row in map(self._draw_of, self._desk.metering.drawn) if row is not None]
+        self._writer.put(lambda store: store.replace_draws(rows))
+        for task in (self._tidying, self._keeping):
+            if task is not None:
+                task.cancel()
+
+    async def _keep_draws(self) -> None:
+        """Write down what the runs that go on have drawn so far: after a crash it is known up to here."""
+        rows: list[StoredDraw] = []
+        for number, key in enumerate(list(self._desk.metering.drawn)):
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+            row = self._draw_of(key)
+            if row is not None:
+                rows.append(row)
+        self._writer.put(lambda store: store.replace_draws(rows))
+
+    def _draw_of(self, key: str) -> StoredDraw | None:
+        metering = self._desk.metering
+        run, held = metering.drawn.get(key), metering.accrual.held(key)
+        return StoredDraw(key, held.since, run.stored()) if run is not None and held is not None else None
 
     # -- once an hour -------------------------------------------------------------------------------------------
 

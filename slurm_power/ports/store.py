@@ -197,6 +197,18 @@ class StoredProfile:
     """What was counted."""
 
 
+@immutable
+class StoredDraw:
+    """What a run that goes on has drawn so far."""
+
+    key: str
+    """Of its claim."""
+    since: int
+    """When it began."""
+    detail: Mapping[str, object]
+    """What was counted."""
+
+
 USAGE_THROUGH = "usage_through"
 """The setting that names the instant up to which usage is added, in seconds since 1970."""
 
@@ -279,6 +291,12 @@ class Store(Protocol):
 
     def profiles(self, limit: int) -> Sequence[StoredProfile]:
         """The `limit` that were seen last, oldest first."""
+
+    def replace_draws(self, draws: Sequence[StoredDraw]) -> None:
+        """Keep these and no others, all or nothing."""
+
+    def draws(self) -> Sequence[StoredDraw]:
+        """All that are kept, by key."""
 
     def setting(self, name: str) -> str | None:
         """A small named value, such as the mode that an operator has set; None if never set."""

@@ -4,10 +4,18 @@ A node that several jobs share, and a zone that is measured as a whole, are divi
 said of such a run (`whole`: no), for it tells more of the neighbours than of the job.
 """
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from slurm_power.core.sketch import Sketch
+from slurm_power.ports import StoredDraw
+
+_NUMBERS = ("measured_s", "drawn_ws", "whole", "latest_w", "learnt_at", "taught")
+_SAME_S = 60
+"""A start is told to be so much earlier or later after a restart of ours. Slurm starts no run anew sooner than that."""
+
+_log = logging.getLogger("slurm_power.job_draws")
 
 
 @dataclass(slots=True)
@@ -56,11 +64,47 @@ class RunDraw:
         }
 
 
+    def stored(self) -> dict[str, object]:
+        """As JSON; `read` is the way back."""
+        numbers = {name: getattr(self, name) for name in _NUMBERS}
+        return {**numbers, "sketch": self.sketch.stored(), "new": self.new.stored()}
+
+    @classmethod
+    def read(cls, found: Mapping[str, object]) -> "RunDraw":
+        """Out of `stored`. Raises KeyError, TypeError or ValueError for what is none."""
+        sketch, new = found["sketch"], found["new"]
+        if not isinstance(sketch, Mapping) or not isinstance(new, Mapping):
+            raise TypeError("no run")
+        run = cls(Sketch.read(sketch), new=Sketch.read(new))
+        for name in _NUMBERS:
+            number = found[name]
+            if not isinstance(number, int):
+                raise TypeError("no run")
+            setattr(run, name, number)
+        return run
+
+
 class JobDraws:
     """The runs on nodes, by the key of their claim."""
 
     def __init__(self) -> None:
         self._runs: dict[str, RunDraw] = {}
+        self._before: dict[str, tuple[int, RunDraw]] = {}
+        """Key → when its run began, and what that had drawn before a restart of ours."""
+
+    def load(self, rows: Iterable[StoredDraw]) -> None:
+        """What runs had drawn before a restart; rows that cannot be read are left out."""
+        for row in rows:
+            try:
+                self._before[row.key] = row.since, RunDraw.read(row.detail)
+            except (KeyError, TypeError, ValueError):
+                _log.warning("what the run of %s has drawn cannot be read", row.key)
+
+    def goes_on(self, key: str, since: int) -> None:
+        """A run that began then is on its nodes; if it is that of before a restart, it has drawn what that had."""
+        began, run = self._before.pop(key, (0, None))
+        if run is not None and key not in self._runs and abs(began - since) <= _SAME_S:
+            self._runs[key] = run
 
     def __iter__(self) -> Iterator[str]:
         """Their keys."""

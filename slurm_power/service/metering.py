@@ -103,6 +103,7 @@ class Metering:
             self._ended(entry, held, now)
             self._lives[entry.key] = _Life(now, entry.state)
         if runs and claim is not None:
+            self.drawn.goes_on(entry.key, claim.window.start)
             self.accrual.start(entry.key, self.holding(entry, claim), now)
 
     def dropped(self, entry: Entry, now: int) -> None:

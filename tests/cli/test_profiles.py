@@ -33,7 +33,7 @@ def scene() -> Iterator[Scene]:
                 stored("train", 100, (900, 36_000), account="ops"),
             ]
         )
-        stage.rounds.usage.load_profiles(stage.store)
+        stage.rounds.usage.load(stage.store)
         yield Scene(stage, {})
 
 

@@ -15,6 +15,7 @@ from slurm_power.ports import (
     USAGE_THROUGH,
     Decision,
     Intent,
+    StoredDraw,
     StoredJob,
     StoredProfile,
     StoredReservation,
@@ -68,6 +69,7 @@ class MemoryStore:
         self._usage: dict[tuple[object, ...], Usage] = {}
         self._months: dict[str, Month] = {}
         self._profiles: dict[tuple[object, ...], StoredProfile] = {}
+        self._draws: list[StoredDraw] = []
         self.closed = False
 
     def save_jobs(self, jobs: Sequence[StoredJob]) -> None:
@@ -189,6 +191,12 @@ class MemoryStore:
 
     def months(self) -> Sequence[Month]:
         return sorted(self._months.values(), key=lambda month: (month.window.start, month.name))
+
+    def replace_draws(self, draws: Sequence[StoredDraw]) -> None:
+        self._draws = [replace(each, detail=_through_json(each.detail)) for each in draws]
+
+    def draws(self) -> Sequence[StoredDraw]:
+        return sorted(self._draws, key=lambda each: each.key)
 
     def save_profiles(self, profiles: Sequence[StoredProfile]) -> None:
         saved = [replace(each, detail=_through_json(each.detail)) for each in profiles]

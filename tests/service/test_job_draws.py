@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from slurm_power.ports import HoldKind, JobState, Kind, RequeueHold
+from slurm_power.ports import Decision, HoldKind, JobState, Kind, RequeueHold, StoredDraw
 from slurm_power.service import views
 from slurm_power.service.metering import RUN
 from slurm_power.service.run_views import ended
@@ -97,6 +97,47 @@ def test_a_restart_in_the_middle_is_told(rig: Metered) -> None:
     draws_by_nodes(rig, {"a1": 3_000}, 30)
     assert rig.state(job) is JobState.RUNNING
     assert "that were measured" in finish(rig, job)
+
+
+def test_what_it_drew_before_the_daemon_was_restarted_counts(rig: Metered) -> None:
+    job = rig.running("bronze", est_w=9_000, more=",zones=a", node_count=1)
+    draws_by_nodes(rig, {"a1": 6_000}, 100)
+    rig.rounds.usage.end()
+    rig.crash()
+    rig.rounds.usage.load(rig.store)
+    draws_by_nodes(rig, {"a1": 3_000}, 100)
+    [line] = told(rig, job)
+    assert line.numbers["measured_s"] == pytest.approx(205, abs=15)
+    assert (line.numbers["peak_w"], line.numbers["whole"]) == (6_000, 1)
+    assert line.numbers["p95_w"] == pytest.approx(6_000, rel=0.006)
+
+
+def test_a_run_that_began_anew_meanwhile_has_drawn_nothing_yet(rig: Metered) -> None:
+    job = rig.running("bronze", est_w=9_000, more=",zones=a", node_count=1)
+    draws_by_nodes(rig, {"a1": 6_000}, 100)
+    rig.rounds.usage.end()
+    rig.slurm.user_requeue(job)
+    rig.clock.instant += 300
+    rig.slurm.tick(rig.clock.instant)
+    rig.crash()
+    rig.rounds.usage.load(rig.store)
+    rig.later(130, 3)
+    assert rig.state(job) is JobState.RUNNING
+    draws_by_nodes(rig, {"a1": 3_000}, 20)
+    assert told(rig, job)[-1].numbers["peak_w"] == 3_000
+
+
+def test_what_cannot_be_read_is_left_out(rig: Metered, caplog: pytest.LogCaptureFixture) -> None:
+    rig.store.replace_draws([StoredDraw("k", 1, {"sketch": 1}), StoredDraw("l", 1, {})])
+    rig.rounds.usage.load(rig.store)
+    assert len([record for record in caplog.records if "cannot be read" in record.getMessage()]) == 2
+
+
+def told(rig: Metered, job: int) -> list[Decision]:
+    """The job ends; what the audit log says of its runs."""
+    rig.slurm.finish(job)
+    rig.later(2, 2)
+    return [line for line in rig.lines(RUN) if line.job == str(job)]
 
 
 def test_more_than_its_max_is_told_and_charged(rig: Metered) -> None:

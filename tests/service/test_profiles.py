@@ -116,7 +116,7 @@ def test_what_was_learnt_outlives_the_daemon(rig: Metered) -> None:
     rig.rounds.usage.end()
     rig.crash()
     assert learnt(rig) is None
-    rig.rounds.usage.load_profiles(rig.store)
+    rig.rounds.usage.load(rig.store)
     assert learnt(rig) == before is not None
     rig.later(120)
     assert len(rig.store.profiles(10)) == 1

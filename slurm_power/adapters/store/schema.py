@@ -215,6 +215,15 @@ profiles = Table(
 )
 """`id` is a digest of the key: names of jobs are too long for MariaDB's indexes."""
 
+run_draws = Table(
+    "run_draws",
+    metadata,
+    Column("key", AnyText(255), primary_key=True),
+    Column("since", BigInteger, nullable=False),
+    Column("detail", AnyJson, nullable=False),
+)
+"""What the runs that go on have drawn so far, by the key of their claim."""
+
 settings = Table(
     "settings",
     metadata,

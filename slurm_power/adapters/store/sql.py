@@ -30,6 +30,7 @@ from slurm_power.ports import (
     USAGE_THROUGH,
     Decision,
     Intent,
+    StoredDraw,
     StoredJob,
     StoredProfile,
     StoredReservation,
@@ -255,6 +256,20 @@ class SqlStore:
         with self._read("cannot read profiles") as connection:
             found = [to_profile(row) for row in connection.execute(newest_first).mappings()]
         return found[::-1]
+
+    def replace_draws(self, draws: Sequence[StoredDraw]) -> None:
+        """Keep these and no others, all or nothing."""
+        rows = [{"key": draw.key, "since": draw.since, "detail": draw.detail} for draw in draws]
+        with self._write("cannot save what runs have drawn") as connection:
+            connection.execute(delete(schema.run_draws))
+            if rows:
+                connection.execute(insert(schema.run_draws), rows)
+
+    def draws(self) -> Sequence[StoredDraw]:
+        """All that are kept, by key."""
+        with self._read("cannot read what runs have drawn") as connection:
+            found = [StoredDraw(**row) for row in connection.execute(select(schema.run_draws)).mappings()]
+        return sorted(found, key=lambda draw: draw.key)
 
     def setting(self, name: str) -> str | None:
         """A small named value; None if never set."""

@@ -14,7 +14,7 @@ from slurm_power.core.showback import Month, Priced, Tariff
 from slurm_power.core.units import MAX_WATTS
 from slurm_power.core.usage import SUMS
 from slurm_power.core.window import Window
-from slurm_power.ports import USAGE_THROUGH, Decision, HoldKind, Store, Viewer, Wanted
+from slurm_power.ports import USAGE_THROUGH, Decision, HoldKind, Store, StoredDraw, Viewer, Wanted
 from tests.adapters.store.samples import intent, job, learnt, line, reserved, used
 from tests.fakes.store import MemoryStore
 
@@ -245,6 +245,8 @@ class StoreContract:
         list(store.months())
         store.save_profiles([learnt(1)])
         list(store.profiles(10))
+        store.replace_draws([StoredDraw("k", 1, {})])
+        list(store.draws())
         store.set_setting("mode", "observe")
         store.set_setting("mode", None)
         store.record([line(20, action="release")])
@@ -254,7 +256,7 @@ class StoreContract:
         assert tried == {
             "save_jobs", "drop_jobs", "jobs", "record", "decisions", "names", "prune", "open_intents", "close_intents",
             "pending_intents", "save_reservations", "reservations", "add_usage", "usage", "prune_usage", "close_month",
-            "months", "save_profiles", "profiles", "setting", "set_setting", "close",
+            "months", "save_profiles", "profiles", "replace_draws", "draws", "setting", "set_setting", "close",
         }, "a new method: let this test call it"  # fmt: skip
 
     def test_reservations_come_back(self, store: Store) -> None:
@@ -355,6 +357,16 @@ class StoreContract:
         store.prune_usage(1 << 40, 100)
         store.prune(decisions=1 << 40, intents=1 << 40, limit=100)
         assert list(store.months()) == [earlier, MONTH]
+
+    def test_what_runs_have_drawn_is_replaced_as_a_whole(self, store: Store) -> None:
+        assert list(store.draws()) == []
+        rows = [StoredDraw("b.1", 20, {"whole": True, "counts": {"900": 3}}), StoredDraw("a", 10, {})]
+        store.replace_draws(rows)
+        assert list(store.draws()) == rows[::-1]
+        store.replace_draws([StoredDraw("b.1", 30, {"whole": False})])
+        assert list(store.draws()) == [StoredDraw("b.1", 30, {"whole": False})]
+        store.replace_draws([])
+        assert list(store.draws()) == []
 
     def test_profiles_come_back_the_last_seen_last(self, store: Store) -> None:
         odd = [learnt(10, "a" * 2_000), learnt(20, "Train"), learnt(5, "odd \udcff\x00")]

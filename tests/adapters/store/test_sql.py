@@ -137,7 +137,7 @@ def test_a_database_newer_than_the_code_is_refused(url: str) -> None:
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
-    with pytest.raises(StoreError, match=r"schema 9999, which is newer than this version .*0005.*install"):
+    with pytest.raises(StoreError, match=r"schema 9999, which is newer than this version .*0006.*install"):
         open_store(url)
 
 
