@@ -5,6 +5,7 @@ Where several hold at once, the least counts. None lets an element carry more th
 
 from collections.abc import Iterable
 from fractions import Fraction
+from heapq import heappop, heappush
 from itertools import pairwise
 from math import floor
 from typing import NamedTuple
@@ -58,11 +59,19 @@ def limit_at(declared_w: int, derates: Iterable[Derate], instant: int) -> int:
 
 def limits_ahead(declared_w: int, derates: Iterable[Derate], now: int, limit_w: int) -> list[Planned]:
     """What an element, which may carry `limit_w` now, may carry when that is more or less, in order of time."""
-    ahead = [one for one in derates if one.window.end > now]
+    ahead = sorted((one for one in derates if one.window.end > now), key=lambda one: one.window.start)
     edges = {edge for one in ahead for edge in (one.window.start, one.window.end) if now < edge <= FOREVER}
     found: list[Planned] = []
+    holding: list[tuple[int, int]] = []
+    """(what one allows, when it ends) of those that have begun, the least first."""
+    begun = 0
     for start, end in pairwise(sorted({*edges, FOREVER})):
-        then_w = limit_at(declared_w, ahead, start)
+        while begun < len(ahead) and ahead[begun].window.start <= start:
+            heappush(holding, (ahead[begun].allowed_w(declared_w), ahead[begun].window.end))
+            begun += 1
+        while holding and holding[0][1] <= start:
+            heappop(holding)
+        then_w = holding[0][0] if holding else declared_w
         goes_on = bool(found) and (found[-1].limit_w, found[-1].window.end) == (then_w, start)
         if then_w != limit_w:
             since = found.pop().window.start if goes_on else start

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from slurm_power.core.level import Load
 from slurm_power.core.meter import Meter
 from slurm_power.core.offer import Candidate
+from slurm_power.core.timeline import NOTHING, Sums
 from slurm_power.core.topology import usable_w
 from slurm_power.core.want import Lacks, over
 from slurm_power.core.wiring import Loads
@@ -16,21 +17,24 @@ from slurm_power.core.wiring import Loads
 class Account:
     """A meter's sums of what is live, as they were at one instant.
 
-    With `limit_w` that is what it may carry; with `less_w` so much less than what is committed, whatever its limit is.
+    With `limit_w` that is what it may carry, beside what is `reserved`; with `less_w` so much less than what is
+    committed, whatever its limit is.
     """
 
     __slots__ = ("_combine", "bursts_sum_w", "committed_w", "groups", "limit_w", "rule", "squares", "usable_w")
 
-    def __init__(self, meter: Meter, *, limit_w: int | None = None, less_w: int | None = None) -> None:
+    def __init__(
+        self, meter: Meter, *, limit_w: int | None = None, less_w: int | None = None, reserved: Sums = NOTHING
+    ) -> None:
         self.rule = meter.rule
         self.usable_w, self.limit_w = meter.usable_w, meter.limit_w
         if limit_w is not None:
             self.usable_w, self.limit_w = usable_w(limit_w, meter.margin), limit_w
         elif less_w is not None:
             self.usable_w, self.limit_w = meter.committed_w - less_w, meter.committed_w + meter.bursts_sum_w
-        self.committed_w = meter.committed_w
-        self.bursts_sum_w = meter.bursts_sum_w
-        self.squares = meter.squares
+        self.committed_w = meter.committed_w + reserved[0]
+        self.bursts_sum_w = meter.bursts_sum_w + reserved[1]
+        self.squares = meter.squares + reserved[2]
         self.groups = dict(meter.groups)
         self._combine = meter.combine
 

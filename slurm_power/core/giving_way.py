@@ -16,6 +16,8 @@ from typing import Any
 from slurm_power.core.claim import Charge
 from slurm_power.core.immutable import immutable
 
+AGAIN_S = 10
+"""How long no victims are looked for again where there were none."""
 LEAVE_S = 60
 """So long victims may take to leave their nodes: before a reservation or a planned cut begins, and after a notice."""
 
@@ -145,6 +147,8 @@ class Preemption:
     charges: tuple[Charge, ...] = ()
     """Where the watts are kept for a job."""
     share_milli: int = 0
+    cut_at: int | None = None
+    """When a zone or feed is going to hold too much, where it is for that."""
     strike_at: int | None = None
     """Nobody is touched before this instant; None until all have been told."""
     cause: str = ""
@@ -196,6 +200,7 @@ def read_stored(found: Mapping[str, Any]) -> Preemption:
         victims=tuple(Victim(**{**each, "means": Means(each["means"])}) for each in found["victims"]),
         charges=tuple(Charge(**each) for each in found["charges"]),
         share_milli=int(found["share_milli"]),
+        cut_at=found.get("cut_at"),
         strike_at=found["strike_at"],
         cause=str(found["cause"]),
     )

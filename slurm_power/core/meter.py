@@ -37,10 +37,9 @@ def _any_level(_: Level) -> bool:
 
 
 class Counted(NamedTuple):
-    """Cuts and bookings that begin before these instants count; `yields`: what gives way to a cut does so for him."""
+    """Other limits and plans that begin before an instant count; `yields`: what gives way to a cut does so for him."""
 
-    cuts_before: int = FOREVER
-    bookings_before: int = FOREVER
+    before: int = FOREVER
     yields: bool = True
 
 
@@ -147,6 +146,10 @@ class Meter(Live):
         """Whether a live or booked claim of the group has a burst here."""
         return group in self.groups or any(b.group == group and b.load.burst_w for b in self.bookings.values())
 
+    def reserved_sums(self, instant: int) -> Sums:
+        """What is there at an instant of that which is reserved and has not begun."""
+        return self._reservations.most_in(Window(instant, instant + 1))
+
     def reserved_at(self, instant: int, ignore: str | None = None) -> str | None:
         """The id of the largest reservation at an instant, of equals the first by name; None where there is none."""
         there = ((-r.load.est_w, name) for name, r in self.reserved.items() if instant in r.window and name != ignore)
@@ -191,7 +194,7 @@ class Meter(Live):
         def worse(level: Level) -> bool:
             return self._excess_w(level, est_w, burst_w, group) > most_w
 
-        counted = self._counted(est_w, burst_w, group, window, now, ignore, through_cuts_s)
+        counted = self._counted(est_w, burst_w, group, window, now, through_cuts_s)
         for level in self.levels(window, now, ignore, worse, counted=counted):
             if worse(level):
                 most_w = self._excess_w(level, est_w, burst_w, group)
@@ -210,7 +213,7 @@ class Meter(Live):
     ) -> tuple[int, int]:
         """What a claim lacks where it is worst: W under usable, and W under the limit with bursts; 0 or less fits."""
         packing_w = top_w = -_MORE
-        counted = self._counted(est_w, burst_w, group, window, now, ignore, through_cuts_s)
+        counted = self._counted(est_w, burst_w, group, window, now, through_cuts_s)
         for level in self.levels(window, now, ignore, counted=counted):
             packing_w = max(packing_w, level.packed_w(burst_w) + est_w - level.packing_w)
             burst_with_w = self._burst_with(level, burst_w, group)
@@ -389,36 +392,36 @@ class Meter(Live):
         return level, passed
 
     def _counted(
-        self,
-        est_w: int,
-        burst_w: int,
-        group: str,
-        window: Window,
-        now: int,
-        ignore: str | None,
-        through_cuts_s: int | None,
+        self, est_w: int, burst_w: int, group: str, window: Window, now: int, through_cuts_s: int | None
     ) -> Counted:
-        """What keeps out a claim that goes on through cuts: of plans, none from when the first of them ends it."""
-        start = max(window.start, now)
+        """What keeps out a claim that accepts cuts: neither the first of them that ends it nor what is planned later.
+
+        It ends it if the claim does not fit beside what is there when it begins; nobody leaves for mere plans.
+        What is reserved later counts all the same, for the cut may be called off.
+        """
         if through_cuts_s is None:
             return _ALL
-        cuts_before = start + through_cuts_s
+        soonest = max(window.start, now) + through_cuts_s
         for cut in self.cuts:
-            if cuts_before <= cut.window.start < window.end:
-                level = next(self.levels(cut.window, now, ignore, counted=Counted(yields=False)))
+            at = cut.window.start
+            if soonest <= at < window.end:
+                level, _ = self._level_from(at, now)
+                level.yields = False
+                level.reserve(self.reserved_sums(at))
+                self._less(cut.limit_w)(level, 1)
                 if self._excess_w(level, est_w, burst_w, group) > 0:
-                    return Counted(cuts_before, cut.window.start, yields=False)
-        return Counted(cuts_before, yields=False)
+                    return Counted(at, yields=False)
+        return Counted(yields=False)
 
     def _changes(
         self, start: int, end: int, ignore: str | None, counted: Counted
     ) -> list[tuple[int, int, _Change]]:
         """(instant, 1 or −1, what happens): where the level changes by other than the timeline."""
-        before = counted.bookings_before
+        before = counted.before
         booked = (booking for claim_id, booking in self.bookings.items() if claim_id != ignore)
         found: list[tuple[Window, _Change]]
         found = [(one.window, partial(Level.book, booking=one)) for one in booked if one.window.start < before]
-        planned = (one for one in self.planned if one.window.start < counted.cuts_before or one.limit_w > self.limit_w)
+        planned = (one for one in self.planned if one.window.start < before)
         found += [(one.window, self._less(one.limit_w)) for one in planned]
         ignored = self.reserved.get(ignore) if ignore is not None else None
         if ignored is not None:

@@ -138,25 +138,20 @@ def shed(
     elements: Iterable[str] | None = None,
     gone: Iterable[Candidate] = (),
     *,
-    limits_w: Mapping[str, int] | None = None,
-    by_w: Mapping[str, int] | None = None,
+    accounts: Mapping[str, Account] | None = None,
 ) -> Steps[Shed]:
     """The victims after whom committed ≤ usable and committed + burst ≤ limit on these zones and feeds (None: on all).
 
-    With `limits_w` instead: just its elements, as if each could carry so many W. With `by_w`: those whose est gives
-    back so many W on each of its elements, whatever these may carry.
+    With `accounts` instead: just its elements, by these sums.
 
     Where all candidates together do not suffice, those without whom it would be more. `gone` are thought away
     beforehand. Whoever draws on a reservation is left alone, for that keeps what its jobs give back. The ledger is read
     at the first step and may change after it.
     """
-    if by_w is not None:
-        accounts = {name: Account(ledger.meters[name], less_w=watts) for name, watts in sorted(by_w.items())}
-    elif limits_w is not None:
-        accounts = {name: Account(ledger.meters[name], limit_w=watts) for name, watts in sorted(limits_w.items())}
-    else:
+    if accounts is None:
         looked_at = over(ledger.meters, ledger.meters if elements is None else elements)
-        accounts = {want.element: Account(ledger.meters[want.element]) for want in sorted(looked_at)}
+        accounts = {want.element: Account(ledger.meters[want.element]) for want in looked_at}
+    accounts = dict(sorted(accounts.items()))
     stock = _Stock(ledger, accounts)
     Excess(accounts, stock.loads_of).without(gone)
     yield from stock.fill(one for one in candidates if not ledger.kept_beside(one.claim))

@@ -194,6 +194,8 @@ class Preemptions:
             await self._give_notice(warning)
         elif one.stage is Stage.WARNING:
             await self._give_notice(one)  # cut off while they were being told: that is not done twice
+        elif one.trigger is Trigger.CUT and one.strike_at is None:
+            await self._strike_after_notice(one)  # others may have ended since it was planned, over a crash too
         elif one.strike_at is None:
             await self._strike(one)
         else:

@@ -109,8 +109,7 @@ def _cool(desk: Desk, allowed: frozenset[str] | None, more_w: int) -> Iterator[s
 def _moving(desk: Desk, entry: Entry, one: Candidate, placement: Placement) -> Preemption:
     """He goes, and his place elsewhere is kept for him."""
     desk.moves.moved(desk.ledger.now)
-    made = begun(desk, Trigger.MOVE, entry.key, "", [one])
-    made = replace(made, charges=placement.charges, share_milli=placement.share_milli)
-    desk.preempting.put(made)
+    charges, share_milli = placement.charges, placement.share_milli
+    made = begun(desk, Trigger.MOVE, entry.key, "", [one], charges=charges, share_milli=share_milli)
     keep(desk, made)
     return made

@@ -52,11 +52,7 @@ class Derates:
 
     def dark(self, topology: Topology, instant: int) -> frozenset[str]:
         """The power feeds to which they leave nothing at an instant: zones lean on others then."""
-        return frozenset(
-            name
-            for name, own in self._by_element().items()
-            if topology.is_power_feed(name) and limit_at(topology.feeds[name].limit_w, own, instant) <= 0
-        )
+        return _dark(self._known, topology, instant)
 
     def apply(self, ledger: Ledger, declared: Topology, now: int) -> Mapping[str, May]:
         """Set the limits that hold now, and plan those to come. What may carry less than before, and what it might.
@@ -64,7 +60,7 @@ class Derates:
         `declared` is the floor with all its feeds, while the ledger's may be without some. Claims stay as they are: who
         has to go is for preemption.
         """
-        by_element, ahead = self._by_element(), self._dark_ahead(declared, ledger.topology)
+        by_element, ahead = _by_element(self._known), self._dark_ahead(declared, ledger.topology)
         dark = {name for name, zone in ledger.topology.zones.items() if zone.limit_w < zone.whole_w}
         told = {one.element for one in self._known if one.source and now in one.window}
         self._automatic = frozenset(dark | (told & ledger.nodes.keys()))
@@ -85,12 +81,15 @@ class Derates:
         self._applied = frozenset(by_element.keys() | ahead.keys())
         return lowered
 
-    def foreseen(self, declared: Topology, left: Topology, instant: int) -> Mapping[str, tuple[int, Sequence[Planned]]]:
-        """Element → what it may carry at an instant to come, in W, and what is planned after it.
+    def foreseen(
+        self, declared: Topology, left: Topology, instant: int, more: Iterable[Derate] = ()
+    ) -> Mapping[str, tuple[int, Sequence[Planned]]]:
+        """Element → what it may carry at an instant, in W, and what is planned after it; `more` counted as well.
 
-        `left` is the floor as it is now, which may be without some feeds.
+        `left` is the floor of then, which may be without some feeds.
         """
-        by_element, ahead = self._by_element(), self._dark_ahead(declared, left)
+        known = (*self._known, *more)
+        by_element, ahead = _by_element(known), _dark_ahead(known, declared, left)
         found = {}
         for name in sorted(by_element.keys() | ahead.keys()):
             declared_w, most_w = declared.declared_w(name), left.declared_w(name)
@@ -118,30 +117,42 @@ class Derates:
             del self._rising[name]
         return limit_w
 
-    def _by_element(self) -> dict[str, list[Derate]]:
-        found: dict[str, list[Derate]] = {}
-        for one in self._known:
-            found.setdefault(one.element, []).append(one)
-        return found
-
     def _dark_ahead(self, declared: Topology, left: Topology) -> Mapping[str, Sequence[Derate]]:
-        """Zone or feed → what is left of it at times to come at which feeds carry nothing, as derates of its own.
+        """As below, found once for the same derates and floors, for it takes long."""
+        if self._foreseen is None or self._foreseen[:3] != (self._known, declared, left):
+            self._foreseen = self._known, declared, left, _dark_ahead(self._known, declared, left)
+        return self._foreseen[3]
 
-        A feed that carries more then has less left for the loads of now. Where it would carry more of some of its zones
-        and not of others, that is not planned. Found once for the same derates and floor, for it takes long.
-        """
-        if self._foreseen is not None and self._foreseen[:3] == (self._known, declared, left):
-            return self._foreseen[3]
-        feeds = [one for one in self._known if _to_nothing(declared, one)]
-        edges = sorted({edge for one in feeds for edge in (one.window.start, one.window.end)})
-        found: dict[str, list[Derate]] = {}
-        for start, end in pairwise(edges):
-            dark = self.dark(declared, start)
-            for name, limit_w in _less(declared, left, declared.without(dark)) if dark else ():
-                one = Derate("", name, Window(start, end), "", 0, None, limit_w)
-                found.setdefault(name, []).append(one)
-        self._foreseen = (self._known, declared, left, found)
-        return found
+
+def _by_element(known: Iterable[Derate]) -> dict[str, list[Derate]]:
+    found: dict[str, list[Derate]] = {}
+    for one in known:
+        found.setdefault(one.element, []).append(one)
+    return found
+
+
+def _dark(known: Iterable[Derate], topology: Topology, instant: int) -> frozenset[str]:
+    return frozenset(
+        name
+        for name, own in _by_element(known).items()
+        if topology.is_power_feed(name) and limit_at(topology.feeds[name].limit_w, own, instant) <= 0
+    )
+
+
+def _dark_ahead(known: Sequence[Derate], declared: Topology, left: Topology) -> Mapping[str, Sequence[Derate]]:
+    """Zone or feed → what is left of it at times to come at which feeds carry nothing, as derates of its own.
+
+    A feed that carries more then has less left for the loads of now (`left` is the floor of now). Where it would carry
+    more of some of its zones and not of others, that is not planned.
+    """
+    feeds = [one for one in known if _to_nothing(declared, one)]
+    edges = sorted({edge for one in feeds for edge in (one.window.start, one.window.end)})
+    found: dict[str, list[Derate]] = {}
+    for start, end in pairwise(edges):
+        dark = _dark(known, declared, start)
+        for name, limit_w in _less(declared, left, declared.without(dark)) if dark else ():
+            found.setdefault(name, []).append(Derate("", name, Window(start, end), "", 0, None, limit_w))
+    return found
 
 
 def _less(declared: Topology, now: Topology, then: Topology) -> Iterator[tuple[str, int]]:

@@ -1,17 +1,23 @@
 """Whom a derate would hit: the jobs that would have to give way, and the reservations that could not be kept."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 
 from slurm_power.core.derate import Derate
 from slurm_power.core.ledger import Ledger
-from slurm_power.core.preemption import Shed
+from slurm_power.core.offer import Candidate
+from slurm_power.core.preemption import Shed, shed
 from slurm_power.core.reservation import Reservation
 from slurm_power.core.steps import Steps
-from slurm_power.core.want import lacking_for
-from slurm_power.core.window import format_instant
+from slurm_power.core.want import lacking_for, over
+from slurm_power.core.window import Window, format_instant
+from slurm_power.service.candidates import candidates
+from slurm_power.service.cuts_ahead import ended_by, gone_by
 from slurm_power.service.desk import Desk
-from slurm_power.service.shedding import would_go, zones_of
+from slurm_power.service.shedding import zones_of
+
+_LOADED_AT_ONCE = 500
 
 Row = dict[str, object]
 
@@ -19,7 +25,7 @@ Row = dict[str, object]
 def hit_rows(desk: Desk, one: Derate) -> Steps[Row]:
     """`spower derate set --dry-run`: jobs and reservations, and what nobody who may be preempted makes room for."""
     limit_w = one.allowed_w(desk.declared.topology.declared_w(one.element) or 0)
-    chosen = yield from would_go(desk, one.element, limit_w, one.window.start)
+    chosen = yield from _would_go(desk, one, limit_w)
     left_w = _left_w(desk, chosen)
     jobs: list[Row] = []
     for victim in chosen.victims:
@@ -30,6 +36,33 @@ def hit_rows(desk: Desk, one: Derate) -> Steps[Row]:
             jobs.append({**row, "notice_s": victim.notice_s})
     reservations = yield from _reservations(desk, one, limit_w)
     return {"jobs": jobs, "reservations": reservations, "left_w": left_w}
+
+
+def _would_go(desk: Desk, one: Derate, limit_w: int) -> Steps[Shed]:
+    """Who would have to give way to it."""
+    if limit_w <= 0 and desk.declared.topology.is_power_feed(one.element):
+        found: list[Candidate] = []
+        yield from candidates(desk, None, found, over=True)
+        return (yield from _in_the_dark(desk, one.element, found, ended_by(desk, one.window.start)))
+    declared, now = desk.declared.topology, desk.site.topology
+    least_w, _ = desk.derates.foreseen(declared, now, one.window.start, [one])[one.element]
+    return (yield from gone_by(desk, one.window.start, {one.element: least_w}))
+
+
+def _in_the_dark(desk: Desk, feed: str, found: Collection[Candidate], gone: Sequence[Candidate]) -> Steps[Shed]:
+    """The same for a feed that would carry nothing, on a copy of the ledger whose zones lean on what is left."""
+    before = desk.ledger
+    ledger = Ledger(desk.declared.topology.without({*desk.dark, feed}), rule=before.rule, now=before.now)
+    claims = list(before.claims.values())
+    for start in range(0, len(claims), _LOADED_AT_ONCE):
+        ledger.load(claims[start : start + _LOADED_AT_ONCE])
+        yield
+    for name, meter in before.meters.items():
+        if meter.limit_w < ledger.meters[name].limit_w:
+            ledger.set_limit(name, meter.limit_w)
+    was_over = {want.element for want in over(before.meters, before.meters)}
+    elements = [name for name in ledger.meters if name not in was_over and name != feed]
+    return (yield from shed(ledger, found, elements, gone))
 
 
 def _left_w(desk: Desk, chosen: Shed) -> int:
@@ -45,6 +78,7 @@ def _reservations(desk: Desk, derate: Derate, limit_w: int) -> Steps[list[Row]]:
     """Those whose window meets it, and that lack watts there then, all jobs being where they are."""
     limits = _limits(desk, derate.element, limit_w)
     zones = zones_of(desk, limits)
+    more = [replace(derate, element=name, limit_w=less_w, percent=None) for name, less_w in limits.items()]
     rows: list[Row] = []
     for one in list(desk.reserved):
         if not one.terms.window.overlaps(derate.window) or not zones & {grant.zone for grant in one.grants}:
@@ -52,24 +86,30 @@ def _reservations(desk: Desk, derate: Derate, limit_w: int) -> Steps[list[Row]]:
         yield
         if not limits.keys() <= desk.ledger.meters.keys():
             break
-        with ExitStack() as stack:
-            for name, less_w in limits.items():
-                stack.enter_context(_lowered(desk.ledger, name, less_w))
-            short_w = max(_short_w(desk, one, name) for name in limits)
+        with _lowered(desk, more):
+            at = max(derate.window.start, desk.ledger.now)
+            short_w = max(_short_w(desk, one, name, at) for name in limits)
         if short_w > 0:
             rows.append(_row(one, short_w))
     return rows
 
 
 @contextmanager
-def _lowered(ledger: Ledger, element: str, limit_w: int) -> Iterator[None]:
-    """For a question: as if the element could carry no more than so much; then as it was."""
-    before_w = ledger.meters[element].limit_w
-    ledger.set_limit(element, min(limit_w, before_w))
+def _lowered(desk: Desk, more: Sequence[Derate]) -> Iterator[None]:
+    """For a question: limits as these would make them, now and later; then as they were."""
+    ledger = desk.ledger
+    then = desk.derates.foreseen(desk.declared.topology, desk.site.topology, ledger.now, more)
+    before = {one.element: (ledger.meters[one.element].limit_w, ledger.meters[one.element].planned) for one in more}
+    for name, (limit_w, _) in before.items():
+        least_w, planned = then[name]
+        ledger.set_limit(name, min(limit_w, least_w))
+        ledger.plan_limits(name, planned)
     try:
         yield
     finally:
-        ledger.set_limit(element, before_w)
+        for name, (limit_w, planned) in before.items():
+            ledger.set_limit(name, limit_w)
+            ledger.plan_limits(name, planned)
 
 
 def _limits(desk: Desk, element: str, limit_w: int) -> dict[str, int]:
@@ -92,13 +132,12 @@ def _row(one: Reservation, short_w: int) -> Row:
     }
 
 
-def _short_w(desk: Desk, one: Reservation, element: str) -> int:
-    """What it lacks there, in W. One whose window is open is counted already: what it lacks is what is too much."""
-    meter = desk.ledger.meters[element]
-    claim = one.claim()
+def _short_w(desk: Desk, one: Reservation, element: str, at: int) -> int:
+    """What it lacks there, in W. One whose window is open is counted: what it lacks is what is too much then."""
+    meter, claim = desk.ledger.meters[element], one.claim()
     if claim is None:
         return 0
     if claim.window.start <= desk.ledger.now:
-        return max(-meter.headroom_w, 0)
+        return max(-meter.least_room(Window(at, at + 1), desk.ledger.now)[0], 0)
     lacks = lacking_for(desk.ledger, claim)
     return max((short for want, short in lacks.items() if want.element == element), default=0)

@@ -76,7 +76,10 @@ class Foresight:
 
 def foresee(desk: Desk, ask: Ask, at: int) -> Foresight:
     """The question; what it is asked of may change meanwhile. `ask` was interpreted for that instant."""
-    ledger, topology = desk.ledger, desk.site.topology
+    ledger, topology, declared = desk.ledger, desk.site.topology, desk.declared.topology
+    dark = desk.derates.dark(declared, at)
+    if dark != desk.dark:
+        topology = declared.without(dark)
     nodes, pools, rule = dict(ledger.nodes), desk.world.pools(), ledger.rule
 
     def empty() -> Ledger:
@@ -85,11 +88,11 @@ def foresee(desk: Desk, ask: Ask, at: int) -> Foresight:
             made.set_nodes(zone, all_free(known.up, known.cpus, known.gpus))
         return made
 
-    derated = desk.derates.foreseen(desk.declared.topology, topology, at)
+    derated = desk.derates.foreseen(declared, topology, at)
     everything = (*ledger.claims.values(), *ledger.bookings())
     claims = [_alone(desk, claim) for claim in everything if not claim.reserves]
     reserved = [one for known in desk.reserved if (one := _standing(known, at)) is not None]
-    return Foresight(ask, at, empty, claims, reserved, desk.declared.topology, derated, dict(ledger.closed), desk.tiers)
+    return Foresight(ask, at, empty, claims, reserved, declared, derated, dict(ledger.closed), desk.tiers)
 
 
 def _standing(reservation: Reservation, at: int) -> Reservation | None:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from slurm_power.core.giving_way import PLACED, Preemption, Stage, Trigger, Victim
+from slurm_power.core.claim import Charge
+from slurm_power.core.giving_way import PLACED, UNTOUCHED, Preemption, Stage, Trigger, Victim
 from slurm_power.core.lifecycle import State
 from slurm_power.core.offer import Candidate
 from slurm_power.core.window import Window
@@ -11,10 +12,23 @@ from slurm_power.service.candidates import candidate, tier_of
 from slurm_power.service.desk import Desk
 
 
-def begun(desk: Desk, trigger: Trigger, beneficiary: str, tier: str, victims: Sequence[Candidate]) -> Preemption:
-    """A preemption of these, kept from here on."""
+def begun(
+    desk: Desk,
+    trigger: Trigger,
+    beneficiary: str,
+    tier: str,
+    victims: Sequence[Candidate],
+    *,
+    charges: tuple[Charge, ...] = (),
+    share_milli: int = 0,
+    cut_at: int | None = None,
+) -> Preemption:
+    """A preemption of these, kept from here on; `charges` are the place that is kept for whom it is for."""
     made = tuple(victim for one in victims if (victim := _victim(desk, one)) is not None)
-    one = Preemption(desk.new_token(), trigger, beneficiary, tier, Stage.PLANNED, desk.ledger.now, made)
+    now = desk.ledger.now
+    one = Preemption(
+        desk.new_token(), trigger, beneficiary, tier, Stage.PLANNED, now, made, charges, share_milli, cut_at
+    )
     desk.preempting.put(one)
     desk.preempting.why_not.pop(beneficiary, None)
     return one
@@ -63,11 +77,26 @@ def on_nodes(desk: Desk, victim: Victim) -> Entry | None:
     return entry if entry.record.restarts == victim.restarts else None
 
 
-def leaving(desk: Desk, but: Preemption | None = None) -> list[Candidate]:
-    """All who give way already: for a choice as if they had left, so that nobody has to make up for them."""
-    going = [victim for one in desk.preempting if one is not but for victim in one.victims]
+def leaving(desk: Desk, but: Preemption | None = None, by: int | None = None) -> list[Candidate]:
+    """All who give way already: for a choice as if they had left, so that nobody has to make up for them.
+
+    `by` an instant: those who are to leave before it. Without it those who leave for a cut that has not begun do not
+    count: what they give back is not for others.
+    """
+    others = (one for one in desk.preempting if one is not but and _counts_as_gone(desk, one, by))
+    going = [victim for one in others for victim in one.victims]
     entries = [entry for victim in going if (entry := on_nodes(desk, victim)) is not None]
     return [candidate(desk, entry) for entry in entries if entry.key in desk.ledger.claims]
+
+
+def _counts_as_gone(desk: Desk, one: Preemption, by: int | None) -> bool:
+    """Whether its victims are to leave their nodes in time; those who are about to are."""
+    now = desk.ledger.now
+    if one.stage not in UNTOUCHED:
+        return True
+    if by is None:
+        return one.cut_at is None or one.cut_at <= now
+    return (one.strike_at or now + one.notice_s) <= by
 
 
 def not_started(desk: Desk) -> list[Candidate]:

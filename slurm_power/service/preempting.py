@@ -23,6 +23,8 @@ class Preempting:
         self._ledger = ledger
         self.law: Law = NO_LAW
         self.cuts = Cuts()
+        self.ahead: dict[int, int] = {}
+        """Instant at which a limit is going to be too low → that before which victims are not looked for again."""
         self.heads: dict[str, str] = {}
         """Tier → the key of its first job that the last pass found no place for."""
         self.checkpoints: dict[str, int] = {}
@@ -72,8 +74,10 @@ class Preempting:
 
     def put_off(self, one: Preemption, until: int) -> None:
         """It came to nothing: no victims are looked for again before this instant."""
-        if one.trigger in (Trigger.OVER, Trigger.CUT):
+        if one.trigger is Trigger.OVER:
             self.cuts.put_off(one.elements, until)
+        elif one.trigger is Trigger.CUT and one.cut_at is not None:
+            self.ahead[one.cut_at] = until
         elif one.trigger not in PHYSICAL:
             self.not_before[one.beneficiary] = until
 
@@ -84,6 +88,7 @@ class Preempting:
         """
         self.not_before.clear()
         self.cuts.look_again()
+        self.ahead.clear()
         self._given = {tier: [min(at, now) for at in times] for tier, times in self._given.items()}
         for one in self._live.values():
             self._live[one.id] = replace(one, since=min(one.since, now))
@@ -98,8 +103,8 @@ class Preempting:
 
     def goes_to(self, key: str) -> frozenset[str] | None:
         """The zones that a job is being moved to; None where it is not."""
-        one = self.serving(Trigger.MOVE, key)
-        return None if one is None else frozenset(charge.zone for charge in one.charges)
+        one, kept = self.serving(Trigger.MOVE, key), self._kept.get(key)
+        return frozenset(charge.zone for charge in kept.charges) if one is not None and kept is not None else None
 
     # -- watts that are kept --------------------------------------------------------------------------------------
 

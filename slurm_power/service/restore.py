@@ -82,10 +82,6 @@ class _Plain:
     def _claim(self, key: str, record: JobRecord, found: AdmissionRecord) -> Claim:
         start = self._now if record.start_time is None or record.start_time > self._now else record.start_time
         end = FOREVER if record.end_time is None else record.end_time
-        alone = not found.reservation and record.het_job_id is None
-        through_s = self._desk.world.through_cuts_s(
-            found.tier, record.qos, batch=record.batch, requeue=record.requeue
-        )
         return Claim(
             id=key,
             charges=found.charges,
@@ -96,7 +92,7 @@ class _Plain:
             account=record.account,
             share_milli=WHOLE_NODE if record.exclusive else self._share_milli(record, found.charges),
             placed=True,
-            through_cuts_s=through_s if alone else None,
+            through_cuts_s=self._desk.world.runs_through_s(record, found.tier, found.reservation),
         )
 
     def _share_milli(self, record: JobRecord, charges: tuple[Charge, ...]) -> int:

@@ -34,7 +34,8 @@ def on_nodes(desk: Desk, entry: Entry, record: JobRecord, counts: dict[str, int]
         desk.book.take_copy(rest)
     if entry.gate != (record.job_id, record.restarts):
         _ungated(desk, entry, record, claim)
-    desk.book.move(entry, Event.LAUNCH, replace(claim, placed=True))
+    through_s = desk.world.runs_through_s(record, claim.tier, claim.within)  # it, or the law, may have changed since
+    desk.book.move(entry, Event.LAUNCH, replace(claim, placed=True, through_cuts_s=through_s))
 
 
 def _by_record(desk: Desk, entry: Entry, record: JobRecord, counts: dict[str, int], start: int) -> Claim:

@@ -1,24 +1,19 @@
-"""Who has to go where a zone or feed holds more than it may after a cut, or will, or draws more than it may."""
+"""Who has to go where a zone or feed holds more than it may after a cut, or draws more than it may."""
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from slurm_power.core.giving_way import LEAVE_S, Preemption, Stage, Trigger, Victim
-from slurm_power.core.ledger import Ledger
+from slurm_power.core.excess import Account
+from slurm_power.core.giving_way import AGAIN_S, LEAVE_S, Preemption, Stage, Trigger, Victim
 from slurm_power.core.offer import Candidate
 from slurm_power.core.preemption import Shed, shed
-from slurm_power.core.reservation import Policy
 from slurm_power.core.steps import Steps
-from slurm_power.core.want import over
 from slurm_power.service.candidates import candidate, candidates, obstacle
 from slurm_power.service.desk import Desk
 from slurm_power.service.leaving import begun, leaving, not_started
 
 _log = logging.getLogger("slurm_power.shedding")
-AGAIN_S = 10
-"""How long no victims are looked for again where there were none."""
-_LOADED_AT_ONCE = 500
 
 
 def for_cuts(desk: Desk) -> Steps[list[Preemption]]:
@@ -39,58 +34,7 @@ def for_cuts(desk: Desk) -> Steps[list[Preemption]]:
     again_s = notices[-1] + LEAVE_S if notices and not chosen.left else AGAIN_S
     if cuts.noted == noted:  # else there was another cut meanwhile, which asks for others on top
         cuts.put_off(elements, desk.ledger.now + again_s)
-    return _by_notice(desk, Trigger.OVER, elements, chosen.victims)
-
-
-def for_cuts_ahead(desk: Desk) -> Steps[list[Preemption]]:
-    """Victims of cuts that are planned: each is told as early as his notice asks for, so that he has left by then."""
-    cuts, made = desk.preempting.cuts, list[Preemption]()
-    if desk.site.preemption.after_cut is not Policy.PREEMPT:
-        return made
-    longest_s = max((tier.notice_s or 0 for tier in desk.tiers), default=0)
-    for start, limits_w in sorted(_soon(desk, longest_s).items()):
-        chosen = yield from gone_by(desk, start, limits_w)
-        stuck = cuts.untold(want.element for want, _ in chosen.left)
-        if stuck:
-            _log.warning("planned cut below what jobs hold that nobody may preempt", extra={"elements": stuck[:20]})
-        cuts.put_off(limits_w, desk.ledger.now + AGAIN_S)
-        early_s = start - LEAVE_S - desk.ledger.now
-        due = [victim for victim in chosen.victims if victim.notice_s >= early_s]
-        made += _by_notice(desk, Trigger.CUT, sorted(limits_w), due)
-    return made
-
-
-def _soon(desk: Desk, longest_s: int) -> dict[int, dict[str, int]]:
-    """Instant at which a cut begins of which somebody may have to be told by now → what elements may carry then."""
-    now, found = desk.now(), dict[int, dict[str, int]]()
-    for name, meter in desk.ledger.meters.items():
-        for cut in meter.cuts:
-            if cut.window.start - LEAVE_S - now <= longest_s and not desk.preempting.cuts.waits(name, now):
-                found.setdefault(cut.window.start, {})[name] = cut.limit_w
-    return found
-
-
-def next_cut(desk: Desk, elements: Iterable[str]) -> tuple[int, dict[str, int]] | None:
-    """When the next cut that is planned for any of these begins, and what they may carry then; None without one."""
-    meters = [meter for name in elements if (meter := desk.ledger.meters.get(name)) is not None]
-    start = min((cut.window.start for meter in meters for cut in meter.cuts), default=None)
-    if start is None:
-        return None
-    cuts = ((meter, cut) for meter in meters if (cut := meter.cut_at(start)) is not None)
-    return start, {meter.name: cut.limit_w for meter, cut in cuts}
-
-
-def gone_by(desk: Desk, start: int, limits_w: Mapping[str, int]) -> Steps[Shed]:
-    """Who would have to have left by an instant from which on these elements may carry no more than so many W."""
-    found: list[Candidate] = []
-    yield from candidates(desk, None, found, zones_of(desk, limits_w), over=True)
-    return (yield from _chosen(desk, found, limits_w, ended_by(desk, start), limits_w))
-
-
-def ended_by(desk: Desk, start: int) -> list[Candidate]:
-    """Whose windows are over by then. What draws on a reservation gives nothing back to others."""
-    claims = desk.ledger.claims.values()
-    return [Candidate(claim, 0, 0) for claim in claims if claim.window.end <= start and not claim.within]
+    return by_notice(desk, Trigger.OVER, elements, chosen.victims)
 
 
 def for_draws(desk: Desk) -> Steps[list[Preemption]]:
@@ -115,7 +59,7 @@ def for_draws(desk: Desk) -> Steps[list[Preemption]]:
         if stuck:
             _log.warning("more is drawn than may be, and nobody may be preempted", extra={"elements": stuck[:20]})
         overdrawn.put_off((want.element for want, _ in found.left), desk.ledger.now + AGAIN_S)
-    return _by_notice(desk, Trigger.DRAW, sorted(overdrawn.breaches), chosen)
+    return by_notice(desk, Trigger.DRAW, sorted(overdrawn.breaches), chosen)
 
 
 def for_max(desk: Desk) -> Steps[list[Preemption]]:
@@ -137,9 +81,14 @@ def _drawn_off(desk: Desk, due: Mapping[str, int], *, urgent: bool) -> Steps[She
     emergency = desk.site.preemption.emergency if urgent else ()
     yield from candidates(desk, None, found, zones_of(desk, due), over=True, emergency=emergency)
     desk.now()
-    ledger = desk.ledger
-    there = sorted((one for one in found if ledger.claims.get(one.id) is one.claim), key=lambda one: one.id)
-    return (yield from shed(ledger, there, by_w={name: watts for name, watts in due.items() if name in ledger.meters}))
+    return (yield from shed_draw(desk, unless_changed(desk, found), due))
+
+
+def shed_draw(desk: Desk, found: Iterable[Candidate], due: Mapping[str, int]) -> Steps[Shed]:
+    """Those of the candidates whose est gives back so many W on each element, whatever these may carry."""
+    meters = desk.ledger.meters
+    accounts = {name: Account(meters[name], less_w=watts) for name, watts in due.items() if name in meters}
+    return (yield from shed(desk.ledger, sorted(found, key=lambda one: one.id), accounts=accounts))
 
 
 def _less(desk: Desk, due: Mapping[str, int], chosen: Iterable[Candidate]) -> dict[str, int]:
@@ -152,18 +101,22 @@ def _less(desk: Desk, due: Mapping[str, int], chosen: Iterable[Candidate]) -> di
     return {name: watts for name, watts in left.items() if watts > 0}
 
 
-def _by_notice(
-    desk: Desk, trigger: Trigger, elements: Sequence[str], victims: Collection[Candidate]
+def by_notice(
+    desk: Desk,
+    trigger: Trigger,
+    elements: Sequence[str],
+    victims: Collection[Candidate],
+    cut_at: int | None = None,
 ) -> list[Preemption]:
     """A preemption for each notice: whoever has less does not stay on for the others, for each that leaves helps.
 
     What they hold counts as no longer drawn from when they have to be gone.
     """
     made = []
-    victims = [one for one in victims if desk.ledger.claims.get(one.id) is one.claim]  # the floor may be another by now
+    victims = unless_changed(desk, victims)  # the floor may be another by now
     for notice_s in sorted({victim.notice_s for victim in victims}):
         going = [one for one in victims if one.notice_s == notice_s]
-        one = begun(desk, trigger, ",".join(elements), "", going)
+        one = begun(desk, trigger, ",".join(elements), "", going, cut_at=cut_at)
         goes_at = desk.ledger.now + notice_s
         for victim in going:
             loads = {name: load.est_w for name, load in desk.ledger.loads(victim.claim.charges).items()}
@@ -198,31 +151,6 @@ def without_notice(desk: Desk, victims: Sequence[Victim]) -> Preemption:
     return made
 
 
-def would_go(desk: Desk, element: str, limit_w: int, start: int) -> Steps[Shed]:
-    """Who would have to give way if this element could carry no more than so much from that instant on."""
-    if limit_w <= 0 and desk.declared.topology.is_power_feed(element):
-        found: list[Candidate] = []
-        yield from candidates(desk, None, found, over=True)
-        return (yield from _in_the_dark(desk, element, found, ended_by(desk, start)))
-    return (yield from gone_by(desk, start, {element: min(limit_w, desk.ledger.meters[element].limit_w)}))
-
-
-def _in_the_dark(desk: Desk, feed: str, found: Collection[Candidate], gone: Sequence[Candidate]) -> Steps[Shed]:
-    """The same for a feed that would carry nothing, on a copy of the ledger whose zones lean on what is left."""
-    before = desk.ledger
-    ledger = Ledger(desk.declared.topology.without({*desk.dark, feed}), rule=before.rule, now=before.now)
-    claims = list(before.claims.values())
-    for start in range(0, len(claims), _LOADED_AT_ONCE):
-        ledger.load(claims[start : start + _LOADED_AT_ONCE])
-        yield
-    for name, meter in before.meters.items():
-        if meter.limit_w < ledger.meters[name].limit_w:
-            ledger.set_limit(name, meter.limit_w)
-    was_over = {want.element for want in over(before.meters, before.meters)}
-    elements = [name for name in ledger.meters if name not in was_over and name != feed]
-    return (yield from shed(ledger, found, elements, gone))
-
-
 def shed_of(
     desk: Desk,
     elements: Sequence[str],
@@ -241,21 +169,15 @@ def zones_of(desk: Desk, elements: Iterable[str]) -> set[str]:
     return {zone for name in elements for zone in desk.site.topology.zones_under.get(name, (name,))}
 
 
-def _chosen(
-    desk: Desk,
-    found: Iterable[Candidate],
-    elements: Iterable[str],
-    ended: Iterable[Candidate] = (),
-    limits_w: Mapping[str, int] | None = None,
-) -> Steps[Shed]:
-    """Those of the candidates that are to go; `ended` are thought away beforehand. `limits_w`: see `shed`."""
+def unless_changed(desk: Desk, found: Iterable[Candidate]) -> list[Candidate]:
+    """Those whose claims are still what they were when they were found."""
+    return [one for one in found if desk.ledger.claims.get(one.id) is one.claim]
+
+
+def _chosen(desk: Desk, found: Iterable[Candidate], elements: Sequence[str]) -> Steps[Shed]:
+    """Those of the candidates that are to go."""
     desk.now()
     ledger = desk.ledger
-    there = [one for one in found if ledger.claims.get(one.id) is one.claim]  # it may have changed since it was found
-    away = {one.id: one for one in (*leaving(desk), *not_started(desk), *ended)}
-    there = sorted((one for one in there if one.id not in away), key=lambda one: one.id)
-    gone = list(away.values())
-    elements = [name for name in elements if name in ledger.meters]
-    if limits_w is not None:
-        limits_w = {name: limits_w[name] for name in elements}
-    return (yield from shed(ledger, there, elements, gone, limits_w=limits_w))
+    away = {one.id: one for one in (*leaving(desk), *not_started(desk))}
+    there = sorted((one for one in unless_changed(desk, found) if one.id not in away), key=lambda one: one.id)
+    return (yield from shed(ledger, there, [name for name in elements if name in ledger.meters], away.values()))

@@ -2,10 +2,9 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from slurm_power.core.claim import Claim
-from slurm_power.core.giving_way import LEAVE_S, Preemption, Trigger
+from slurm_power.core.giving_way import AGAIN_S, LEAVE_S, Preemption, Trigger
 from slurm_power.core.lifecycle import State
 from slurm_power.core.offer import Candidate
 from slurm_power.core.policy import Mode
@@ -18,26 +17,17 @@ from slurm_power.ports import HoldKind
 from slurm_power.service.balancing import for_balance
 from slurm_power.service.book import Entry
 from slurm_power.service.candidates import candidate, candidates, obstacle
+from slurm_power.service.cuts_ahead import for_cuts_ahead, needed_of, not_needed
 from slurm_power.service.desk import Desk
 from slurm_power.service.hourly import too_many
 from slurm_power.service.leaving import begun, keep, leaving, not_started, on_nodes
 from slurm_power.service.nearest import nearest
-from slurm_power.service.shedding import (
-    AGAIN_S,
-    ended_by,
-    for_cuts,
-    for_cuts_ahead,
-    for_draws,
-    for_max,
-    next_cut,
-    shed_of,
-)
+from slurm_power.service.shedding import for_cuts, for_draws, for_max, shed_draw, shed_of
 
 _log = logging.getLogger("slurm_power.victims")
 _OVER = {
     Trigger.RESERVATION: "the reservation is over",
     Trigger.OVER: "the cut is no more",
-    Trigger.CUT: "the cut is no more",
     Trigger.DRAW: "no more is drawn than may be",
 }
 _FEW = 1_000
@@ -84,25 +74,17 @@ def needed(desk: Desk, one: Preemption) -> str | None:
         claims = (desk.ledger.claims.get(victim.key) for victim in one.victims)
         zones = (charge.zone for claim in claims if claim is not None for charge in claim.charges)
         return None if any(zone in desk.moves for zone in zones) else "its zone draws less by now"
+    if one.trigger is Trigger.CUT:
+        return not_needed(desk, one)
     planned = _planned(desk, one)
     if planned is not None:
         if _early_s(desk, planned) > one.notice_s:
             return "it begins later"
         return None if lacking_for(desk.ledger, planned) else "enough is free"
     elements = _elements(desk, one)
-    if one.trigger is Trigger.CUT and not elements:
-        return _needed_ahead(desk, one)
     if not elements:
         return _OVER[one.trigger]
     return None if one.trigger is Trigger.DRAW or over(desk.ledger.meters, elements) else "enough is free"
-
-
-def _needed_ahead(desk: Desk, one: Preemption) -> str | None:
-    """The same for a cut that has not begun."""
-    coming = next_cut(desk, one.elements)
-    if coming is None:
-        return _OVER[one.trigger]
-    return "it begins later" if coming[0] - LEAVE_S - desk.ledger.now > one.notice_s else None
 
 
 def _planned(desk: Desk, one: Preemption) -> Claim | None:
@@ -113,7 +95,7 @@ def _planned(desk: Desk, one: Preemption) -> Claim | None:
 
 def _elements(desk: Desk, one: Preemption) -> list[str]:
     """The zones and feeds that hold too much; none where what it is for is no more."""
-    if one.trigger in (Trigger.OVER, Trigger.CUT):
+    if one.trigger is Trigger.OVER:
         return [name for name in one.elements if name in desk.preempting.cuts and name in desk.ledger.meters]
     if one.trigger is Trigger.DRAW:
         return [name for name in one.elements if name in desk.measured.overdrawn and name in desk.ledger.meters]
@@ -142,14 +124,12 @@ def spared(desk: Desk, one: Preemption) -> Steps[frozenset[str]]:
         left = found if made is None else made.victims
     elif one.trigger is Trigger.DRAW:
         due = {name: desk.measured.overdrawn.over_w(name) for name in _elements(desk, one)}
-        left = (yield from shed(desk.ledger, found, by_w=due)).victims
+        left = (yield from shed_draw(desk, found, due)).victims
+    elif one.trigger is Trigger.CUT:
+        left = (yield from needed_of(desk, one, found)).victims
     else:
-        gone, elements = [*leaving(desk, but=one), *not_started(desk)], _elements(desk, one)
-        coming = next_cut(desk, one.elements) if one.trigger is Trigger.CUT and not elements else None
-        if coming is not None:
-            gone += ended_by(desk, coming[0])
-        limits_w = coming[1] if coming is not None else None
-        left = (yield from shed(desk.ledger, found, elements, gone, limits_w=limits_w)).victims
+        gone = [*leaving(desk, but=one), *not_started(desk)]
+        left = (yield from shed(desk.ledger, found, _elements(desk, one), gone)).victims
     return frozenset(each.id for each in found) - {each.id for each in left}
 
 
@@ -192,9 +172,8 @@ def _for_job(desk: Desk, entry: Entry) -> Steps[list[Preemption]]:
     if excess is not None:
         return _none(desk, entry.key, excess)
     claim = made.verdict.claim
-    one = begun(desk, Trigger.JOB, entry.key, request.tier.name, made.victims)
-    one = replace(one, charges=claim.charges, share_milli=claim.share_milli)
-    desk.preempting.put(one)
+    tier, share_milli = request.tier.name, claim.share_milli
+    one = begun(desk, Trigger.JOB, entry.key, tier, made.victims, charges=claim.charges, share_milli=share_milli)
     keep(desk, one)
     return [one]
 

@@ -11,12 +11,12 @@ from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
 from slurm_power.config import Site
 from slurm_power.core.constraint import LONGEST, suiting
 from slurm_power.core.errors import SlurmParseError
-from slurm_power.core.giving_way import LEAVE_S
+from slurm_power.core.giving_way import AGAIN_S, LEAVE_S
 from slurm_power.core.immutable import immutable
 from slurm_power.core.nodes import NodeFree, ZoneNodes, all_free
 from slurm_power.core.policy import Native, PartitionPolicy
 from slurm_power.core.profile import Learnt, ProfileKey
-from slurm_power.ports import NodeRecord, PartitionRecord
+from slurm_power.ports import JobRecord, NodeRecord, PartitionRecord
 from slurm_power.service.law import NO_LAW, Law
 
 _MOST_TEXTS = 1_000
@@ -169,7 +169,15 @@ class World:
         """
         known = self.site.policy.tiers.get(tier)
         accepts = known is not None and known.accepts_cuts and self.law.may_end(qos, batch=batch, requeue=requeue)
-        return self.site.preemption.min_run + LEAVE_S if accepts else None
+        if known is None or not accepts:
+            return None
+        return max(self.site.preemption.min_run, known.notice_s or 0) + LEAVE_S + AGAIN_S
+
+    def runs_through_s(self, record: JobRecord, tier: str, reservation: str) -> int | None:
+        """The same of a job that Slurm shows; components, and jobs that draw on a reservation, never give way."""
+        if reservation or record.het_job_id is not None:
+            return None
+        return self.through_cuts_s(tier, record.qos, batch=record.batch, requeue=record.requeue)
 
     def features(self) -> frozenset[str]:
         """All features that all nodes of some zone have."""

@@ -226,8 +226,8 @@ def test_what_is_planned_for_after_a_cut_that_ends_it_does_not_keep_it_out() -> 
         assert isinstance(decide(replace(through, through_cuts_s=None), one, one.empty()), Hold)
         small = replace(through, est_w=5_001, max_w=5_001)  # ended by the cut too
         assert isinstance(decide(small, one, one.empty()), Admit) == admitted
-        fits = replace(through, est_w=4_000, max_w=4_000)  # goes on through it, and beside the plan
-        assert isinstance(decide(fits, one, one.empty()), Admit)
+        fits = replace(through, est_w=4_000, max_w=4_000)  # goes on through it, and then beside the plan
+        assert isinstance(decide(fits, one, one.empty()), Admit) == admitted
 
 
 def test_a_reservation_after_a_cut_that_ends_it_does_keep_it_out() -> None:

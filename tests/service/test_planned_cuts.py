@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -78,6 +79,15 @@ def test_after_a_crash_he_gives_way_as_before(rig: Rig) -> None:
     rig.crash()
     rig.later(2, 2)
     assert rig.state(submit(rig, "silver", 8_000)) is JobState.RUNNING
+
+
+def test_who_may_not_be_requeued_any_more_counts_again(rig: Rig) -> None:
+    """Users cannot change that of a running job past us; an administrator can."""
+    planned(rig, 7_200, 15_000)
+    bronze = submit(rig, "bronze", 12_000)
+    rig.slurm._put(replace(rig.job(bronze), requeue=False))
+    rig.later(2, 2)
+    assert rig.state(submit(rig, "gold", 8_000)) is JobState.PENDING
 
 
 def test_he_has_gone_when_it_begins_and_comes_back_when_it_ends(rig: Rig) -> None:

@@ -1,0 +1,124 @@
+"""Limits that are going to be too low: who has to have left by then, each told as early as his notice asks for.
+
+That is where a planned cut begins, and where a reservation begins while a limit is cut.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+
+from slurm_power.core.excess import Account
+from slurm_power.core.giving_way import AGAIN_S, LEAVE_S, Preemption, Trigger
+from slurm_power.core.meter import Meter
+from slurm_power.core.offer import Candidate
+from slurm_power.core.preemption import Shed, shed
+from slurm_power.core.reservation import Policy
+from slurm_power.core.steps import Steps
+from slurm_power.core.want import over
+from slurm_power.service.candidates import candidates
+from slurm_power.service.desk import Desk
+from slurm_power.service.leaving import leaving, not_started
+from slurm_power.service.shedding import by_notice, unless_changed, zones_of
+
+_log = logging.getLogger("slurm_power.cuts_ahead")
+
+
+def for_cuts_ahead(desk: Desk) -> Steps[list[Preemption]]:
+    """Victims for each instant at which something is going to hold too much, as far as it is time to tell them."""
+    made: list[Preemption] = []
+    for at, elements in sorted(_soon(desk).items()):
+        desk.preempting.ahead[at] = desk.now() + AGAIN_S
+        limits_w = {name: _limit_at(desk.ledger.meters[name], at) for name in elements if name in desk.ledger.meters}
+        chosen = yield from gone_by(desk, at, limits_w)
+        stuck = desk.preempting.cuts.untold(want.element for want, _ in chosen.left)
+        if stuck:
+            _log.warning("planned cut below what jobs hold that nobody may preempt", extra={"elements": stuck[:20]})
+        early_s = at - LEAVE_S - desk.ledger.now
+        due = [victim for victim in chosen.victims if victim.notice_s >= early_s]
+        made += by_notice(desk, Trigger.CUT, sorted(limits_w), due, at)
+    return made
+
+
+def gone_by(desk: Desk, at: int, limits_w: Mapping[str, int]) -> Steps[Shed]:
+    """Who would have to have left by an instant at which these elements may carry no more than so many W."""
+    found: list[Candidate] = []
+    if (yield from _shed_by(desk, at, limits_w, found)).left:
+        yield from candidates(desk, None, found, zones_of(desk, limits_w), over=True)
+    return (yield from _shed_by(desk, at, limits_w, found))
+
+
+def not_needed(desk: Desk, one: Preemption) -> str | None:
+    """Why a preemption for a cut that is planned, or was, is not needed any more; None while it is."""
+    if desk.site.preemption.after_cut is not Policy.PREEMPT:
+        return "the site has jobs run to their ends"
+    meters = {name: desk.ledger.meters[name] for name in one.elements if name in desk.ledger.meters}
+    if not _is_ahead(desk, one):
+        return None if over(meters, meters) else "enough is free"
+    return None if any(_is_cut_at(desk, meter, one.cut_at or 0) for meter in meters.values()) else "the cut is no more"
+
+
+def needed_of(desk: Desk, one: Preemption, found: Sequence[Candidate]) -> Steps[Shed]:
+    """Those of its victims who still have to go."""
+    elements = [name for name in one.elements if name in desk.ledger.meters]
+    if _is_ahead(desk, one):
+        at = one.cut_at or 0
+        limits_w = {name: _limit_at(desk.ledger.meters[name], at) for name in elements}
+        return (yield from _shed_by(desk, at, limits_w, found, one))
+    gone = [*leaving(desk, but=one), *not_started(desk)]
+    return (yield from shed(desk.ledger, found, elements, gone))
+
+
+def ended_by(desk: Desk, at: int) -> list[Candidate]:
+    """Whose windows are over by then. What draws on a reservation gives nothing back to others."""
+    claims = desk.ledger.claims.values()
+    return [Candidate(claim, 0, 0) for claim in claims if claim.window.end <= at and not claim.within]
+
+
+def _shed_by(
+    desk: Desk, at: int, limits_w: Mapping[str, int], found: Iterable[Candidate], but: Preemption | None = None
+) -> Steps[Shed]:
+    """Those of the candidates who have to go by then; reservations that begin by then count, plans do not."""
+    desk.now()
+    ledger = desk.ledger
+    accounts = {
+        name: Account(ledger.meters[name], limit_w=limit_w, reserved=ledger.meters[name].reserved_sums(at))
+        for name, limit_w in limits_w.items()
+        if name in ledger.meters
+    }
+    away = {one.id: one for one in (*leaving(desk, but, by=at), *not_started(desk), *ended_by(desk, at))}
+    there = [one for one in unless_changed(desk, found) if one.id not in away]
+    return (yield from shed(ledger, there, accounts=accounts, gone=away.values()))
+
+
+def _soon(desk: Desk) -> dict[int, set[str]]:
+    """Instant for which somebody may have to be told by now → the elements that are cut then.
+
+    What holds at an instant was seen to when it began: later only what begins at it can make it too much.
+    """
+    longest_s = max((tier.notice_s or 0 for tier in desk.tiers), default=0)
+    found: dict[int, set[str]] = {}
+    if desk.site.preemption.after_cut is not Policy.PREEMPT:
+        return found
+    now = desk.now()
+    last, ahead = now + longest_s + LEAVE_S, desk.preempting.ahead
+    for meter in desk.ledger.meters.values():
+        if not meter.planned and not _is_cut_at(desk, meter, now):
+            continue
+        starts = [*(cut.window.start for cut in meter.cuts), *(one.window.start for one in meter.reserved.values())]
+        for at in starts:
+            if now < at <= last and ahead.get(at, 0) <= now and _is_cut_at(desk, meter, at):
+                found.setdefault(at, set()).add(meter.name)
+    desk.preempting.ahead = {at: until for at, until in ahead.items() if at > now}
+    return found
+
+
+def _limit_at(meter: Meter, at: int) -> int:
+    """What it may carry at an instant, in W, as far as it is known."""
+    return next((one.limit_w for one in meter.planned if at in one.window), meter.limit_w)
+
+
+def _is_cut_at(desk: Desk, meter: Meter, at: int) -> bool:
+    return _limit_at(meter, at) < (desk.declared.topology.declared_w(meter.name) or 0)
+
+
+def _is_ahead(desk: Desk, one: Preemption) -> bool:
+    return one.cut_at is not None and one.cut_at > desk.ledger.now
