@@ -3,7 +3,6 @@
 That is where a planned cut begins, and where a reservation begins while a limit is cut.
 """
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 from slurm_power.core.excess import Account
@@ -17,9 +16,7 @@ from slurm_power.core.want import over
 from slurm_power.service.candidates import candidates
 from slurm_power.service.desk import Desk
 from slurm_power.service.leaving import leaving, not_started
-from slurm_power.service.shedding import by_notice, unless_changed, zones_of
-
-_log = logging.getLogger("slurm_power.cuts_ahead")
+from slurm_power.service.shedding import by_notice, tell_stuck, unless_changed, zones_of
 
 
 def for_cuts_ahead(desk: Desk) -> Steps[list[Preemption]]:
@@ -29,9 +26,7 @@ def for_cuts_ahead(desk: Desk) -> Steps[list[Preemption]]:
         desk.preempting.ahead[at] = desk.now() + AGAIN_S
         limits_w = {name: _limit_at(desk.ledger.meters[name], at) for name in elements if name in desk.ledger.meters}
         chosen = yield from gone_by(desk, at, limits_w)
-        stuck = desk.preempting.cuts.untold(want.element for want, _ in chosen.left)
-        if stuck:
-            _log.warning("planned cut below what jobs hold that nobody may preempt", extra={"elements": stuck[:20]})
+        tell_stuck(desk.preempting.cuts.untold, chosen, "planned cut below what jobs hold that nobody may preempt")
         early_s = at - LEAVE_S - desk.ledger.now
         due = [victim for victim in chosen.victims if victim.notice_s >= early_s]
         made += by_notice(desk, Trigger.CUT, sorted(limits_w), due, at)

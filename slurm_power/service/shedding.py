@@ -1,7 +1,7 @@
 """Who has to go where a zone or feed holds more than it may after a cut, or draws more than it may."""
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from slurm_power.core.excess import Account
@@ -27,9 +27,7 @@ def for_cuts(desk: Desk) -> Steps[list[Preemption]]:
     if not elements:
         return []
     chosen = yield from shed_of(desk, elements, None, over=True)
-    stuck = cuts.untold(want.element for want, _ in chosen.left)
-    if stuck:
-        _log.warning("cut below what jobs hold that nobody may preempt", extra={"elements": stuck[:20]})
+    tell_stuck(cuts.untold, chosen, "cut below what jobs hold that nobody may preempt")
     notices = sorted({victim.notice_s for victim in chosen.victims})
     again_s = notices[-1] + LEAVE_S if notices and not chosen.left else AGAIN_S
     if cuts.noted == noted:  # else there was another cut meanwhile, which asks for others on top
@@ -55,9 +53,7 @@ def for_draws(desk: Desk) -> Steps[list[Preemption]]:
         found = yield from _drawn_off(desk, due, urgent=False)
         known = {one.id for one in chosen}
         chosen += [one for one in found.victims if one.id not in known]
-        stuck = overdrawn.untold(want.element for want, _ in found.left)
-        if stuck:
-            _log.warning("more is drawn than may be, and nobody may be preempted", extra={"elements": stuck[:20]})
+        tell_stuck(overdrawn.untold, found, "more is drawn than may be, and nobody may be preempted")
         overdrawn.put_off((want.element for want, _ in found.left), desk.ledger.now + AGAIN_S)
     return by_notice(desk, Trigger.DRAW, sorted(overdrawn.breaches), chosen)
 
@@ -167,6 +163,13 @@ def shed_of(
 def zones_of(desk: Desk, elements: Iterable[str]) -> set[str]:
     """The zones among these, and under the feeds among them."""
     return {zone for name in elements for zone in desk.site.topology.zones_under.get(name, (name,))}
+
+
+def tell_stuck(untold: Callable[[Iterable[str]], Sequence[str]], chosen: Shed, what: str) -> None:
+    """Once for each element that stays above what it may hold; `untold` says of which nobody has been told."""
+    stuck = untold(want.element for want, _ in chosen.left)
+    if stuck:
+        _log.warning(what, extra={"elements": stuck[:20]})
 
 
 def unless_changed(desk: Desk, found: Iterable[Candidate]) -> list[Candidate]:
