@@ -81,6 +81,42 @@ def test_one_to_come_is_planned_around(home: Driver) -> None:
     home.running(waits)
 
 
+@pytest.mark.long
+def test_who_accepts_a_planned_cut_works_up_to_it(home: Driver) -> None:
+    """Bronze does: it is started under one to come, and has left when that begins. Silver does not, and waits."""
+    before = home.cluster.layout.site_file.read_text()
+
+    def accept(data: dict[str, Any]) -> None:
+        data["tiers"]["bronze"]["planned_cuts"] = "accept"
+        data["preemption"] = {"min_run": "5s"}
+
+    home.change_site(accept)
+    home.settle()
+    begins = time.time() + 120
+    derate(home, "set", "b", "--percent=50", "--start=now+120", "--for=30s", "--reason=grid event")
+    try:
+        gold = submit(home, "gold", 5_000, "b")
+        home.running(gold)
+        silver = home.submit("--qos=silver", "--time=10", est_w=5_000, more=",zones=b")
+        home.held(silver)
+        assert home.ask("explain", job=str(silver))["reasons"][0]["code"] == "derate"
+        bronze = home.submit("--qos=bronze", "--time=10", est_w=9_000, more=",zones=b")
+        home.running(bronze)
+        wait_for(lambda: home.cluster.job(bronze)["JobState"] == "PENDING", "bronze to leave", 120)
+        assert begins - 65 < time.time() < begins
+        assert room(home, "b")["limit_w"] == 20_000
+        wait_for(lambda: room(home, "b")["limit_w"] == 10_000, "the cut", 90)
+        assert (room(home, "b")["headroom_w"], home.cluster.job(gold)["Restarts"]) == (4_000, "0")
+        (line,) = [line for line in story(home, "preempt") if line["job"] == str(bronze)]
+        assert "b will carry less, by a cut that is planned" in json.dumps(line["reasons"])
+        wait_for(lambda: room(home, "b")["limit_w"] == 20_000, "the end of the cut", 60)
+        home.may_start_now(bronze)
+        home.running(silver, bronze)
+    finally:
+        home.cluster.layout.site_file.write_text(before)
+        home.change_site(lambda _: None)
+
+
 def test_the_facility_asks_by_a_file(home: Driver) -> None:
     """Feed left of the pair: what runs in both zones is cut to what it may carry, until the file says otherwise."""
     path = home.cluster.layout.root / "signal.json"
