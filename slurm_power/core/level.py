@@ -102,16 +102,17 @@ class Level:
         self.squares -= ending.squares
 
     def carry_less(self, sign: int, packing_w: int, top_w: int) -> None:
-        """It may carry so much less, where it is packed and with bursts, from here on (1), or does no more (−1).
+        """It may carry so much less, where it is packed and with bursts, from here on (1), or does no more (−1)."""
+        self._packing_w -= sign * packing_w
+        self._top_w -= sign * top_w
 
-        What gives way makes up for a cut and no more: without the cut, which may be called off, all have to fit.
+    def cut(self, sign: int, packing_w: int, top_w: int) -> None:
+        """The same of a cut to which others give way.
+
+        They make up for it and no more: without the cut, which may be called off, all have to fit.
         """
-        if top_w > 0:
-            self._less_packing_w += sign * packing_w
-            self._less_top_w += sign * top_w
-        else:
-            self._packing_w -= sign * packing_w
-            self._top_w -= sign * top_w
+        self._less_packing_w += sign * packing_w
+        self._less_top_w += sign * top_w
 
     def book(self, sign: int, booking: Booking) -> None:
         """A booking begins (1) or ends (−1)."""

@@ -23,9 +23,9 @@ from slurm_power.core.window import FOREVER
 
 _GRAIN_S = 60
 
-Part = tuple[int, int, int, str, int, bool]
-"""(est W, burst W, thousandths of nodes, group, end of the window, whether it gives way to planned cuts): what a live
-claim puts on one element.
+Part = tuple[int, int, int, str, int, int | None]
+"""What a live claim puts on one element: (est W, burst W, thousandths of nodes, group, end of the window, how long from
+now planned cuts have to begin at the soonest for it to give way to them, or None where it never does).
 """
 
 
@@ -69,6 +69,7 @@ class Live:
         "top_w",
         "usable_w",
         "yielding_w",
+        "yields_s",
     )
 
     def __init__(self, name: str, limit_w: int, margin: Fraction, baseline_w: int, rule: BurstRule) -> None:
@@ -80,6 +81,8 @@ class Live:
         self.node_milli = 0
         self.yielding_w = 0
         """Of committed, what gives way to planned cuts."""
+        self.yields_s = 0
+        """How long from now a cut has to begin at the soonest for all of that to have left by then."""
         self.groups: dict[str, int] = {}
         """The burst of each correlation group, in W."""
         self.bursts_sum_w = 0
@@ -164,7 +167,7 @@ class Live:
     def add(self, parts: Iterable[Part]) -> None:
         """Count the parts of live claims. A start with 100,000 claims spends its time here, so it goes by the lot."""
         groups, ends, squares, apart = self.groups, self.ends, self.squares, self.apart_squares
-        for est_w, burst_w, node_milli, group, end, yields in parts:
+        for est_w, burst_w, node_milli, group, end, yields_s in parts:
             self.committed_w += est_w
             self.node_milli += node_milli
             at = _counted_until(end)
@@ -175,9 +178,10 @@ class Live:
             ending.est_w += est_w
             ending.node_milli += node_milli
             ending.claims += 1
-            if yields:
+            if yields_s is not None:
                 self.yielding_w += est_w
                 ending.yielding_w += est_w
+                self.yields_s = max(self.yields_s, yields_s)
             if burst_w:
                 before = groups.get(group, 0)
                 groups[group] = before + burst_w
@@ -192,7 +196,7 @@ class Live:
 
     def remove(self, part: Part) -> None:
         """Take the part of a live claim out again."""
-        est_w, burst_w, node_milli, group, end, yields = part
+        est_w, burst_w, node_milli, group, end, yields_s = part
         self.committed_w -= est_w
         self.node_milli -= node_milli
         at = _counted_until(end)
@@ -200,7 +204,7 @@ class Live:
         ending.est_w -= est_w
         ending.node_milli -= node_milli
         ending.claims -= 1
-        if yields:
+        if yields_s is not None:
             self.yielding_w -= est_w
             ending.yielding_w -= est_w
         if burst_w:

@@ -287,7 +287,7 @@ class Meter(Live):
         level, position = self._level_from(start, now)
         level.yields = counted.yields
         instants = self.instants() if start > now or self.ahead or ends else ()
-        changes = self._changes(start, end, ignore, counted)
+        changes = self._changes(Window(start, end), now, ignore, counted)
         cuts = sorted({start, end, *(change[0] for change in changes if change[0] < end)})
         changed = 0
 
@@ -346,11 +346,11 @@ class Meter(Live):
         found: dict[int, list[tuple[_Change, int]]] = {}
         if self.strays:
             found[now + STRAY_S] = [(lambda level, _: level.long_after(self), 1)]
-        for window, limit_w in self.planned:
-            less = self._less(limit_w)
-            for at, sign in ((window.start, 1), (window.end, -1)):
+        for one in self.planned:
+            change = self._change(one, now)
+            for at, sign in ((one.window.start, 1), (one.window.end, -1)):
                 if at < FOREVER:
-                    found.setdefault(at, []).append((less, sign))
+                    found.setdefault(at, []).append((change, sign))
         return found
 
     def account(self) -> tuple[object, ...]:
@@ -408,13 +408,13 @@ class Meter(Live):
                 level, _ = self._level_from(at, now)
                 level.yields = False
                 level.reserve(self.reserved_sums(at))
-                self._less(cut.limit_w)(level, 1)
+                self._change(cut, now)(level, 1)
                 if self._excess_w(level, est_w, burst_w, group) > 0:
                     return Counted(at, yields=False)
         return Counted(yields=False)
 
     def _changes(
-        self, start: int, end: int, ignore: str | None, counted: Counted
+        self, within: Window, now: int, ignore: str | None, counted: Counted
     ) -> list[tuple[int, int, _Change]]:
         """(instant, 1 or −1, what happens): where the level changes by other than the timeline."""
         before = counted.before
@@ -422,22 +422,24 @@ class Meter(Live):
         found: list[tuple[Window, _Change]]
         found = [(one.window, partial(Level.book, booking=one)) for one in booked if one.window.start < before]
         planned = (one for one in self.planned if one.window.start < before)
-        found += [(one.window, self._less(one.limit_w)) for one in planned]
+        found += [(one.window, self._change(one, now)) for one in planned]
         ignored = self.reserved.get(ignore) if ignore is not None else None
         if ignored is not None:
             found.append((ignored.window, partial(Level.leave_out, reserved=ignored)))
         changes: list[tuple[int, int, _Change]] = []
         for window, change in found:
-            if window.end > start and window.start < end:
-                changes.append((max(window.start, start), 1, change))
+            if window.overlaps(within):
+                changes.append((max(window.start, within.start), 1, change))
                 changes.append((window.end, -1, change))
         changes.sort(key=lambda change: change[:2])  # at one instant ends come before starts
         return changes
 
-    def _less(self, limit_w: int) -> _Change:
-        """What happens to a level where it may carry no more, or no less, than so many W."""
+    def _change(self, planned: Planned, now: int) -> _Change:
+        """What happens to a level with another limit. Others give way to a cut that leaves them the time to."""
+        limit_w = planned.limit_w
+        yields = limit_w < self.limit_w and planned.window.start >= now + self.yields_s
         packing_w = self.usable_w - usable_w(limit_w, self.margin)
-        return partial(Level.carry_less, packing_w=packing_w, top_w=self.limit_w - limit_w)
+        return partial(Level.cut if yields else Level.carry_less, packing_w=packing_w, top_w=self.limit_w - limit_w)
 
     def fits_beside_all(self, est_w: int, burst_w: int, group: str) -> bool:
         """Whether a claim fits even if nothing ended and every booking were there: quick, and mostly true."""

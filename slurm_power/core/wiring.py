@@ -39,7 +39,7 @@ class Wiring:
 
     def parts(self, claim: Claim) -> Iterator[tuple[Meter, Part]]:
         """What a live claim puts on each meter; elements that carry the whole load share one part."""
-        of_all = claim.group, claim.window.end, claim.through_cuts_s is not None
+        of_all = claim.group, claim.window.end, claim.through_cuts_s
         for charge in claim.charges:
             est_w, max_w = charge.est_w, charge.max_w
             yield self.meters[charge.zone], (est_w, max_w - est_w, charge.nodes * claim.share_milli, *of_all)

@@ -129,7 +129,10 @@ class UsageKeeper:
                 task.cancel()
 
     async def _keep_draws(self) -> None:
-        """Write down what the runs that go on have drawn so far: after a crash it is known up to here."""
+        """Write down what the runs that go on have drawn so far: after a crash it is known up to here.
+
+        With it what profiles have learnt of that, so that they do not learn it twice.
+        """
         rows: list[StoredDraw] = []
         for number, key in enumerate(list(self._desk.metering.drawn)):
             if number % _AT_ONCE == 0:
@@ -137,7 +140,13 @@ class UsageKeeper:
             row = self._draw_of(key)
             if row is not None:
                 rows.append(row)
-        self._writer.put(lambda store: store.replace_draws(rows))
+        learnt = self._desk.metering.profiles.take()
+
+        def save(store: Store) -> None:
+            store.save_profiles(learnt)
+            store.replace_draws(rows)
+
+        self._writer.put(save)
 
     def _draw_of(self, key: str) -> StoredDraw | None:
         metering = self._desk.metering
@@ -151,6 +160,7 @@ class UsageKeeper:
         now, site = self._desk.ledger.now, self._desk.site
         self._desk.metering.forget(now)
         await self._learn()
+        await self._keep_draws()
         try:
             await self._writer.written()
             for month in await asyncio.to_thread(self._writer.read, _to_close(now, site)):

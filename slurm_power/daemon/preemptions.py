@@ -251,12 +251,13 @@ class Preemptions:
                 lines.of_victim(self._desk, one, victim, "preempt-off", "it need not give way")
 
     async def _strike(self, one: Preemption) -> None:
+        struck = await self._step(one, Step.STRIKE)
         for victim in one.victims:
             if on_nodes(self._desk, victim) is not None:
                 lines.of_victim(self._desk, one, victim, lines.GAVE_WAY, f"after {one.notice_s} s of notice")
                 self._desk.preempting.gave_way(victim.tier, self._desk.ledger.now)
                 self._desk.metering.preempted(victim.key)
-        await self._striking(await self._step(one, Step.STRIKE))
+        await self._striking(struck)
 
     async def _striking(self, one: Preemption) -> None:
         """Again in each round, about those whom Slurm still shows running."""

@@ -34,6 +34,7 @@ from slurm_power.ports import (
     Rule,
     Slurm,
 )
+from slurm_power.service.balancing import look_for_crowds
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
 from slurm_power.service.job_measuring import measure_jobs
@@ -444,6 +445,7 @@ class Rounds:
         with self._desk.faults.apart("stage measuring"):
             async for _ in self._breathe(chain(measure(self._desk), measure_jobs(self._desk))):
                 pass
+            look_for_crowds(self._desk)
 
     async def _look_at_limits(self) -> None:
         async for _ in self._breathe(self._desk.metering.look(self._desk.ledger)):

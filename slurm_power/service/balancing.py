@@ -13,7 +13,7 @@ from slurm_power.core.offer import Candidate
 from slurm_power.core.placement import Placement, Placer
 from slurm_power.core.steps import Steps
 from slurm_power.ports import Kind
-from slurm_power.service.asking import Ask
+from slurm_power.service.asking import Ask, opening
 from slurm_power.service.book import Entry
 from slurm_power.service.candidates import candidates
 from slurm_power.service.desk import Desk
@@ -22,13 +22,17 @@ from slurm_power.service.launch import ask_of
 from slurm_power.service.leaving import begun, keep
 from slurm_power.service.measuring import drawn
 
+_BACK_S = 150
+"""So long after it was requeued Slurm starts a job again."""
 _TRIED = 8
 """Jobs of a zone for which another place is looked for at a time."""
 
 
-def look(desk: Desk) -> None:
-    """Note which zones are crowded now."""
+def look_for_crowds(desk: Desk) -> None:
+    """Note which zones are crowded now, where anything may be moved at all."""
     above = desk.site.balance.above
+    if desk.site.balance.moves is None:
+        return
     strays = (name for name in desk.ledger.nodes if (meter := desk.ledger.meters[name]).stray_w and not meter.blind)
     crowded = []
     for name in strays:
@@ -49,9 +53,6 @@ def lasting(desk: Desk) -> list[str]:
 def for_balance(desk: Desk) -> Steps[list[Preemption]]:
     """One interruptible job of each zone that has been crowded for a while, and that nobody leaves yet."""
     made: list[Preemption] = []
-    if desk.site.balance.moves is None:
-        return made
-    look(desk)
     for zone in lasting(desk):
         if any(_leaves(desk, one, zone) for one in desk.preempting):
             continue
@@ -63,7 +64,7 @@ def for_balance(desk: Desk) -> Steps[list[Preemption]]:
                 desk.moves.wait(zone, desk.clock.monotonic())
                 made.append(_moving(desk, entry, one, placement))
                 break
-        if desk.moves.left(desk.site.balance.moves, desk.ledger.now) <= 0:
+        if not lasting(desk):
             break
     return made
 
@@ -88,11 +89,22 @@ def elsewhere(desk: Desk, entry: Entry) -> Steps[Placement | None]:
     ask = ask_of(desk, entry, now)
     if not isinstance(ask, Ask) or ask.request.reservation or ask.pinned:
         return None
-    single, run = ask.request.with_copies(1), desk.metering.drawn.get(entry.key)
-    est_w = max(single.est_w, (run.sketch.percentile(95) or 0) if run is not None else 0)
+    if any(opening(ask.hours, at, desk.site.timezone) for at in (now, now + _BACK_S)):
+        return None
+    single = ask.request.with_copies(1)
+    est_w = _draws_w(desk, entry, single.est_w)
     zones = frozenset(_cool(desk, single.zones, est_w))
     request = replace(single, est_w=est_w, max_w=max(single.max_w, est_w), zones=zones, not_before=0)
     return (yield from Placer(request, desk.ledger, request.window(now)).placing())
+
+
+def _draws_w(desk: Desk, entry: Entry, est_w: int) -> int:
+    """What it is going to draw elsewhere, in W: as measured on its own nodes; else all that is stray may be its."""
+    run, claim = desk.metering.drawn.get(entry.key), desk.ledger.claims.get(entry.key)
+    if run is not None and run.whole:
+        return max(est_w, run.sketch.percentile(95) or 0)
+    charges = claim.charges if claim is not None else ()
+    return est_w + sum(desk.ledger.meters[charge.zone].stray_w for charge in charges)
 
 
 def _cool(desk: Desk, allowed: frozenset[str] | None, more_w: int) -> Iterator[str]:

@@ -24,42 +24,43 @@ def for_cuts_ahead(desk: Desk) -> Steps[list[Preemption]]:
     made: list[Preemption] = []
     for at, elements in sorted(_soon(desk).items()):
         desk.preempting.ahead[at] = desk.now() + AGAIN_S
-        limits_w = {name: _limit_at(desk.ledger.meters[name], at) for name in elements if name in desk.ledger.meters}
-        chosen = yield from gone_by(desk, at, limits_w)
+        meters = [desk.ledger.meters[name] for name in sorted(elements) if name in desk.ledger.meters]
+        chosen = yield from gone_by(desk, at, {meter.name: _limit_at(meter, at) for meter in meters})
         tell_stuck(desk.preempting.cuts.untold, chosen, "planned cut below what jobs hold that nobody may preempt")
         early_s = at - LEAVE_S - desk.ledger.now
         due = [victim for victim in chosen.victims if victim.notice_s >= early_s]
-        made += by_notice(desk, Trigger.CUT, sorted(limits_w), due, at)
+        made += by_notice(desk, Trigger.CUT, sorted(elements), due, at)
     return made
 
 
 def gone_by(desk: Desk, at: int, limits_w: Mapping[str, int]) -> Steps[Shed]:
     """Who would have to have left by an instant at which these elements may carry no more than so many W."""
+    nobody = yield from _shed_by(desk, at, _accounts(desk, limits_w, at, limits_w), ())
+    if not nobody.left:
+        return nobody
     found: list[Candidate] = []
-    if (yield from _shed_by(desk, at, limits_w, found)).left:
-        yield from candidates(desk, None, found, zones_of(desk, limits_w), over=True)
-    return (yield from _shed_by(desk, at, limits_w, found))
+    yield from candidates(desk, None, found, zones_of(desk, limits_w), over=True)
+    return (yield from _shed_by(desk, at, _accounts(desk, limits_w, at, limits_w), found))
 
 
 def not_needed(desk: Desk, one: Preemption) -> str | None:
     """Why a preemption for a cut that is planned, or was, is not needed any more; None while it is."""
     if desk.site.preemption.after_cut is not Policy.PREEMPT:
         return "the site has jobs run to their ends"
-    meters = {name: desk.ledger.meters[name] for name in one.elements if name in desk.ledger.meters}
-    if not _is_ahead(desk, one):
-        return None if over(meters, meters) else "enough is free"
-    return None if any(_is_cut_at(desk, meter, one.cut_at or 0) for meter in meters.values()) else "the cut is no more"
+    if _is_ahead(desk, one):
+        meters = (desk.ledger.meters[name] for name in one.elements if name in desk.ledger.meters)
+        return None if any(_is_cut_at(desk, meter, one.cut_at or 0) for meter in meters) else "the cut is no more"
+    accounts = _accounts(desk, one.elements, desk.ledger.now)
+    return None if over(accounts, accounts) else "enough is free"
 
 
 def needed_of(desk: Desk, one: Preemption, found: Sequence[Candidate]) -> Steps[Shed]:
     """Those of its victims who still have to go."""
-    elements = [name for name in one.elements if name in desk.ledger.meters]
     if _is_ahead(desk, one):
         at = one.cut_at or 0
-        limits_w = {name: _limit_at(desk.ledger.meters[name], at) for name in elements}
-        return (yield from _shed_by(desk, at, limits_w, found, one))
+        return (yield from _shed_by(desk, at, _accounts(desk, one.elements, at), found, one))
     gone = [*leaving(desk, but=one), *not_started(desk)]
-    return (yield from shed(desk.ledger, found, elements, gone))
+    return (yield from shed(desk.ledger, found, accounts=_accounts(desk, one.elements, desk.ledger.now), gone=gone))
 
 
 def ended_by(desk: Desk, at: int) -> list[Candidate]:
@@ -68,20 +69,27 @@ def ended_by(desk: Desk, at: int) -> list[Candidate]:
     return [Candidate(claim, 0, 0) for claim in claims if claim.window.end <= at and not claim.within]
 
 
+def _accounts(
+    desk: Desk, elements: Iterable[str], at: int, limits_w: Mapping[str, int] | None = None
+) -> dict[str, Account]:
+    """What elements carry now and what is reserved by an instant, under the limits of then, or others."""
+    found = {}
+    for name in elements:
+        meter = desk.ledger.meters.get(name)
+        if meter is not None:
+            limit_w = _limit_at(meter, at) if limits_w is None else limits_w[name]
+            found[name] = Account(meter, limit_w=limit_w, reserved=meter.reserved_sums(at))
+    return found
+
+
 def _shed_by(
-    desk: Desk, at: int, limits_w: Mapping[str, int], found: Iterable[Candidate], but: Preemption | None = None
+    desk: Desk, at: int, accounts: Mapping[str, Account], found: Iterable[Candidate], but: Preemption | None = None
 ) -> Steps[Shed]:
     """Those of the candidates who have to go by then; reservations that begin by then count, plans do not."""
     desk.now()
-    ledger = desk.ledger
-    accounts = {
-        name: Account(ledger.meters[name], limit_w=limit_w, reserved=ledger.meters[name].reserved_sums(at))
-        for name, limit_w in limits_w.items()
-        if name in ledger.meters
-    }
     away = {one.id: one for one in (*leaving(desk, but, by=at), *not_started(desk), *ended_by(desk, at))}
     there = [one for one in unless_changed(desk, found) if one.id not in away]
-    return (yield from shed(ledger, there, accounts=accounts, gone=away.values()))
+    return (yield from shed(desk.ledger, there, accounts=accounts, gone=away.values()))
 
 
 def _soon(desk: Desk) -> dict[int, set[str]]:
@@ -98,7 +106,7 @@ def _soon(desk: Desk) -> dict[int, set[str]]:
     for meter in desk.ledger.meters.values():
         if not meter.planned and not _is_cut_at(desk, meter, now):
             continue
-        starts = [*(cut.window.start for cut in meter.cuts), *(one.window.start for one in meter.reserved.values())]
+        starts = [*(one.window.start for one in meter.planned), *(one.window.start for one in meter.reserved.values())]
         for at in starts:
             if now < at <= last and ahead.get(at, 0) <= now and _is_cut_at(desk, meter, at):
                 found.setdefault(at, set()).add(meter.name)

@@ -1,19 +1,21 @@
 """The derates that hold or will, what they make of the ledger's limits, and whom a further one would hit."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from math import floor
 
 from slurm_power.core.derate import Derate, Planned, limit_at, limits_ahead
 from slurm_power.core.ledger import Ledger
-from slurm_power.core.topology import Topology
+from slurm_power.core.topology import Feed, Topology
 from slurm_power.core.window import FOREVER, Window, format_instant
 from slurm_power.service.cuts import May, may
 
 Row = dict[str, object]
 _PARTS, _PART_S = 4, 30
 """What a zone gets back comes in so many parts, and so many s apart."""
+_FADES = "feeds"
+"""The source of a stand-in for what dark feeds take away from a zone: that comes back in parts too."""
 
 
 class Derates:
@@ -99,9 +101,9 @@ class Derates:
                 found[name] = limit_w, _planned(declared, name, own, instant, limit_w)
         return found
 
-    def _risen_w(self, name: str, limit_w: int, declared_w: int, now: int) -> int:
+    def _risen_w(self, name: str, allowed_w: int, declared_w: int, now: int) -> int:
         """A zone that a sensor or the facility has cut gets its watts back in parts, the first of them at once."""
-        known = self._rising.get(name)
+        known, limit_w = self._rising.get(name), allowed_w
         if known is None:
             if limit_w < declared_w and name in self._automatic:
                 self._rising[name] = limit_w, now
@@ -113,7 +115,7 @@ class Derates:
             limit_w = min(limit_w, before_w + max(declared_w // _PARTS, 1))
             rises_at = now + _PART_S
         self._rising[name] = limit_w, rises_at
-        if limit_w >= declared_w:
+        if limit_w >= (declared_w if name in self._automatic else allowed_w):
             del self._rising[name]
         return limit_w
 
@@ -142,32 +144,45 @@ def _dark(known: Iterable[Derate], topology: Topology, instant: int) -> frozense
 def _dark_ahead(known: Sequence[Derate], declared: Topology, left: Topology) -> Mapping[str, Sequence[Derate]]:
     """Zone or feed → what is left of it at times to come at which feeds carry nothing, as derates of its own.
 
-    A feed that carries more then has less left for the loads of now (`left` is the floor of now). Where it would carry
-    more of some of its zones and not of others, that is not planned.
+    A feed that carries more then has less left for the loads of now (`left` is the floor of now), also of what its own
+    derates leave of it. Where it would carry more of some of its zones and not of others, that is not planned.
     """
-    feeds = [one for one in known if _to_nothing(declared, one)]
-    edges = sorted({edge for one in feeds for edge in (one.window.start, one.window.end)})
+    by_element = _by_element(known)
+    feeds = [one for one in known if declared.is_power_feed(one.element)]
+    edges = {edge for one in feeds for edge in (one.window.start, one.window.end)}
+    floors: dict[frozenset[str], Topology] = {}
     found: dict[str, list[Derate]] = {}
-    for start, end in pairwise(edges):
-        dark = _dark(known, declared, start)
-        for name, limit_w in _less(declared, left, declared.without(dark)) if dark else ():
-            found.setdefault(name, []).append(Derate("", name, Window(start, end), "", 0, None, limit_w))
+    for start, end in pairwise(sorted(edges if any(_to_nothing(declared, one) for one in feeds) else ())):
+        dark = _dark(feeds, declared, start)
+        if not dark:
+            continue
+        then = floors[dark] = floors.get(dark) or declared.without(dark)
+
+        def limit_then(feed: Feed, start: int = start) -> int:
+            return limit_at(feed.limit_w, by_element.get(feed.name, ()), start)
+
+        for name, limit_w in _left_of(declared, left, then, limit_then):
+            fades = _FADES if name in declared.zones else ""
+            found.setdefault(name, []).append(Derate("", name, Window(start, end), "", 0, None, limit_w, None, fades))
     return found
 
 
-def _less(declared: Topology, now: Topology, then: Topology) -> Iterator[tuple[str, int]]:
-    """What zones and feeds may carry on a floor with fewer feeds, where that is less, in W.
+def _left_of(
+    declared: Topology, today: Topology, then: Topology, limit_w: Callable[[Feed], int]
+) -> Iterator[tuple[str, int]]:
+    """What zones and feeds may carry on a floor with fewer feeds, where that is less, in W; `limit_w` of feeds then.
 
-    By the loads as feeds are charged with them now: one that carries twice as much of each zone may carry half as much.
+    By the loads as feeds are charged with them today: one that carries twice as much of each zone may carry half as
+    much.
     """
     for name, zone in then.zones.items():
         if zone.limit_w < declared.zones[name].limit_w:
             yield name, zone.limit_w
     for name, feed in then.feeds.items():
-        shares = [(now.share(zone, name), then.share(zone, name)) for zone in now.zones_under[name]]
+        shares = [(today.share(zone, name), then.share(zone, name)) for zone in today.zones_under[name]]
         times = {after / before for before, after in shares}
         if len(times) == 1 and (more := times.pop()) > 1:
-            yield name, floor(feed.limit_w / more)
+            yield name, floor(limit_w(feed) / more)
 
 
 def _to_nothing(topology: Topology, one: Derate) -> bool:

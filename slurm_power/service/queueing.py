@@ -124,7 +124,9 @@ class Queue:
             entry.verdict = Hold((_THROTTLED,))
             return None
         request, goes_to = ask.request, self._desk.preempting.goes_to(entry.key)
-        if goes_to is not None:
+        if goes_to and request.zones is not None:
+            goes_to &= request.zones  # its user may have changed them since
+        if goes_to:
             request = replace(request, zones=goes_to)
         verdict = yield from self._deciding(entry, request)
         if not isinstance(verdict, Admit):

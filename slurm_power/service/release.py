@@ -228,8 +228,11 @@ def _crowded_out(desk: Desk) -> Iterator[Plan | None]:
             continue
         if record.array_tasks or record.het_job_id is not None or entry.hold in (HoldKind.USER, HoldKind.BOTH):
             continue
-        if (yield from elsewhere(desk, entry)) is not None and _startable(entry) and lasting(desk):
-            desk.moves.moved(desk.ledger.now)
+        found = yield from elsewhere(desk, entry)
+        there = desk.book.get(entry.key) is entry and entry.state is State.ADMITTED and _startable(entry)
+        if found is not None and there and lasting(desk):
+            if entry.hold is None:  # else Slurm has refused to hold it before
+                desk.moves.moved(desk.ledger.now)
             yield _taken_back(desk, entry, record, reason, "another zone has room", Rule.BALANCE)
 
 

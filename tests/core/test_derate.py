@@ -167,17 +167,21 @@ def test_whoever_goes_on_through_cuts_fits_but_for_those_that_begin_late(
 ) -> None:
     known = [derate(NOW + start, NOW + start + length, limit_w=limit_w) for start, length, limit_w in cuts]
     one = planned(ledger([zone("r1", 10_000)]), *known)
-    admitted: list[tuple[int, int, bool]] = []
+    admitted: list[tuple[int, int, int | None]] = []
     for number, (est_w, length_s, through_s) in enumerate(jobs):
         yields = through_s is not None
         job = replace(request(est_w, hours=length_s / HOUR, id=f"j{number}"), through_cuts_s=through_s)
         kept = [cut for cut in one.meters["r1"].cuts if through_s is None or cut.window.start < NOW + through_s]
 
         def fits_at(at: int, est_w: int = est_w, kept: list[Planned] = kept, yields: bool = yields) -> bool:
-            there = [(watts, gives_way) for watts, length, gives_way in admitted if at < NOW + length]
+            """Who accepts cuts has left by then, if all who do have the time to."""
+            there = [(watts, through_s) for watts, length, through_s in admitted if at < NOW + length]
             all_w = sum(watts for watts, _ in there)
-            lasting_w = sum(watts for watts, gives_way in there if yields or not gives_way)
-            limit_w = min((cut.limit_w for cut in kept if at in cut.window), default=10_000)
+            holding = ((cut.limit_w, cut.window.start) for cut in kept if at in cut.window)
+            limit_w, begins = min(holding, default=(10_000, 0))
+            longest_s = max((through_s or 0 for *_, through_s in admitted), default=0)
+            gone = not yields and begins >= NOW + longest_s
+            lasting_w = sum(watts for watts, through_s in there if not gone or through_s is None)
             return all_w + est_w <= 10_000 and lasting_w + est_w <= limit_w
 
         fits = all(fits_at(at) for at in range(NOW, NOW + length_s, 60))
@@ -185,7 +189,7 @@ def test_whoever_goes_on_through_cuts_fits_but_for_those_that_begin_late(
         assert isinstance(verdict, Admit) == fits
         if isinstance(verdict, Admit):
             one.add(verdict.claim)
-            admitted.append((est_w, length_s, yields))
+            admitted.append((est_w, length_s, through_s))
     assert differences(one) == []
 
 

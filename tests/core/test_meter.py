@@ -25,7 +25,7 @@ def meter(limit_w: int = 100_000, *, margin: str = "0", baseline_w: int = 0, rul
 def live(
     one: Meter, est_w: int, burst_w: int = 0, group: str = "", end: int = FOREVER, milli: int = 0
 ) -> None:
-    one.add([(est_w, burst_w, milli, group, end, False)])
+    one.add([(est_w, burst_w, milli, group, end, None)])
 
 
 def book(
@@ -66,8 +66,8 @@ class TestPacking:
         one, fresh = meter(), meter()
         live(one, 5_000, 900, "u/a", NOW + 50, 500)
         live(one, 7_000, 100, "u/a", NOW + 70)
-        one.remove((7_000, 100, 0, "u/a", NOW + 70, False))
-        one.remove((5_000, 900, 500, "u/a", NOW + 50, False))
+        one.remove((7_000, 100, 0, "u/a", NOW + 70, None))
+        one.remove((5_000, 900, 500, "u/a", NOW + 50, None))
         assert one.account() == fresh.account()
 
 

@@ -81,7 +81,7 @@ def filled(every: list[Item], limit_w: int, margin: Fraction, rule: BurstRule, *
     one = Meter("rack", limit_w, margin, 500, rule)
     for item in every:
         if item.kind == "live":
-            one.add([(item.est_w, item.burst_w, item.milli, item.group, item.end, False)])
+            one.add([(item.est_w, item.burst_w, item.milli, item.group, item.end, None)])
             continue
         booking = Booking(
             Window(item.start, item.end), item.group, Load(item.est_w, item.burst_w, item.milli)

@@ -17,7 +17,7 @@ claims = st.lists(st.tuples(st.integers(1, 20_000), st.integers(0, 8_000)), max_
 
 def meter(jobs: Claims, *, margin: str = "0.15", rule: object = RSS) -> Meter:
     one = Meter("rack", 100_000, Fraction(margin), 2_000, RSS if rule is RSS else SUM)
-    one.add([(est_w, burst_w, 0, f"g{n}", NOW + 7_200, False) for n, (est_w, burst_w) in enumerate(jobs)])
+    one.add([(est_w, burst_w, 0, f"g{n}", NOW + 7_200, None) for n, (est_w, burst_w) in enumerate(jobs)])
     return one
 
 
