@@ -145,7 +145,7 @@ class Preemption:
     """When it came to stand so."""
     victims: tuple[Victim, ...]
     charges: tuple[Charge, ...] = ()
-    """Where the watts are kept for a job."""
+    """Where the watts are kept for the job that it is for, or that moves."""
     share_milli: int = 0
     cut_at: int | None = None
     """When a zone or feed is going to hold too much, where it is for that."""
@@ -156,7 +156,7 @@ class Preemption:
 
     @property
     def elements(self) -> list[str]:
-        """The zones and feeds that were cut."""
+        """The zones and feeds that it is for, where it is for such."""
         return self.beneficiary.split(",")
 
     @property

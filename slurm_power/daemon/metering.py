@@ -160,7 +160,6 @@ class UsageKeeper:
         now, site = self._desk.ledger.now, self._desk.site
         self._desk.metering.forget(now)
         await self._learn()
-        await self._keep_draws()
         try:
             await self._writer.written()
             for month in await asyncio.to_thread(self._writer.read, _to_close(now, site)):
@@ -181,6 +180,7 @@ class UsageKeeper:
             entry, run, held = desk.book.get(key), metering.drawn.get(key), metering.accrual.held(key)
             if entry is not None and run is not None and held is not None:
                 metering.profiles.goes_on(entry, run, held, desk.ledger.now)
+        await self._keep_draws()
 
 
 def _owners(store: Store) -> Mapping[str, Owner]:

@@ -62,7 +62,7 @@ class Derates:
         `declared` is the floor with all its feeds, while the ledger's may be without some. Claims stay as they are: who
         has to go is for preemption.
         """
-        by_element, ahead = _by_element(self._known), self._dark_ahead(declared, ledger.topology)
+        by_element, ahead = _by_element(self._known), self._ahead(declared, ledger.topology)
         dark = {name for name, zone in ledger.topology.zones.items() if zone.limit_w < zone.whole_w}
         told = {one.element for one in self._known if one.source and now in one.window}
         self._automatic = frozenset(dark | (told & ledger.nodes.keys()))
@@ -119,7 +119,7 @@ class Derates:
             del self._rising[name]
         return limit_w
 
-    def _dark_ahead(self, declared: Topology, left: Topology) -> Mapping[str, Sequence[Derate]]:
+    def _ahead(self, declared: Topology, left: Topology) -> Mapping[str, Sequence[Derate]]:
         """As below, found once for the same derates and floors, for it takes long."""
         if self._foreseen is None or self._foreseen[:3] != (self._known, declared, left):
             self._foreseen = self._known, declared, left, _dark_ahead(self._known, declared, left)

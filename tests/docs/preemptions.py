@@ -13,7 +13,7 @@ WHEN = {
     Step.WARNED: "it has been sent; the notice begins, or begins anew after a crash in between",
     Step.STRIKE: "the notice is over, or nobody has one",
     Step.FREE: "all victims have left their nodes and COMPLETING, and Slurm's count of licences has their watts free",
-    Step.PLACE: "the job that they gave way to is bound and released; for a reservation or a cut, at once",
+    Step.PLACE: "the job that they gave way to, or that moves, is bound and released; for all else, at once",
     Step.CALL_OFF: "whom it was for is gone, placed or held, has enough by now, or the mode no longer acts",
     Step.GIVE_UP: "after minutes victims are still on their nodes, their watts are not counted as free, or whom they "
     "were freed for cannot be placed",
@@ -24,8 +24,9 @@ HEAD = """\
 
 <!-- Made from slurm_power/core/giving_way.py; change it there, then: python -m tests.docs.made -->
 
-A preemption is a set of running jobs that give way to one held job, to a reservation that is short of its watts, or to
-a limit that was cut. [Operations](operations.md#preemption) tells when and by which rules. Each state is written to the
+A preemption is a set of running jobs that give way to one held job, to a reservation that is short of its watts, to a
+limit that was or is going to be cut or is passed by what is drawn; or one job that draws more than its max, or moves to
+another zone. [Operations](operations.md#preemption) tells when and by which rules. Each state is written to the
 database, as an intent, before what is done in it is begun. A daemon that is killed goes on from there: a signal is
 never sent twice, and to mark, requeue, hold or cancel a job can be repeated.
 """

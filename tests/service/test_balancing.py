@@ -113,6 +113,42 @@ def test_no_more_than_so_many_within_an_hour_over_a_crash_too() -> None:
     rig.end()
 
 
+def test_who_changes_his_mind_on_the_way_goes_where_he_wants(rig: Balanced) -> None:
+    *_, younger = crowd(rig)
+    rig.slurm.completing_s = 20
+    rig.passes(66)
+    rig.clock.instant += 25
+    rig.slurm.tick(rig.clock.instant)  # it has left its nodes, and we have not looked yet
+    assert (rig.state(younger), len(rig.live)) == (JobState.PENDING, 1)
+    rig.slurm.user_update(str(younger), comment="power:est=4000W,zones=a")
+    entry = rig.desk.book.of_job(younger)
+    assert entry is not None
+    entry.dirty = True  # as the hook does
+    rig.passes(LATER + 60, 11_000, 500)
+    assert (rig.zone(younger), rig.live) == ("a", [])
+
+
+def test_nobody_is_moved_past_the_hours_of_his_class() -> None:
+    """It is eight o'clock; who may start until 8:01 would not start again today."""
+    rig = Balanced(text=BALANCED + 'classes:\n  night: {tier: bronze, hours: "07:59-08:01"}\n')
+    rig.running("silver", est_w=8_000)
+    rig.running("silver", est_w=3_000)
+    job = rig.running(est_w=4_000, more=",class=night")
+    rig.passes(160)
+    assert (rig.written(), rig.state(job)) == ([], JobState.RUNNING)
+    rig.end()
+
+
+def test_who_may_be_the_cause_is_not_moved_to_and_fro() -> None:
+    """Only racks are measured: it asked for 3 kW, and is what draws 10.6; wherever it went would be crowded next."""
+    rig = Balanced(text=BALANCED.replace("moves: 2", "moves: 100"))
+    rig.running("silver", est_w=8_000)
+    rig.running(est_w=3_000)
+    rig.passes(200, 18_600, 8_000)
+    assert rig.written() == []
+    rig.end()
+
+
 def test_what_it_has_drawn_counts_where_it_goes(rig: Balanced) -> None:
     """It asked for 4 kW and draws more than 9: b has room for the one, by what is measured, and not for the other."""
     rig.running("silver", est_w=8_000, more=",zones=a")

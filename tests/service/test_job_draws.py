@@ -1,5 +1,6 @@
 """What a job declared, drew and cost, for its owner; replayed, too, with the logged power of real nodes."""
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -125,6 +126,23 @@ def test_a_run_that_began_anew_meanwhile_has_drawn_nothing_yet(rig: Metered) -> 
     assert rig.state(job) is JobState.RUNNING
     draws_by_nodes(rig, {"a1": 3_000}, 20)
     assert told(rig, job)[-1].numbers["peak_w"] == 3_000
+
+
+def test_profiles_learn_nothing_twice_over_a_crash(rig: Metered) -> None:
+    job = rig.running("bronze", est_w=9_000, more=",zones=a", node_count=1)
+    usage = rig.rounds.usage
+    draws_by_nodes(rig, {"a1": 6_000}, 2_400)
+    asyncio.run(usage._learn())
+    rig.writer.flush(10)
+    rig.crash()
+    rig.rounds.usage.load(rig.store)
+    draws_by_nodes(rig, {"a1": 6_000}, 1_900)
+    asyncio.run(rig.rounds.usage._learn())
+    rig.writer.flush(10)
+    [profile] = rig.store.profiles(10)
+    assert profile.detail["runs"] == 1
+    assert rig.job(job).start_time is not None
+    assert profile.detail["measured_s"] == pytest.approx(4_300, abs=50)
 
 
 def test_what_cannot_be_read_is_left_out(rig: Metered, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,20 +1,22 @@
 """Planned cuts that overlap, deepen, meet reservations, reloads and crashes: nothing is over, nobody is told twice."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from slurm_power.core.derate import Derate
+from slurm_power.core.errors import StoreError
 from slurm_power.core.giving_way import LEAVE_S
 from slurm_power.core.reservation import Grant, Owner, Reservation, ReservationState, Terms
 from slurm_power.core.steps import finish
 from slurm_power.core.window import Window
 from slurm_power.daemon.preemptions import Preemptions
-from slurm_power.ports import JobState
+from slurm_power.daemon.rounds import Rounds
+from slurm_power.ports import Intent, JobState, QosRecord
 from slurm_power.service.hit import hit_rows
 from slurm_power.service.later import foresee
-from tests.service.preempt_rig import SITE, Rig
+from tests.service.preempt_rig import QOS, SITE, Rig
 from tests.service.test_dark_feeds import fail, site
 from tests.service.test_derates import change, derate, limit_w
 from tests.service.test_planned_cuts import ACCEPTING
@@ -143,6 +145,82 @@ def test_who_accepts_it_and_has_notice_is_started_only_where_that_is_time_enough
     rig.later(2, 3)
     assert rig.state(job) is JobState.PENDING
     rig.end()
+
+
+@pytest.mark.parametrize("runs_first", [True, False])
+def test_nobody_counts_on_him_who_has_not_the_time_to_leave(runs_first: bool) -> None:
+    """Silver accepts cuts, and has ten minutes of notice; one begins in five. He fits under it, and not beside gold."""
+    qos = (QosRecord("gold"), *QOS[1:])
+    rig = Rig(text=ALL_ACCEPT, qos=qos)
+    silver = rig.running("silver", est_w=9_000, more=",zones=a") if runs_first else 0
+    change(rig, derate(rig, 10_000, start=300, end=7_200))
+    silver = silver or rig.running("silver", est_w=9_000, more=",zones=a")
+    gold = rig.submit("gold", est_w=5_000, more=",zones=a")
+    rig.later(2, 3)
+    assert rig.state(gold) is JobState.PENDING
+    assert over_s(rig, 900) == 0
+    assert (rig.state(silver), rig.written()) == (JobState.RUNNING, [])
+    rig.end()
+
+
+def test_a_round_in_which_the_cut_begins_calls_nobody_off(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was ordered 300 s ahead, and silver has 600 s of notice; writing to Slurm takes over its first second."""
+    silver = rig.running("silver", est_w=9_000, more=",zones=a")
+    change(rig, derate(rig, 5_000, start=300, end=14_000))
+    rig.later(10, 29)
+    rig.later(9)
+    carry_out = Rounds._carry_out
+
+    async def slow(self: Rounds, *args: object) -> None:
+        await carry_out(self, *args)  # type: ignore[arg-type]
+        rig.clock.instant += 3
+
+    monkeypatch.setattr(Rounds, "_carry_out", slow)
+    rig.round()
+    monkeypatch.setattr(Rounds, "_carry_out", carry_out)
+    rig.later(10, 40)
+    assert (rig.signalled(), rig.written()) == ([str(silver)], [str(silver)])
+
+
+def test_a_shallower_cut_after_a_gap_is_seen_while_the_first_holds(rig: Rig) -> None:
+    silver = rig.running("silver", est_w=9_000, more=",zones=a")
+    reserve(rig, 8_000, 1_300)
+    change(rig, derate(rig, 10_000, start=0, end=1_200), derate(rig, 12_000, start=1_500, end=7_200))
+    assert over_s(rig, 2_000) == 0
+    assert (rig.signalled(), rig.written()) == ([str(silver)], [str(silver)])
+
+
+def test_a_derate_of_the_feed_that_is_left_is_planned_with_what_it_carries_then() -> None:
+    """Under N each carries half of 12 kW now, and all of it from 1000 on: from 1500 on that is more than 10."""
+    rig = Rig(text=site("N"))
+    now = rig.desk.now()
+    fail(rig, "pdu-a", 1_000, 3_000)
+    asyncio.run(rig.rounds.derating.add(Derate("p", "pdu-b", Window(now + 1_500, now + 2_500), "x", now, 0, 10_000)))
+    first = rig.submit("silver", est_w=9_000, more=",zones=a")
+    second = rig.submit("silver", est_w=3_000, more=",zones=b")
+    rig.later(2, 4)
+    assert [rig.state(job) for job in (first, second)] == [JobState.RUNNING, JobState.PENDING]
+    assert over_s(rig, 2_400, "pdu-b") == 0
+    rig.end()
+
+
+def test_who_is_struck_while_the_database_fails_is_told_of_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    bronze = rig.running("bronze", est_w=9_000, more=",zones=a")
+    opens = rig.store.open_intents
+
+    def full(intents: Sequence[Intent]) -> Sequence[Intent]:
+        if any(one.detail["stage"] == "striking" for one in intents):
+            raise StoreError("disk full")
+        return opens(intents)
+
+    monkeypatch.setattr(rig.store, "open_intents", full)
+    change(rig, derate(rig, 5_000, start=0, end=9_000))
+    rig.later(2, 15)
+    assert rig.written() == []
+    monkeypatch.setattr(rig.store, "open_intents", opens)
+    rig.later(2, 5)
+    assert (len(rig.lines("preempt")), rig.written()) == (1, [str(bronze)])
+    assert rig.desk.preempting.given(rig.desk.now()) == {"bronze": 1}
 
 
 def test_a_reload_that_wants_jobs_to_run_on_calls_it_off() -> None:
