@@ -2,13 +2,14 @@
 
 A zone is crowded while it draws more than `balance.above` of its limit, and more than its jobs asked for. Who is to
 start there and would be turned away is placed anew; of those who run, one interruptible job at a time is requeued: the
-one that loses least, and whose new place, by what it has drawn where that is more than its est, is found beforehand.
+one that loses least, and whose new place, by what it may draw there, is found beforehand.
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
 
 from slurm_power.core.giving_way import Preemption, Trigger
+from slurm_power.core.lifecycle import State
 from slurm_power.core.offer import Candidate
 from slurm_power.core.placement import Placement, Placer
 from slurm_power.core.steps import Steps
@@ -101,6 +102,8 @@ def elsewhere(desk: Desk, entry: Entry) -> Steps[Placement | None]:
 def _draws_w(desk: Desk, entry: Entry, est_w: int) -> int:
     """What it is going to draw elsewhere, in W: as measured on its own nodes; else all that is stray may be its."""
     run, claim = desk.metering.drawn.get(entry.key), desk.ledger.claims.get(entry.key)
+    if entry.state is not State.RUNNING:
+        return est_w
     if run is not None and run.whole:
         return max(est_w, run.sketch.percentile(95) or 0)
     charges = claim.charges if claim is not None else ()

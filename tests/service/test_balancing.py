@@ -166,7 +166,7 @@ def test_who_is_to_start_there_and_cannot_is_placed_anew(rig: Balanced) -> None:
     waiting = rig.submit("silver", est_w=6_000)
     rig.later(2, 2)
     assert (rig.state(waiting), rig.desk.book.of_job(waiting).state) == (JobState.PENDING, State.ADMITTED)  # type: ignore[union-attr]
-    rig.passes(75)
+    rig.passes(75, CROWDED_W, 11_000)  # what is stray in a is none of its doing
     assert (rig.state(waiting), rig.zone(waiting)) == (JobState.RUNNING, "b")
     [line] = rig.lines("unbind")
     assert (line.rule, line.cause) == (Rule.BALANCE, "another zone has room")
