@@ -103,13 +103,12 @@ def _soon(desk: Desk) -> dict[int, set[str]]:
         return found
     now = desk.now()
     last, ahead = now + longest_s + LEAVE_S, desk.preempting.ahead
-    for meter in desk.ledger.meters.values():
-        if not meter.planned and not _is_cut_at(desk, meter, now):
-            continue
+    for name in desk.derates.touched & desk.ledger.meters.keys():
+        meter = desk.ledger.meters[name]
         starts = [*(one.window.start for one in meter.planned), *(one.window.start for one in meter.reserved.values())]
         for at in starts:
             if now < at <= last and ahead.get(at, 0) <= now and _is_cut_at(desk, meter, at):
-                found.setdefault(at, set()).add(meter.name)
+                found.setdefault(at, set()).add(name)
     desk.preempting.ahead = {at: until for at, until in ahead.items() if at > now}
     return found
 

@@ -29,6 +29,8 @@ class Derates:
         self._foreseen: tuple[tuple[Derate, ...], Topology, Topology, Mapping[str, Sequence[Derate]]] | None = None
         self._automatic: frozenset[str] = frozenset()
         """Zones that are cut so now."""
+        self.touched: frozenset[str] = frozenset()
+        """Zones and feeds that are cut, or are going to be, or rise; of no other is the limit less than declared."""
 
     def __iter__(self) -> Iterator[Derate]:
         """By element, then start."""
@@ -67,7 +69,8 @@ class Derates:
         told = {one.element for one in self._known if one.source and now in one.window}
         self._automatic = frozenset(dark | (told & ledger.nodes.keys()))
         lowered: dict[str, May] = {}
-        for name in sorted(self._applied | by_element.keys() | ahead.keys() | self._rising.keys() | dark):
+        self.touched = self._applied | by_element.keys() | ahead.keys() | self._rising.keys() | dark
+        for name in sorted(self.touched):
             declared_w, most_w = declared.declared_w(name), ledger.topology.declared_w(name)
             if declared_w is None or most_w is None:
                 continue
