@@ -19,6 +19,9 @@ COLUMNS = Columns(
     watts("latest"),
     text("at"),
     text("stale"),
+    watts("p50"),
+    watts("p95"),
+    watts("peak"),
     words("trouble"),
 )
 
@@ -36,6 +39,7 @@ def telemetry(names: Sequence[str], output: Output, link: Link) -> None:
     DRAWS    the mean over control.smoothing
     LATEST   the last reading, of when AT
     STALE    yes: nothing fresh is known, so max counts there
+    P50 …    median, 95th percentile and peak of the last 12 to 24 hours
     """
     wanted = expand(names) if names else ()
     output.show(lambda: present(link.ask("telemetry"), wanted))

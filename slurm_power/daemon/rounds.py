@@ -37,6 +37,7 @@ from slurm_power.ports import (
 from slurm_power.service.balancing import look_for_crowds
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
+from slurm_power.service.draw_history import note_draws
 from slurm_power.service.job_measuring import measure_jobs
 from slurm_power.service.measuring import measure
 from slurm_power.service.observe import Observer
@@ -443,7 +444,7 @@ class Rounds:
 
     async def _measure_draws(self) -> None:
         with self._desk.faults.apart("stage measuring"):
-            async for _ in self._breathe(chain(measure(self._desk), measure_jobs(self._desk))):
+            async for _ in self._breathe(chain(measure(self._desk), measure_jobs(self._desk), note_draws(self._desk))):
                 pass
             look_for_crowds(self._desk)
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from slurm_power.config.control import Control
+from slurm_power.core.rolling import Rolling
 from slurm_power.service.above import AboveMax
-from slurm_power.service.draws import Draws
+from slurm_power.service.draws import Draws, Element
 from slurm_power.service.overdrawn import Breach, Overdrawn
 
 CRITICAL = "its inlet is critically warm"
@@ -34,6 +35,10 @@ class Measured:
         """Zones of which anything has been known since the start."""
         self.since = since
         """The monotonic time of the start."""
+        self.history: dict[Element, Rolling] = {}
+        """What each element has drawn of late."""
+        self.noted_at = 0
+        """When that was last added to."""
         self.jobs_at = 0
         """When the draw of jobs was last looked at."""
         self.breaches: Mapping[str, Breach] = {}
@@ -41,6 +46,6 @@ class Measured:
 
     def not_later_than(self, now: int) -> None:
         """The clock has been set back."""
-        self.jobs_at = min(self.jobs_at, now)
+        self.jobs_at, self.noted_at = min(self.jobs_at, now), min(self.noted_at, now)
         self.draws.not_later_than(now)
         self.overdrawn.forget()

@@ -6,6 +6,7 @@ from slurm_power.core.meter import Meter
 from slurm_power.core.window import format_instant
 from slurm_power.ports import Kind
 from slurm_power.service.desk import Desk
+from slurm_power.service.draw_history import of_late
 from slurm_power.service.draws import Doubt, Element
 from slurm_power.service.measuring import drawn, measured
 
@@ -41,7 +42,7 @@ def doubts_of(desk: Desk) -> Mapping[Element, Sequence[Doubt]]:
 def element_row(desk: Desk, element: Element, doubts: Sequence[Doubt]) -> Row:
     """All that is known of the draw of one element."""
     draw = drawn(desk, element)
-    apart = desk.measured.draws.disagree(element, desk.ledger.now)
+    apart, late = desk.measured.draws.disagree(element, desk.ledger.now), of_late(desk, element)
     return {
         "kind": str(element.kind),
         "element": element.name,
@@ -49,6 +50,9 @@ def element_row(desk: Desk, element: Element, doubts: Sequence[Doubt]) -> Row:
         "latest_w": draw.latest_w if draw is not None else None,
         "at": format_instant(int(draw.at)) if draw is not None else None,
         "stale": draw is None,
+        "p50_w": late.percentile(50),
+        "p95_w": late.percentile(95),
+        "peak_w": late.peak_w if late.total else None,
         "least_w": apart[0] if apart is not None else None,
         "most_w": apart[1] if apart is not None else None,
         "doubts": [{"source": doubt.source, "text": doubt.text} for doubt in doubts],

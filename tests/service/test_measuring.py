@@ -9,6 +9,7 @@ from slurm_power.daemon.sources import expected, names
 from slurm_power.ports import JobState, Kind, Quantity, Reading, RequeueHold
 from slurm_power.service import views
 from slurm_power.service.draws import Element, Feeler
+from slurm_power.service.measured_views import element_row
 from slurm_power.service.measuring import take
 from tests.core.recount import differences
 from tests.service.preempt_rig import SITE, Rig
@@ -101,6 +102,19 @@ def test_a_job_that_draws_its_est_at_once_is_not_counted_twice(rig: Metered) -> 
     rig.running(est_w=5_000, more=",zones=a")
     rig.draws(5_000, 3)
     assert rig.row()["stray_w"] == 0
+
+
+def test_what_a_zone_has_drawn_of_late_is_known_by_percentiles(rig: Metered) -> None:
+    zone = Element(Kind.ZONE, "a")
+    assert element_row(rig.desk, zone, ())["p95_w"] is None
+    rig.draws(5_000, 60)
+    rig.draws(9_000, 5)
+    rig.later(30)  # silence adds nothing
+    row = element_row(rig.desk, zone, ())
+    assert row["p50_w"] == pytest.approx(5_000, rel=0.03)
+    assert row["p95_w"] == pytest.approx(9_000, rel=0.03)
+    assert row["peak_w"] == 9_000
+    assert rig.desk.measured.history[zone].whole().total == pytest.approx(65, abs=6)
 
 
 def test_silence_counts_max_and_sheds_nothing() -> None:
