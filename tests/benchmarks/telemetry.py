@@ -17,6 +17,7 @@ from slurm_power.core.window import Window
 from slurm_power.daemon.sources import expected, lots, names
 from slurm_power.ports import Reading
 from slurm_power.service.desk import Desk
+from slurm_power.service.draw_history import note_draws
 from slurm_power.service.draws import Feeler
 from slurm_power.service.job_measuring import measure_jobs
 from slurm_power.service.measuring import measure, take
@@ -102,7 +103,7 @@ def _measure(desk: Desk, source: PrometheusSource, polls: int) -> dict[str, obje
             steps.append(_timed_take(desk, name, lot))
         takes.append(thread_time() - began)
         began = thread_time()
-        for walk in (measure(desk), measure_jobs(desk)):
+        for walk in (measure(desk), measure_jobs(desk), note_draws(desk)):
             since = perf_counter()
             for _ in walk:
                 steps.append(perf_counter() - since)
