@@ -128,6 +128,8 @@ class Victim:
     notice_s: int
     lost_s: int
     means: Means
+    zones: tuple[str, ...] = ()
+    """Where it runs."""
 
 
 @immutable
@@ -188,6 +190,10 @@ def stored(preemption: Preemption) -> dict[str, object]:
     return asdict(preemption)
 
 
+def _read_victim(found: Mapping[str, Any]) -> Victim:
+    return Victim(**{**found, "means": Means(found["means"]), "zones": tuple(found.get("zones", ()))})
+
+
 def read_stored(found: Mapping[str, Any]) -> Preemption:
     """A preemption out of `stored`. Raises KeyError, TypeError or ValueError for what is none."""
     return Preemption(
@@ -197,7 +203,7 @@ def read_stored(found: Mapping[str, Any]) -> Preemption:
         tier=str(found["tier"]),
         stage=Stage(found["stage"]),
         since=int(found["since"]),
-        victims=tuple(Victim(**{**each, "means": Means(each["means"])}) for each in found["victims"]),
+        victims=tuple(_read_victim(each) for each in found["victims"]),
         charges=tuple(Charge(**each) for each in found["charges"]),
         share_milli=int(found["share_milli"]),
         cut_at=found.get("cut_at"),

@@ -66,6 +66,7 @@ def _victim(desk: Desk, one: Candidate) -> Victim | None:
         notice_s=one.notice_s,
         lost_s=one.lost_s,
         means=desk.preempting.law.means(record),
+        zones=tuple(charge.zone for charge in one.claim.charges),
     )
 
 

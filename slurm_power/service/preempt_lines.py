@@ -23,7 +23,9 @@ def planned(desk: Desk, one: Preemption) -> None:
     """Victims are chosen."""
     _of_beneficiary(desk, one, "preempting", "others are to give way")
     named = ", ".join(f"{victim.job} ({victim.tier})" for victim in one.victims)
-    _record(desk, one, action="preemption", cause=f"{named} give way to {_name(desk, one)}", numbers=_sums(one))
+    zones = tuple(sorted({zone for victim in one.victims for zone in victim.zones}))
+    cause = f"{named} give way to {_name(desk, one)}"
+    _record(desk, one, action="preemption", zones=zones, cause=cause, numbers=_sums(one))
 
 
 def of_victims(desk: Desk, one: Preemption, action: str, cause: str) -> None:
@@ -42,6 +44,7 @@ def of_victim(desk: Desk, one: Preemption, victim: Victim, action: str, cause: s
         uid=victim.uid,
         account=victim.account,
         action=action,
+        zones=victim.zones,
         cause=cause,
         reasons=(Reason(Code.PREEMPTED, victim.tier, detail=for_whom(one)).as_json(),),
         numbers={"est_w": victim.est_w, "notice_s": victim.notice_s, "lost_s": victim.lost_s},
@@ -138,6 +141,7 @@ def _record(
     action: str,
     cause: str,
     numbers: Mapping[str, int],
+    zones: tuple[str, ...] | None = None,
     job: str = "",
     token: str = "",
     uid: int = 0,
@@ -154,7 +158,7 @@ def _record(
             account=account,
             action=action,
             mode=desk.mode,
-            zones=tuple(charge.zone for charge in one.charges),
+            zones=tuple(charge.zone for charge in one.charges) if zones is None else zones,
             reasons=reasons,
             reservation=reservation,
             cause=cause,

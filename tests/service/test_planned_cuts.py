@@ -137,6 +137,7 @@ def test_silver_has_its_notice_before_the_cut_begins(rig: Rig) -> None:
     assert rig.written() == []
     rig.later(3, 2)
     assert rig.written() == [str(silver)]
+    assert {line.zones for line in rig.lines("preempt-notice", "preempt", "preempted")} == {("a",)}
     rig.later(LEAVE_S)
     assert (limit_w(rig), rig.state(gold)) == (10_000, JobState.RUNNING)
     assert rig.desk.ledger.meters["a"].headroom_w == 1_000
