@@ -195,9 +195,13 @@ def leaving(
         was = find_record(last.admin_comment) if last is not None else None
         if record is None or last is None or was is None or record.standing is not Standing.HOLD:
             continue
-        # Slurm counts the restart while the job is still COMPLETING.
-        same_run = job.restarts == last.restarts or job.state is JobState.COMPLETING
-        same = same_run and (last.node_list, was.token) == (job.node_list, record.token)
+        # While a job is COMPLETING Slurm counts its restart already, and shows only those nodes that it has not left.
+        ends = job.state is JobState.COMPLETING
+        same_run = job.restarts == last.restarts or ends
+        same_nodes = job.node_list == last.node_list
+        if ends and last.node_list:
+            same_nodes = set(expand([job.node_list])) <= set(expand([last.node_list]))
+        same = same_run and same_nodes and was.token == record.token
         if same and (was.standing is Standing.ADMIT or job.target in known):
             found[job.target] = known.get(job.target, 0) + 1
     return found

@@ -138,6 +138,7 @@ MARKED = "power:id=t1,v=hold,hold=power"
     [
         (job(admin_comment=ADMITTED), False),
         (job(admin_comment=ADMITTED, restarts=-1), False),  # it has been requeued by now
+        (job(admin_comment=ADMITTED, node_list="n[1-3]"), False),  # it has left one of them already
         (job(admin_comment=ADMITTED, node_list="n[2-3]"), True),
         (job(admin_comment=ADMITTED.replace("t1", "t2")), True),
         (job(admin_comment=MARKED), True),
