@@ -273,7 +273,7 @@ def _fewer_watts(placer: Placer, zones: list[str]) -> Iterable[Help]:
     request, ledger = placer.request, placer.ledger
     best: tuple[int, str] | None = None
     for zone in zones:
-        est_w = min(ledger.reach_w(zone, request.est_w, request.max_w), request.est_w - 1)
+        est_w = min(_reach_w(ledger, zone, request.est_w, request.max_w), request.est_w - 1)
         # That is a little too much where rounding or the job's own group make the burst larger.
         for _ in range(_SMALLER_TRIES):
             if est_w < 1 or est_w * 2 < request.est_w or (best is not None and est_w <= best[0]):
@@ -287,6 +287,15 @@ def _fewer_watts(placer: Placer, zones: list[str]) -> Iterable[Help]:
                 break
             est_w -= max(obstacle.asked_w - obstacle.free_w, 1)
     return [Help(Cure.FEWER_WATTS, zone=best[1], watts=best[0])] if best else []
+
+
+def _reach_w(ledger: Ledger, zone: str, est_w: int, max_w: int) -> int:
+    """About the most est that a claim of this burstiness could have in a zone now, all feeds counted, in W."""
+    burst_milli = (max_w - est_w) * 1_000 // est_w
+    reach_w = ledger.meters[zone].room_for(burst_milli)
+    for tap in ledger.topology.taps[zone]:
+        reach_w = min(reach_w, ledger.meters[tap.feed].room_for(burst_milli) * tap.denominator // tap.numerator)
+    return reach_w
 
 
 def tiers_that_fit(request: Request, ledger: Ledger, others: Iterable[Tier]) -> Steps[tuple[Help, ...]]:

@@ -161,14 +161,6 @@ class Ledger:
         finally:
             self._count(before, live=live)
 
-    def reach_w(self, zone: str, est_w: int, max_w: int) -> int:
-        """About the most est that a claim of this burstiness could have in the zone now, all feeds counted, in W."""
-        burst_milli = (max_w - est_w) * 1_000 // est_w
-        reach_w = self.meters[zone].room_for(burst_milli)
-        for tap in self.topology.taps[zone]:
-            reach_w = min(reach_w, self.meters[tap.feed].room_for(burst_milli) * tap.denominator // tap.numerator)
-        return reach_w
-
     def ids_in(self, zone: str) -> Iterable[str]:
         """The ids of the live claims that charge a zone."""
         return self._in_zone[zone]

@@ -82,7 +82,10 @@ class Live:
         self.yielding_w = 0
         """Of committed, what gives way to planned cuts."""
         self.yields_s = 0
-        """How long from now a cut has to begin at the soonest for all of that to have left by then."""
+        """How long from now a cut has to begin at the soonest for all of that to have left by then.
+
+        The most that any claim here has ever needed: never less than what those of now need, and they are of few tiers.
+        """
         self.groups: dict[str, int] = {}
         """The burst of each correlation group, in W."""
         self.bursts_sum_w = 0

@@ -86,10 +86,9 @@ class Preemptions:
             if intent.action == ACTION and intent.id is not None:
                 self._take_over(intent, intent.id)
         now, protected = self._clock.now(), self._desk.preempting.protected
-        for line in store.decisions(actions=[lines.GAVE_WAY], since=max(now - _HOUR_S, 0), limit=_LINES):
-            for reason in line.reasons:
-                self._desk.preempting.gave_way(str(reason.get("subject")), min(line.at, now))
         for line in store.decisions(actions=[lines.GAVE_WAY, UNBIND], since=max(now - _HOUR_S, 0), limit=_LINES):
+            for reason in line.reasons if line.action == lines.GAVE_WAY else ():
+                self._desk.preempting.gave_way(str(reason.get("subject")), min(line.at, now))
             if line.rule == Rule.BALANCE:
                 self._desk.moves.moved(min(line.at, now))
         told = store.decisions(actions=[lines.CHECKPOINTED], since=max(now - _WEEK_S, 0), limit=_LINES)

@@ -56,7 +56,7 @@ class Derates:
 
     def dark(self, topology: Topology, instant: int) -> frozenset[str]:
         """The power feeds to which they leave nothing at an instant: zones lean on others then."""
-        return _dark(self._known, topology, instant)
+        return _dark(_by_element(self._known), topology, instant)
 
     def apply(self, ledger: Ledger, declared: Topology, now: int) -> Mapping[str, May]:
         """Set the limits that hold now, and plan those to come. What may carry less than before, and what it might.
@@ -136,10 +136,10 @@ def _by_element(known: Iterable[Derate]) -> dict[str, list[Derate]]:
     return found
 
 
-def _dark(known: Iterable[Derate], topology: Topology, instant: int) -> frozenset[str]:
+def _dark(by_element: Mapping[str, Sequence[Derate]], topology: Topology, instant: int) -> frozenset[str]:
     return frozenset(
         name
-        for name, own in _by_element(known).items()
+        for name, own in by_element.items()
         if topology.is_power_feed(name) and limit_at(topology.feeds[name].limit_w, own, instant) <= 0
     )
 
@@ -156,7 +156,7 @@ def _dark_ahead(known: Sequence[Derate], declared: Topology, left: Topology) -> 
     floors: dict[frozenset[str], Topology] = {}
     found: dict[str, list[Derate]] = {}
     for start, end in pairwise(sorted(edges if any(_to_nothing(declared, one) for one in feeds) else ())):
-        dark = _dark(feeds, declared, start)
+        dark = _dark(by_element, declared, start)
         if not dark:
             continue
         then = floors[dark] = floors.get(dark) or declared.without(dark)

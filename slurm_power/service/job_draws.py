@@ -63,7 +63,6 @@ class RunDraw:
             "whole": int(self.whole),
         }
 
-
     def stored(self) -> dict[str, object]:
         """As JSON; `read` is the way back."""
         numbers = {name: getattr(self, name) for name in _NUMBERS}

@@ -16,13 +16,14 @@ from slurm_power.service.desk import Desk
 from slurm_power.service.job_metrics import NO_TIER, tier_of
 from slurm_power.service.metering import MISSED
 from slurm_power.service.preempt_lines import GAVE_WAY
+from slurm_power.service.release import UNBIND
 from slurm_power.service.shedding import zones_of
 
 OVER = tuple(state for state in ReservationState if state not in LIVE)
 """States in which a reservation is over."""
 SUBMITTED = "submission"
 """The cause of a line about a submission."""
-FAILED = {"deny": "gate", "bind-failed": "slurm", "unbind": "late"}
+FAILED = {"deny": "gate", "bind-failed": "slurm", UNBIND: "late"}
 """Action → why a job that had its place did not start: denied at the gate, refused by Slurm, not started in time."""
 UNKNOWN = "unknown"
 
@@ -57,7 +58,7 @@ class Outcomes:
         if line.cause == SUBMITTED:
             self.submissions[line.action] += 1
         elif line.action in FAILED:
-            if line.action != "unbind" or line.rule == Rule.START_GRACE:
+            if line.action != UNBIND or line.rule == Rule.START_GRACE:
                 self.failed_launches[self._tier(line), FAILED[line.action]] += 1
         elif line.action == GAVE_WAY:
             self._gave_way(line)
