@@ -6,6 +6,7 @@ Rejected is only what could never run: what finds no place even on an empty floo
 from collections.abc import Iterable
 from enum import StrEnum
 
+from slurm_power.core.asker import Asker
 from slurm_power.core.claim import Claim
 from slurm_power.core.diagnosis import diagnosing, tiers_that_fit
 from slurm_power.core.immutable import immutable
@@ -98,7 +99,11 @@ def _cut_at(request: Request, ledger: Ledger, claim: Claim) -> int | None:
         return None
     cuts = [cut for name in ledger.loads(claim.charges) for cut in ledger.meters[name].cuts]
     starts = sorted({cut.window.start for cut in cuts if cut.window.start < claim.window.end})
-    short = (start for start in starts if ledger.shortfall(claim.charges, claim.group, Window(start, start + 1)))
+    short = (
+        start
+        for start in starts
+        if ledger.shortfall(claim.charges, Asker(claim.group, Window(start, start + 1)))
+    )
     return next(short, None)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 
 from slurm_power.core.ask import AllOf, AnyOf, Ask, Charges, charges_of
+from slurm_power.core.asker import Asker
 from slurm_power.core.gaps import Span, first_gap, last_gap
 from slurm_power.core.immutable import immutable
 from slurm_power.core.ledger import Ledger
@@ -80,7 +81,7 @@ class Calendar:
 
     def lack(self, charges: Charges, window: Window, *, beside: Loads | None = None) -> Shortfall | None:
         """The first element that cannot carry the charges over the whole window, or None. KeyError: unknown zone."""
-        return self.ledger.shortfall(charges, self.group, window, beside=beside, ignore=self.ignore)
+        return self.ledger.shortfall(charges, Asker(self.group, window, self.ignore), beside=beside)
 
     def free(self, zone: str, window: Window) -> Free:
         """The most constant watts over the whole window, all feeds counted. KeyError for a zone that there is not."""

@@ -6,6 +6,7 @@ jobs burst alike, last by name.
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from slurm_power.core.asker import Asker
 from slurm_power.core.claim import WHOLE_NODE, Charge
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.meter import Meter
@@ -42,6 +43,7 @@ class Fit:
         self.window = window
         self.ignore = ignore
         self.equals = 0 if any_will_do else EQUALS
+        self.asker = Asker(request.group, window, ignore, request.through_cuts_s)
         self._rooms = ledger.rooms_for(request.est_w, request.max_w)
         self.ahead = window.start > ledger.now
         """Whether the window begins later than now."""
@@ -68,10 +70,7 @@ class Fit:
 
     def short(self, charges: Sequence[Charge]) -> Shortfall | None:
         """The first element that cannot carry these charges of the request over the window; None when all can."""
-        request, through_s = self.request, self.request.through_cuts_s
-        return self.ledger.shortfall(
-            charges, request.group, self.window, ignore=self.ignore, through_cuts_s=through_s
-        )
+        return self.ledger.shortfall(charges, self.asker)
 
     def headroom_w(self, zone: str) -> int:
         """The zone's headroom when the window begins, in W."""
@@ -192,9 +191,7 @@ class Fit:
         """Whether a zone or feed can carry so much more over the window, in W."""
         if not self.ahead and not meter.ahead:
             return meter.fits(est_w, burst_w, self.request.group)
-        request, now = self.request, self.ledger.now
-        lack = meter.lack(est_w, burst_w, request.group, self.window, now, self.ignore, request.through_cuts_s)
-        return lack is None
+        return meter.lack(est_w, burst_w, self.asker, self.ledger.now) is None
 
     def _tap_carries(self, tap: Tap, charge: Charge, beside: Loads | None) -> bool:
         est_w, burst_w = through(tap, charge.est_w, charge.max_w)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from slurm_power.core.all_rooms import AllRooms
+from slurm_power.core.asker import Asker
 from slurm_power.core.capacity import BURSTS_MILLI, FloorPlan, Rooms
 from slurm_power.core.claim import Charge, Claim
 from slurm_power.core.derate import Planned
@@ -22,7 +23,6 @@ from slurm_power.core.nodes import CLOSED, FreeClass, ZoneNodes, all_free, class
 from slurm_power.core.policy import BurstRule
 from slurm_power.core.shortfall import Shortfall
 from slurm_power.core.topology import Topology
-from slurm_power.core.window import Window
 from slurm_power.core.wiring import Loads, Wiring
 
 _LOT = 10_000
@@ -98,23 +98,15 @@ class Ledger:
         self._rooms.settle(rooms)
 
     def shortfall(
-        self,
-        charges: Sequence[Charge],
-        group: str,
-        window: Window,
-        *,
-        beside: Loads | None = None,
-        ignore: str | None = None,
-        through_cuts_s: int | None = None,
+        self, charges: Sequence[Charge], asker: Asker, *, beside: Loads | None = None
     ) -> Shortfall | None:
         """The first element, zones before feeds, that cannot carry the charges; None when all can.
 
-        `beside` are loads to be counted as if they were there (other parts of the same job); `ignore` names a booked
-        claim that does not count (a shadow that the asker outranks), `through_cuts_s` which cuts do not: see `Request`.
+        `beside` are loads to be counted as if they were there (other parts of the same job).
         """
         if len(charges) == 1 and not beside:
             for meter, est_w, burst_w in self._wiring.spread(charges[0]):
-                short = self._short(meter, est_w, burst_w, group, window, ignore, through_cuts_s)
+                short = self._short(meter, est_w, burst_w, asker)
                 if short is not None:
                     return short
             return None
@@ -122,7 +114,7 @@ class Ledger:
             more = beside.get(name) if beside else None
             est_w = load.est_w + more.est_w if more else load.est_w
             burst_w = load.burst_w + more.burst_w if more else load.burst_w
-            short = self._short(self.meters[name], est_w, burst_w, group, window, ignore, through_cuts_s)
+            short = self._short(self.meters[name], est_w, burst_w, asker)
             if short is not None:
                 return short
         return None
@@ -139,9 +131,9 @@ class Ledger:
 
     def _shortfall_instead(self, old: str | None, new: Claim, ignore: str | None) -> Shortfall | None:
         before = self.claims.get(old) or self._booked.get(old) if old is not None else None
+        asker = Asker(new.group, new.window, ignore, new.through_cuts_s)
         if before is None:
-            through_s = new.through_cuts_s
-            return self.shortfall(new.charges, new.group, new.window, ignore=ignore, through_cuts_s=through_s)
+            return self.shortfall(new.charges, asker)
         live = before.id in self.claims
         had = self.loads(before.charges) if live and before.group == new.group else {}
         within = before.window.start <= new.window.start and new.window.end <= before.window.end
@@ -152,9 +144,7 @@ class Ledger:
                 no_more = held is not None and load.est_w <= held.est_w and load.burst_w <= held.burst_w
                 if no_more and (within or not meter.others_ahead(ignore)):
                     continue
-                short = self._short(
-                    meter, load.est_w, load.burst_w, new.group, new.window, ignore, new.through_cuts_s
-                )
+                short = self._short(meter, load.est_w, load.burst_w, asker)
                 if short is not None:
                     return short
             return None
@@ -374,19 +364,11 @@ class Ledger:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _short(
-        self,
-        meter: Meter,
-        est_w: int,
-        burst_w: int,
-        group: str,
-        window: Window,
-        ignore: str | None,
-        through_cuts_s: int | None,
-    ) -> Shortfall | None:
-        if not meter.ahead and window.start <= self.now and meter.fits(est_w, burst_w, group):
+    def _short(self, meter: Meter, est_w: int, burst_w: int, asker: Asker) -> Shortfall | None:
+        begins = asker.window.start <= self.now
+        if begins and not meter.ahead and meter.fits(est_w, burst_w, asker.group):
             return None
-        lack = meter.lack(est_w, burst_w, group, window, self.now, ignore, through_cuts_s)
+        lack = meter.lack(est_w, burst_w, asker, self.now)
         if lack is None:
             return None
         return Shortfall(meter.name, lack.asked_w, lack.free_w, burst=lack.burst, at=lack.at)

@@ -11,6 +11,7 @@ from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
+from slurm_power.core.asker import Asker
 from slurm_power.core.derate import Planned
 from slurm_power.core.gaps import Span
 from slurm_power.core.level import Booking, Level
@@ -164,20 +165,9 @@ class Meter(Live):
         )
         return min(there, default=None)
 
-    def lack(
-        self,
-        est_w: int,
-        burst_w: int,
-        group: str,
-        window: Window,
-        now: int,
-        ignore: str | None = None,
-        through_cuts_s: int | None = None,
-    ) -> Lack | None:
-        """What keeps a claim out over a window where it is worst (of equals the first), or None.
-
-        `ignore` names a booking or reservation that does not count, `through_cuts_s` which cuts do not: see `Request`.
-        """
+    def lack(self, est_w: int, burst_w: int, asker: Asker, now: int) -> Lack | None:
+        """What keeps so much of a claim out over its window where it is worst (of equals the first), or None."""
+        group, window, ignore, _ = asker
         if window.start <= now and not (self.ahead and (ignore is None or self.others_ahead(ignore))):
             if self.fits(est_w, burst_w, group):
                 return None
@@ -194,29 +184,20 @@ class Meter(Live):
         def worse(level: Level) -> bool:
             return self._excess_w(level, est_w, burst_w, group) > most_w
 
-        counted = self._counted(est_w, burst_w, group, window, now, through_cuts_s)
+        counted = self._counted(est_w, burst_w, asker, now)
         for level in self.levels(window, now, ignore, worse, counted=counted):
             if worse(level):
                 most_w = self._excess_w(level, est_w, burst_w, group)
                 worst = self._lack_at(level, est_w, burst_w, group)
         return worst
 
-    def missing(
-        self,
-        est_w: int,
-        burst_w: int,
-        group: str,
-        window: Window,
-        now: int,
-        ignore: str | None = None,
-        through_cuts_s: int | None = None,
-    ) -> tuple[int, int]:
+    def missing(self, est_w: int, burst_w: int, asker: Asker, now: int) -> tuple[int, int]:
         """What a claim lacks where it is worst: W under usable, and W under the limit with bursts; 0 or less fits."""
         packing_w = top_w = -_MORE
-        counted = self._counted(est_w, burst_w, group, window, now, through_cuts_s)
-        for level in self.levels(window, now, ignore, counted=counted):
+        counted = self._counted(est_w, burst_w, asker, now)
+        for level in self.levels(asker.window, now, asker.ignore, counted=counted):
             packing_w = max(packing_w, level.packed_w(burst_w) + est_w - level.packing_w)
-            burst_with_w = self._burst_with(level, burst_w, group)
+            burst_with_w = self._burst_with(level, burst_w, asker.group)
             top_w = max(top_w, level.committed_w + est_w + burst_with_w - level.top_w)
         return packing_w, top_w
 
@@ -391,17 +372,16 @@ class Meter(Live):
         level.release(gone)
         return level, passed
 
-    def _counted(
-        self, est_w: int, burst_w: int, group: str, window: Window, now: int, through_cuts_s: int | None
-    ) -> Counted:
+    def _counted(self, est_w: int, burst_w: int, asker: Asker, now: int) -> Counted:
         """What keeps out a claim that accepts cuts: neither the first of them that ends it nor what is planned later.
 
         It ends it if the claim does not fit beside what is there when it begins; nobody leaves for mere plans.
         What is reserved later counts all the same, for the cut may be called off.
         """
-        if through_cuts_s is None:
+        if asker.through_cuts_s is None:
             return _ALL
-        soonest = max(window.start, now) + through_cuts_s
+        window = asker.window
+        soonest = max(window.start, now) + asker.through_cuts_s
         for cut in self.cuts:
             at = cut.window.start
             if soonest <= at < window.end:
@@ -409,7 +389,7 @@ class Meter(Live):
                 level.yields = False
                 level.reserve(self.reserved_sums(at))
                 self._change(cut, now)(level, 1)
-                if self._excess_w(level, est_w, burst_w, group) > 0:
+                if self._excess_w(level, est_w, burst_w, asker.group) > 0:
                     return Counted(at, yields=False)
         return Counted(yields=False)
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 from math import isqrt
 from typing import NamedTuple, Protocol
 
+from slurm_power.core.asker import Asker
 from slurm_power.core.claim import Charge, Claim
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.level import Load
@@ -55,13 +56,7 @@ def lacking(placer: Placer, charges: Iterable[Charge]) -> Lacks:
     """What is short for a request with these charges, over its whole window. That zones are closed is not seen."""
     charges = tuple(charges)
     ledger, request = placer.ledger, placer.request
-    found: Lacks = {}
-    for name, load in ledger.loads(charges).items():
-        meter = ledger.meters[name]
-        asked_w = load.est_w, load.burst_w
-        asks_through = placer.ignore, request.through_cuts_s
-        lacks = meter.missing(*asked_w, request.group, placer.window, ledger.now, *asks_through)
-        found[Want(name, Aspect.PACKING)], found[Want(name, Aspect.BURST)] = lacks
+    found = _lacking(ledger, charges, placer.asker)
     for charge in charges:
         packing = Want(charge.zone, Aspect.PACKING)
         if request.headroom_w:
@@ -73,13 +68,15 @@ def lacking(placer: Placer, charges: Iterable[Charge]) -> Lacks:
 
 def lacking_for(ledger: Ledger, claim: Claim) -> Lacks:
     """What is short for a claim over its whole window, itself left out where it is booked. Of nodes nothing is said."""
+    return _short(_lacking(ledger, claim.charges, Asker(claim.group, claim.window, ignore=claim.id)))
+
+
+def _lacking(ledger: Ledger, charges: Iterable[Charge], asker: Asker) -> Lacks:
     found: Lacks = {}
-    for name, load in ledger.loads(claim.charges).items():
-        lacks = ledger.meters[name].missing(
-            load.est_w, load.burst_w, claim.group, claim.window, ledger.now, ignore=claim.id
-        )
+    for name, load in ledger.loads(charges).items():
+        lacks = ledger.meters[name].missing(load.est_w, load.burst_w, asker, ledger.now)
         found[Want(name, Aspect.PACKING)], found[Want(name, Aspect.BURST)] = lacks
-    return _short(found)
+    return found
 
 
 def over(meters: Mapping[str, Carried], elements: Iterable[str]) -> Lacks:

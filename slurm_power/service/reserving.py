@@ -8,6 +8,7 @@ from dataclasses import replace
 from enum import StrEnum
 
 from slurm_power.core.ask import AllOf, AnyOf, Ask, Charges, charges_of
+from slurm_power.core.asker import Asker
 from slurm_power.core.calendar import Alternative, Calendar
 from slurm_power.core.claim import RESERVATION, WHOLE_NODE, Claim
 from slurm_power.core.diagnosis import shortage
@@ -370,7 +371,7 @@ def _fits(desk: Desk, reservation: Reservation) -> bool:
 def _fits_anybody(desk: Desk, reservation: Reservation) -> bool:
     """Whether an empty floor could carry what it was granted: after a cut it may not."""
     claim = reservation.claim()
-    return claim is None or desk.floor.shortfall(claim.charges, claim.group, claim.window) is None
+    return claim is None or desk.floor.shortfall(claim.charges, Asker(claim.group, claim.window)) is None
 
 
 def _short_beside(desk: Desk, one: Reservation) -> Shortfall | None:
@@ -396,7 +397,7 @@ def _short_of(ledger: Ledger, claims: Sequence[Claim]) -> Shortfall | None:
     added = []
     try:
         for claim in claims:
-            short = ledger.shortfall(claim.charges, claim.group, claim.window)
+            short = ledger.shortfall(claim.charges, Asker(claim.group, claim.window))
             if short is not None:
                 return short
             ledger.add(claim)

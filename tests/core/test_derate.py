@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurm_power.core.admission import Admit, Hold, decide
+from slurm_power.core.asker import Asker
 from slurm_power.core.claim import Charge
 from slurm_power.core.derate import Derate, Planned, limit_at, limits_ahead
 from slurm_power.core.ledger import Ledger
@@ -132,7 +133,7 @@ def test_of_a_later_window_the_limits_of_then_count(
     one = planned(ledger([zone("r1", 10_000, margin=margin)]), *known)
     window = Window(NOW + start_s, NOW + start_s + 200)
     fits = all(est_w <= usable_w(limit_at(10_000, known, at), margin) for at in range(window.start, window.end))
-    assert (one.shortfall((Charge("r1", 1, est_w, est_w),), "j", window) is None) == fits
+    assert (one.shortfall((Charge("r1", 1, est_w, est_w),), Asker("j", window)) is None) == fits
 
 
 def test_it_starts_when_the_derate_ends() -> None:
@@ -200,13 +201,13 @@ def test_whoever_accepts_a_cut_keeps_nobody_else_out_of_it() -> None:
     assert isinstance(decide(request(4_000, hours=1), one, one.empty()), Admit)
     assert isinstance(decide(request(4_001, hours=1), one, one.empty()), Hold)
     later = Window(NOW + 600, NOW + 1_200)
-    assert one.shortfall((Charge("r1", 1, 4_000, 4_000),), "x", later) is None
-    assert one.shortfall((Charge("r1", 1, 4_001, 4_001),), "x", later) is not None
+    assert one.shortfall((Charge("r1", 1, 4_000, 4_000),), Asker("x", later)) is None
+    assert one.shortfall((Charge("r1", 1, 4_001, 4_001),), Asker("x", later)) is not None
     one.add(replace(claim("stays", "r1", 4_000, hours=1)))
-    assert one.shortfall((Charge("r1", 1, 1, 1),), "x", later) is not None
+    assert one.shortfall((Charge("r1", 1, 1, 1),), Asker("x", later)) is not None
     one.remove("through")
-    assert one.shortfall((Charge("r1", 1, 1_000, 1_000),), "x", later) is None
-    assert one.shortfall((Charge("r1", 1, 1_001, 1_001),), "x", later) is not None
+    assert one.shortfall((Charge("r1", 1, 1_000, 1_000),), Asker("x", later)) is None
+    assert one.shortfall((Charge("r1", 1, 1_001, 1_001),), Asker("x", later)) is not None
 
 
 def test_it_is_told_when_a_cut_may_end_it() -> None:

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import pytest
 
+from slurm_power.core.asker import Asker
 from slurm_power.core.claim import Charge, Claim, split_over
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.nodes import ZoneNodes, all_free
@@ -17,7 +18,7 @@ from tests.core.recount import differences
 
 
 def short(one: Ledger, new: Claim) -> Shortfall | None:
-    return one.shortfall(new.charges, new.group, new.window)
+    return one.shortfall(new.charges, Asker(new.group, new.window))
 
 
 def committed(one: Ledger) -> dict[str, int]:
@@ -121,8 +122,8 @@ class TestFeeds:
         one = ledger([zone("rack1", feeds=("ups",)), zone("rack2", feeds=("ups",))], [feed("ups", 30_000)])
         beside = one.loads([Charge("rack1", 1, 20_000, 20_000)])
         further = (Charge("rack2", 1, 11_000, 11_000),)
-        assert one.shortfall(further, "j", Window(NOW)) is None
-        assert one.shortfall(further, "j", Window(NOW), beside=beside) is not None
+        assert one.shortfall(further, Asker("j", Window(NOW))) is None
+        assert one.shortfall(further, Asker("j", Window(NOW)), beside=beside) is not None
 
 
 class TestChanges:
@@ -253,7 +254,7 @@ class TestReservations:
         assert short(one, claim("j", zone, most_w, start_h=start_h, hours=hours)) is None
 
     def test_the_instant_is_told(self, one: Ledger) -> None:
-        found = one.shortfall((Charge("rack1", 0, 50_000, 50_000),), "j", Window(NOW))
+        found = one.shortfall((Charge("rack1", 0, 50_000, 50_000),), Asker("j", Window(NOW)))
         assert found is not None
         assert (found.free_w, found.at) == (10_000, NOW + 26 * 3_600)
 
@@ -290,8 +291,8 @@ class TestReservations:
 
     def test_one_may_be_ignored(self, one: Ledger) -> None:
         asked = (Charge("rack1", 0, 69_000, 69_000),)
-        assert one.shortfall(asked, "j", Window(NOW), ignore="res:a") is None
-        assert one.shortfall(asked, "j", Window(NOW), ignore="res:b") is not None
+        assert one.shortfall(asked, Asker("j", Window(NOW), ignore="res:a")) is None
+        assert one.shortfall(asked, Asker("j", Window(NOW), ignore="res:b")) is not None
 
     def test_nobody_bursts_together_with_a_reservation(self, one: Ledger) -> None:
         one.add(claim("j", "rack1", 1_000, 2_000, group="u/a", hours=1))

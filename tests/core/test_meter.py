@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slurm_power.core.asker import Asker
 from slurm_power.core.level import Booking, Load
 from slurm_power.core.meter import Meter
 from slurm_power.core.policy import BurstRule
@@ -167,7 +168,7 @@ class TestLater:
     def lacks(
         self, one: Meter, est_w: int, window: Window, burst_w: int = 0, ignore: str | None = None
     ) -> int:
-        lack = one.lack(est_w, burst_w, "new", window, NOW, ignore)
+        lack = one.lack(est_w, burst_w, Asker("new", window, ignore), NOW)
         return 0 if lack is None else lack[0] - lack[1]
 
     def test_a_claim_counts_to_the_end_of_its_window_rounded_up_to_a_minute(self) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slurm_power.core import timeline
+from slurm_power.core.asker import Asker
 from slurm_power.core.level import Booking, Load
 from slurm_power.core.meter import Lack, Meter
 from slurm_power.core.policy import BurstRule
@@ -158,7 +159,7 @@ def test_answers_over_a_window_are_those_of_every_instant_in_it(
     count = Count(every, one, question)
     q = question
     instants = count.edges("live", "shadow", "res")
-    lack = one.lack(q.est_w, q.burst_w, q.group, q.window, NOW, q.ignore)
+    lack = one.lack(q.est_w, q.burst_w, Asker(q.group, q.window, q.ignore), NOW)
     assert (lack is None) == all(count.fits(instant) for instant in instants)
     room_w, at = one.least_room(q.window, NOW, q.ignore)
     rooms = [count.room_w(instant) for instant in instants]
@@ -174,9 +175,9 @@ def test_what_is_lacking_is_told_of_the_worst_instant(
 ) -> None:
     one = filled(every, limit_w, margin, rule)
     q = question
-    lack = one.lack(q.est_w, q.burst_w, q.group, q.window, NOW, q.ignore)
+    lack = one.lack(q.est_w, q.burst_w, Asker(q.group, q.window, q.ignore), NOW)
     listed = filled(every, limit_w, margin, rule, listed=True)
-    assert lack == listed.lack(q.est_w, q.burst_w, q.group, q.window, NOW, q.ignore)
+    assert lack == listed.lack(q.est_w, q.burst_w, Asker(q.group, q.window, q.ignore), NOW)
     if lack is not None:
         committed_w, burst_w = Count(every, one, q).top(lack.at, q.est_w, q.burst_w)
         asked_w, of_w = q.est_w, one.usable_w

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slurm_power.core.asker import Asker
 from slurm_power.core.level import Booking, Load
 from slurm_power.core.meter import STRAY_S, Meter
 from slurm_power.core.window import FOREVER, Window
@@ -54,10 +55,10 @@ def test_of_what_begins_long_after_it_says_nothing() -> None:
     one = meter([], margin="0")
     one.set_stray(60_000, blind=True)
     near, far = Window(NOW + STRAY_S, NOW + 9_000), Window(NOW + STRAY_S + 1, NOW + 9_000)
-    assert one.lack(50_000, 10_000, "x", near, NOW) is not None
-    assert one.lack(50_000, 10_000, "x", far, NOW) is None
+    assert one.lack(50_000, 10_000, Asker("x", near), NOW) is not None
+    assert one.lack(50_000, 10_000, Asker("x", far), NOW) is None
     assert one.least_room(far, NOW)[0] == 98_000
-    assert one.missing(98_000, 0, "x", far, NOW) == (0, 0)
+    assert one.missing(98_000, 0, Asker("x", far), NOW) == (0, 0)
 
 
 def test_the_first_instant_at_which_it_says_nothing_any_more() -> None:
@@ -89,8 +90,8 @@ def test_by_arithmetic(
     top_w = committed_w + est_w + with_w + max(stray_w - before_w, 0)
     fits = packed_w <= one.usable_w and top_w <= one.limit_w
     assert one.fits(est_w, burst_w, "new") == fits
-    assert (one.lack(est_w, burst_w, "new", window, NOW) is None) == fits
-    assert (max(one.missing(est_w, burst_w, "new", window, NOW)) <= 0) == fits
+    assert (one.lack(est_w, burst_w, Asker("new", window), NOW) is None) == fits
+    assert (max(one.missing(est_w, burst_w, Asker("new", window), NOW)) <= 0) == fits
     assert (list(one.blocked(est_w, burst_w, "new", window, NOW)) == []) == fits
     assert (one.free_from(est_w, burst_w, "new", 0, NOW) == NOW) == fits
     if fits:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from slurm_power.core import capacity
 from slurm_power.core.admission import Hold, Reject, decide
+from slurm_power.core.asker import Asker
 from slurm_power.core.claim import Charge
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.nodes import NodeFree, ZoneNodes
@@ -362,7 +363,7 @@ def test_a_zone_that_could_carry_a_job_is_never_left_out_for_lack_of_room(
     one.load([claim(f"j{k}", "rack1", e, e + b) for k, (e, b) in enumerate(before)])
     job = request(est_w, est_w + est_w * part // 10)
     new = (Charge("rack1", 1, job.est_w, job.max_w),)
-    if one.shortfall(new, "new", Window(NOW)) is None:
+    if one.shortfall(new, Asker("new", Window(NOW))) is None:
         assert one.rooms_for(job.est_w, job.max_w).room_w("rack1") >= est_w
         assert where(one, job) == "rack1"
     else:
@@ -377,7 +378,7 @@ def test_rounding_of_split_loads_costs_no_room(sides: int) -> None:
         one.load([claim(f"j{k}", "rack1", 37, 37 + 10 * k) for k in range(9)])
         for est_w in range(400 * sides, 1_000 * sides):
             charge = Charge("rack1", 1, est_w, est_w + -(-est_w * 3 // 10))
-            if one.shortfall((charge,), "new", Window(NOW)) is not None:
+            if one.shortfall((charge,), Asker("new", Window(NOW))) is not None:
                 break
             assert one.rooms_for(charge.est_w, charge.max_w).room_w("rack1") >= est_w
 

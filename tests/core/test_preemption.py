@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from slurm_power.core.admission import Hold, decide
+from slurm_power.core.asker import Asker
 from slurm_power.core.claim import RESERVATION, Claim
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.nodes import NodeFree, ZoneNodes
@@ -277,7 +278,7 @@ class TestSeveralZones:
         assert sum((place(found) or {}).values()) == 4
         with Trial(one) as trial:
             trial.without(found.victims)
-            assert one.shortfall(found.verdict.claim.charges, "new", Window(NOW)) is None
+            assert one.shortfall(found.verdict.claim.charges, Asker("new", Window(NOW))) is None
 
     def test_not_for_a_job_that_stays_together(self) -> None:
         one = self.two()

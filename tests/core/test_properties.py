@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from slurm_power.core import capacity, timeline
 from slurm_power.core.admission import Admit, Hold, Reject, Verdict, decide
+from slurm_power.core.asker import Asker
 from slurm_power.core.binding import licence_counts, licence_of, licence_plan
 from slurm_power.core.claim import RESERVATION, Charge, Claim
 from slurm_power.core.ledger import Ledger
@@ -280,7 +281,7 @@ class History(RuleBasedStateMachine):
         new = Claim(name, charges, Window(start, end), name, share_milli=milli, reserves=True)
 
         def step(ledger: Ledger, floor: Ledger) -> object:
-            short = ledger.shortfall(new.charges, new.group, new.window)
+            short = ledger.shortfall(new.charges, Asker(new.group, new.window))
             if short is None:
                 if ledger is self.ledger:
                     self.judge_window(new, [*ledger.claims.values(), *ledger.bookings(), new])

@@ -8,6 +8,7 @@ import pytest
 
 from slurm_power.core import capacity, spread
 from slurm_power.core.admission import Admit, Reject, decide, deciding
+from slurm_power.core.asker import Asker
 from slurm_power.core.claim import Charge, Claim
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.nodes import NodeFree, ZoneNodes
@@ -44,7 +45,7 @@ def most_in(job: Request, one: Ledger, name: str, parts: dict[str, int], left: i
     free = one.nodes[name].could_start(job.ask, one.promised_milli(name))
     for count in range(min(left, job.ask.nodes - 1, free), 0, -1):
         charges = charged(job, {**parts, name: count})
-        if one.shortfall(charges, job.group, job.window(one.now)) is None:
+        if one.shortfall(charges, Asker(job.group, job.window(one.now))) is None:
             return count
     return 0
 

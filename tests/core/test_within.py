@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slurm_power.core.admission import Admit, Hold, PowerClass, decide
+from slurm_power.core.asker import Asker
 from slurm_power.core.claim import Charge, Claim
 from slurm_power.core.kept import drawing
 from slurm_power.core.ledger import Ledger
@@ -78,10 +79,10 @@ class TestKept:
         one.keep(full)
         admitted(one, full, request(40_000, id="j1", hours=1))
         later = Window(NOW + 2 * HOUR, NOW + 3 * HOUR)
-        assert one.shortfall((Charge("a", 1, 10_001, 10_001),), "x", later) is not None
-        assert one.shortfall((Charge("a", 1, 10_000, 10_000),), "x", later) is None
+        assert one.shortfall((Charge("a", 1, 10_001, 10_001),), Asker("x", later)) is not None
+        assert one.shortfall((Charge("a", 1, 10_000, 10_000),), Asker("x", later)) is None
         after = Window(NOW + 8 * HOUR, NOW + 9 * HOUR)
-        assert one.shortfall((Charge("a", 1, 50_000, 50_000),), "x", after) is None
+        assert one.shortfall((Charge("a", 1, 50_000, 50_000),), Asker("x", after)) is None
 
     def test_a_job_that_outlasts_the_reservation_has_to_fit_beside_others_then(self) -> None:
         one = ledger([zone("a", 50_000)])
@@ -112,7 +113,7 @@ class TestKept:
         one.keep(full)
         assert committed(one) == {"a": 40_000}
         later = Window(NOW + 2 * HOUR, NOW + 3 * HOUR)
-        assert one.shortfall((Charge("a", 1, 10_001, 10_001),), "x", later) is not None
+        assert one.shortfall((Charge("a", 1, 10_001, 10_001),), Asker("x", later)) is not None
         assert not differences(one)
 
     def test_one_in_a_zone_that_there_is_not_is_refused_whole(self) -> None:
@@ -267,7 +268,7 @@ def test_nothing_that_is_planned_passes_a_budget_at_any_instant(
     """What is kept comes back whenever a job ends, at its limit or before: nobody may have been let in meanwhile."""
     one = ledger([zone("a", 36_000)], rule=rule)
     full = kept({"a": granted}, burst_w=burst_w, hours=8)
-    if one.shortfall(full.charges, full.group, full.window) is not None:
+    if one.shortfall(full.charges, Asker(full.group, full.window)) is not None:
         return
     one.keep(full)
     jobs: dict[str, tuple[Claim, int]] = {}
@@ -288,7 +289,7 @@ def test_nothing_that_is_planned_passes_a_budget_at_any_instant(
                 del jobs[gone]
         elif what == "book":
             booking = claim(name, "a", est_w, est_w + more_w, start_h=1 + start_h, hours=hours, placed=False)
-            if booking.window.start > one.now and one.shortfall(booking.charges, name, booking.window) is None:
+            if booking.window.start > one.now and one.shortfall(booking.charges, Asker(name, booking.window)) is None:
                 one.add(booking)
                 jobs[name] = booking, booking.window.end
         elif what in ("within", "outside"):
