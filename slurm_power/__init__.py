@@ -1,3 +1,3 @@
 """slurm_power: electrical power as a resource that an unmodified Slurm schedules."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -22,6 +22,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from slurm_power.config.exporter import shown
 from slurm_power.core.errors import ConfigError
 from slurm_power.core.histogram import Distribution
 from slurm_power.ports.metrics import Metric, MetricKind
@@ -126,12 +127,6 @@ class Exporter:
 
 async def _healthy(_: Request) -> Response:
     return Response("slurm-powerd is healthy\n", media_type="text/plain")
-
-
-def shown(address: tuple[str, int]) -> str:
-    """An address as it is written."""
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class _Given(Collector):

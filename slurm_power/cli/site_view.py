@@ -1,15 +1,18 @@
-"""The effective site as data for JSON and as YAML for people: limits resolved, defaults filled in."""
+"""The effective site as data for JSON and as YAML for people: limits resolved, defaults filled in, all sections."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime, tzinfo
 from typing import Any
 
 import yaml
 
 from slurm_power.adapters.store.engine import place_of
+from slurm_power.cli.section_view import section_data
 from slurm_power.config import Site
 from slurm_power.config.fields import fold_hostlist
-from slurm_power.core.policy import Hours, PartitionPolicy, WorkClass
+from slurm_power.core.policy import PartitionPolicy, Tier, WorkClass
+from slurm_power.core.showback import Tariff
 from slurm_power.core.topology import Feed, Zone
 from slurm_power.core.units import format_duration, format_watts
 
@@ -35,9 +38,7 @@ def effective(site: Site) -> Data:
         "feeds": [_feed(feed) for feed in site.topology.feeds.values()],
         "zones": [_zone(zone) for zone in site.topology.zones.values()],
         "partitions": [_partition(partition) for partition in policy.partitions.values()],
-        "tiers": [
-            {"name": tier.name, "qos": tier.qos, "notice_s": tier.notice_s} for tier in policy.tiers.values()
-        ],
+        "tiers": [_tier(tier) for tier in policy.tiers.values()],
         "classes": [_class(work_class) for work_class in policy.classes.values()],
         "hook": {
             "socket": str(hook.socket),
@@ -48,6 +49,15 @@ def effective(site: Site) -> Data:
             "rumour_cap_w": policy.rumour_cap_w,
         },
         "state": {"url": place_of(site.state_url), "keep_s": site.keep_s},
+        "reservations": section_data(site.reservations),
+        "preemption": section_data(site.preemption),
+        "control": section_data(site.control),
+        "balance": section_data(site.balance),
+        "thermal": None if site.thermal is None else section_data(site.thermal),
+        "telemetry": [section_data(source) for source in site.telemetry or ()],
+        "metrics": None if site.metrics is None else section_data(site.metrics),
+        "sla": {tier: section_data(promise) for tier, promise in (site.sla or {}).items()},
+        "tariffs": [_tariff(tariff, site.timezone) for tariff in site.tariffs],
     }
 
 
@@ -94,30 +104,43 @@ def _partition(partition: PartitionPolicy) -> Data:
     }
 
 
+def _tier(tier: Tier) -> Data:
+    return {
+        "name": tier.name,
+        "qos": tier.qos,
+        "notice_s": tier.notice_s,
+        "planned_cuts": "accept" if tier.accepts_cuts else "avoid",
+    }
+
+
+def _tariff(tariff: Tariff, zone: tzinfo) -> Data:
+    """The day is that of the site's own clock; null: from ever on."""
+    return {
+        "from": str(datetime.fromtimestamp(tariff.start, zone).date()) if tariff.start else None,
+        "currency": tariff.currency,
+        "kwh": float(tariff.kwh),
+        "reserved_kwh": float(tariff.reserved_kwh),
+        "tiers": {name: float(factor) for name, factor in tariff.tiers.items()},
+        "checkpoints": float(tariff.yielding),
+    }
+
+
 def _class(work_class: WorkClass) -> Data:
     data = asdict(work_class)
     factor = data.pop("max_factor_milli")
     hours = work_class.hours
     return {
         **data,
-        "hours": None if hours is None else _hours(hours),
+        "hours": None if hours is None else str(hours),
         "max_factor": None if factor is None else factor / 1_000,
     }
 
 
-def _hours(hours: Hours) -> str:
-    return f"{_clock(hours.start_s)}-{_clock(hours.end_s)}"
-
-
-def _clock(second: int) -> str:
-    return f"{second // 3_600:02d}:{second % 3_600 // 60:02d}"
-
-
 def _readable(value: Any) -> Any:
     if isinstance(value, list):
-        if value and all(isinstance(item, dict) for item in value):
+        if value and all(isinstance(item, dict) and "name" in item for item in value):
             return {item["name"]: _section({k: v for k, v in item.items() if k != "name"}) for item in value}
-        return value
+        return [_readable(item) for item in value]
     return _section(value) if isinstance(value, Mapping) else value
 
 

@@ -40,3 +40,9 @@ class Metrics(Section):
     """
 
     listen: Listen = key("127.0.0.1:9777", "the address and port to listen on")
+
+
+def shown(address: tuple[str, int]) -> str:
+    """An address as it is written."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -18,7 +18,7 @@ _SHAPES = {
     "tuple_type": ("is not a list", "a list such as [pdu-a1, pdu-b1]"),
     "missing": ("is missing", ""),
     "too_short": ("is empty", "at least one entry"),
-    "union_tag_not_found": ("has no 'type'", "type: prometheus, redfish, snmp, slurm or file"),
+    "union_tag_not_found": ("has no 'type'", "type: prometheus, redfish, snmp, slurm, file or http"),
 }
 
 

@@ -57,6 +57,9 @@ class Hours:
     start_s: int
     end_s: int
 
+    def __str__(self) -> str:
+        return "-".join(f"{second // 3_600:02d}:{second % 3_600 // 60:02d}" for second in (self.start_s, self.end_s))
+
 
 @immutable
 class WorkClass:

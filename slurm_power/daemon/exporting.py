@@ -8,11 +8,12 @@ from time import monotonic
 from typing import Any
 
 from slurm_power import __version__
-from slurm_power.adapters.exporter import Exporter, shown
+from slurm_power.adapters.exporter import Exporter
 from slurm_power.adapters.lines_server import Peer
 from slurm_power.adapters.slurm.counted import CountedCommands
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.config import Site
+from slurm_power.config.exporter import shown
 from slurm_power.config.telemetry import TelemetrySource
 from slurm_power.core.errors import ConfigError
 from slurm_power.core.histogram import Histogram

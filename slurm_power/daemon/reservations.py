@@ -20,6 +20,7 @@ from slurm_power.ports import (
     Outcome,
     PrivilegeRecord,
     ReservationRecord,
+    Rule,
     Slurm,
     Store,
     StoredReservation,
@@ -35,7 +36,6 @@ _log = logging.getLogger("slurm_power.reservations")
 _PRIVILEGES_S = 30.0
 _LOOK_S = 30.0
 """How long what Slurm showed of its reservations is believed while nothing was written."""
-RULE = "reservation"
 REHOMED = "rehomed"
 """The action of a line about one that has moved, for its zone was lost."""
 
@@ -115,7 +115,7 @@ class Reservations:
                 reservation=one.name,
                 actor=actor,
                 cause=cause,
-                rule=RULE,
+                rule=Rule.RESERVATION,
                 numbers={"watts_w": one.terms.watts_w, "granted_w": one.granted_w},
             )
         )

@@ -35,6 +35,8 @@ class Rule(StrEnum):
     """Limits are what derates leave of them."""
     OVERRIDE = "override"
     """An operator has ordered it, within physics."""
+    RESERVATION = "reservation"
+    """What time and owners make of a reservation."""
     MODE = "mode"
     """The mode says how far the daemon goes."""
     SERVICE_LEVEL = "sla"

@@ -440,13 +440,8 @@ def _waits(facts: JobFacts, work_class: WorkClass, opens: int, now: int) -> Reas
     if facts.begin > now:
         return Reason(Code.NOT_ELIGIBLE, detail="its begin time has not come")
     if opens > now and work_class.hours is not None:
-        hours = work_class.hours
-        return Reason(Code.HOURS, work_class.name, detail=f"{_clock(hours.start_s)}-{_clock(hours.end_s)}")
+        return Reason(Code.HOURS, work_class.name, detail=str(work_class.hours))
     return None
-
-
-def _clock(second: int) -> str:
-    return f"{second // 3_600:02d}:{second % 3_600 // 60:02d}"
 
 
 def advice(ask: Ask, now: int) -> str:

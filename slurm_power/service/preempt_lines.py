@@ -106,6 +106,8 @@ def _name(desk: Desk, one: Preemption) -> str:
 def _rule(trigger: Trigger) -> Rule:
     if trigger is Trigger.MOVE:
         return Rule.BALANCE
+    if trigger is Trigger.MAX:
+        return Rule.OVER_MAX
     return Rule.OVER_LIMIT if trigger in PHYSICAL else Rule.PREEMPT
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from slurm_power.adapters import exporter as module
 from slurm_power.adapters.exporter import Exporter
+from slurm_power.config.exporter import shown
 from slurm_power.core.errors import ConfigError
 from slurm_power.core.histogram import Distribution
 from slurm_power.ports.metrics import Metric, MetricKind
@@ -63,7 +64,7 @@ async def served(told: Told, host: str = "127.0.0.1") -> AsyncIterator[str]:
     exporter.bind()
     exporter.start()
     try:
-        yield module.shown((host, port))
+        yield shown((host, port))
     finally:
         await exporter.stop()
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as again:

@@ -136,7 +136,7 @@ def test_show_resolves_limits_and_what_may_be_planned(site: Path) -> None:
         "margin": "0%",
         "usable": "60kW",
     }
-    assert shown["tiers"]["gold"] == {"qos": "gold", "notice": "never"}
+    assert shown["tiers"]["gold"] == {"qos": "gold", "notice": "never", "planned_cuts": "avoid"}
     assert shown["tiers"]["silver"]["notice"] == "00:10:00"
     assert shown["classes"]["overnight"] == {"tier": "bronze", "hours": "20:00-06:00"}
     assert shown["defaults"]["max_factor"] == 1.3
@@ -159,6 +159,39 @@ def test_show_keeps_the_password_of_the_database(site: Path) -> None:
         text = run("config", "show", str(site), *form).output
         assert "hush" not in text
         assert "pw:***@db" in text
+
+
+def test_every_section_is_shown_with_its_units(site: Path) -> None:
+    site.write_text(
+        SITE
+        + """
+telemetry:
+  - {type: redfish, url: "https://root:hush@pdu-a/redfish", zone: rack01, every: 5s, stale: 30s}
+  - {type: slurm, every: 10s, stale: 1m}
+thermal: {steps: [{above: 32.5, less: 25%}], dwell: 3m}
+metrics: {listen: "[::1]:9777"}
+sla: {gold: {max_delay: 1h, error_budget: 1%}}
+"""
+    )
+    data = json.loads(run("config", "show", str(site), "--json").output)
+    redfish, slurm = data["telemetry"]
+    assert (redfish["url"], redfish["every_s"], redfish["zone"]) == ("https://pdu-a/redfish", 5, "rack01")
+    assert slurm == {"type": "slurm", "every_s": 10, "stale_s": 60, "timeout_s": 2}
+    assert data["thermal"]["steps"] == [{"above": 32.5, "less": 0.25}]
+    assert data["metrics"] == {"listen": "[::1]:9777"}
+    assert data["sla"]["gold"]["max_delay_s"] == 3_600
+    assert data["balance"] == {"moves": None, "above": 0.9}
+    assert data["preemption"]["min_run_s"] == 600
+    again = yaml.safe_load(run("config", "show", str(site)).output)
+    assert again["telemetry"][1] == {"type": "slurm", "every": "00:00:10", "stale": "00:01:00", "timeout": "00:00:02"}
+    assert set(again) >= set(data) - {"schema"} - {name for name, value in data.items() if value is None}
+
+
+def test_tariffs_have_the_day_of_the_sites_clock(site: Path) -> None:
+    tariff = "{from: 2027-01-01, currency: EUR, kwh: 0.2, tiers: {gold: 2}}"
+    site.write_text(SITE.replace("timezone: UTC\n", "") + f"timezone: Asia/Tokyo\ntariff: {tariff}\n")
+    (shown,) = json.loads(run("config", "show", str(site), "--json").output)["tariffs"]
+    assert (shown["from"], shown["kwh"], shown["tiers"]) == ("2027-01-01", 0.2, {"gold": 2.0})
 
 
 def test_the_shipped_example_is_shown_whole() -> None:

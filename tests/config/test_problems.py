@@ -169,7 +169,7 @@ SCHEMA = [
     ),
     (
         "telemetry: [{every: 5s, stale: 9s}]\n" + ZONE,
-        "telemetry[0]: has no 'type'; expected type: prometheus, redfish",
+        "telemetry[0]: has no 'type'; expected type: prometheus, redfish, snmp, slurm, file or http",
     ),
     (
         "telemetry:\n  - {type: slurm, every: 5s, stale: 9s}\n  - {type: slurm, evry: 5s, every: 1s, stale: 9s}\n"

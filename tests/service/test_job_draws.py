@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from slurm_power.ports import Decision, HoldKind, JobState, Kind, RequeueHold, StoredDraw
+from slurm_power.ports import Decision, HoldKind, JobState, Kind, RequeueHold, Rule, StoredDraw
 from slurm_power.service import views
 from slurm_power.service.metering import RUN
+from slurm_power.service.preempt_lines import GAVE_WAY
 from slurm_power.service.run_views import ended
 from tests.service.preempt_rig import SITE
 from tests.service.test_measuring import Metered
@@ -189,6 +190,7 @@ def test_more_than_its_max_is_evicted_where_the_site_says_so() -> None:
     entry = rig.desk.book.of_job(bronze)
     assert entry is not None
     assert (rig.state(bronze), entry.hold) == (JobState.PENDING, HoldKind.USER)
+    assert {line.rule for line in rig.lines(GAVE_WAY)} == {Rule.OVER_MAX}
     rig.slurm.user_release(str(bronze))
     rig.later(2, 3)
     assert rig.state(bronze) is JobState.RUNNING
