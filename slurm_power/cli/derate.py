@@ -46,7 +46,7 @@ def derate() -> None:
 @_ELEMENT
 @click.option("-l", "--limit", metavar="W", help="What it may carry: 30kW.")
 @click.option("-p", "--percent", metavar="P", help="Or how much is taken away of what is declared: 25.")
-@click.option("-r", "--reason", metavar="TEXT", required=True, help="For the audit log, and for those who ask.")
+@click.option("-r", "--reason", metavar="TEXT", help="For the audit log and those who ask; --dry-run goes without.")
 @click.option("-s", "--start", metavar="TIME", help="14:00, now+2hours, tomorrow, 2026-04-20T18:00[Z]; else now.")
 @click.option("-d", "--for", "length", metavar="D", help="For so long: 3h, 90m.")
 @click.option("-u", "--until", metavar="TIME", help="Or until then; without either, until it is cleared.")
@@ -57,7 +57,7 @@ def set_(
     element: str,
     limit: str | None,
     percent: str | None,
-    reason: str,
+    reason: str | None,
     start: str | None,
     length: str | None,
     until: str | None,
@@ -69,7 +69,8 @@ def set_(
 
     \b
     spower derate set rack07 --percent=25 --for=3h --reason="chiller 2 is down"
-    spower derate set pdu-a1 --limit=20kW --start=14:00 --until=17:00 --reason="grid event" --dry-run
+    spower derate set pdu-a1 --limit=20kW --start=14:00 --until=17:00 --reason="grid event"
+    spower derate set pdu-a1 --percent=100 --dry-run
 
     Of several that hold at once the least counts.
     """
@@ -78,7 +79,11 @@ def set_(
         raise UsageError("say how much: --limit=30kW or --percent=25, and not both")
     if length is not None and until is not None:
         raise UsageError("say how long by --for=3h or by --until=17:00, and not by both")
-    asked: dict[str, Any] = {"element": element, "reason": reason, "dry_run": dry_run}
+    if reason is None and not dry_run:
+        raise UsageError('say why: --reason="chiller 2 is down"; only --dry-run goes without')
+    asked: dict[str, Any] = {"element": element, "dry_run": dry_run}
+    if reason is not None:
+        asked["reason"] = reason
     if limit is not None:
         asked["limit_w"] = parse_capacity_w(limit)
     if percent is not None:

@@ -164,8 +164,9 @@ class DerateVerbs:
         raise UsageError(f"unknown do {do!r}; known: list, set, clear")
 
     async def _set(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
-        one = _wanted(self._desk, request, peer.uid)
-        if request.get("dry_run") is True:
+        dry_run = request.get("dry_run") is True
+        one = _wanted(self._desk, request, peer.uid, needs_reason=not dry_run)
+        if dry_run:
             found: list[dict[str, object]] = []
             for _ in into(found, hit_rows(self._desk, one)):
                 await asyncio.sleep(0)
@@ -188,8 +189,9 @@ class DerateVerbs:
         return {"schema": views.SCHEMA, "derates": rows}
 
 
-def _wanted(desk: Desk, request: Mapping[str, Any], uid: int) -> Derate:
-    element, reason = name_in(request, "element"), name_in(request, "reason")
+def _wanted(desk: Desk, request: Mapping[str, Any], uid: int, *, needs_reason: bool) -> Derate:
+    element = name_in(request, "element")
+    reason = name_in(request, "reason") if needs_reason or "reason" in request else ""
     declared_w = desk.declared.topology.declared_w(element)
     if declared_w is None:
         raise UsageError(f"there is no zone or feed {element}; spower zones lists them")

@@ -83,6 +83,7 @@ def test_a_dry_run_names_whom_it_would_hit_and_changes_nothing(stage: Stage) -> 
     assert "would carry 5kW" in said
     assert "No job would have to give way." in said
     assert "would be too much still" in said
+    assert derate(stage, "set", zone, "--limit", "5kW", "--dry-run").output == said  # nothing happens: no reason is due
     assert limit(stage, zone) == before
     assert told(derate(stage, "list", "--json"))["derates"] == []
 
@@ -109,6 +110,12 @@ def test_what_makes_no_sense_is_refused(stage: Stage, words: list[str], says: st
     assert result.exit_code != 0
     assert says in result.output
     assert list(stage.desk.derates) == []
+
+
+def test_a_derate_takes_a_reason(stage: Stage) -> None:
+    result = derate(stage, "set", "rack01", "--percent=5")
+    assert (result.exit_code, list(stage.desk.derates)) == (2, [])
+    assert 'say why: --reason="chiller 2 is down"; only --dry-run goes without' in result.output
 
 
 def test_nothing_to_clear(stage: Stage) -> None:
