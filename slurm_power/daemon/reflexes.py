@@ -6,9 +6,11 @@ derate by hand has it forgotten until a sensor says it anew. Time is counted by 
 
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from math import isfinite
 
 from slurm_power.config import Site
 from slurm_power.core.derate import BREAKER, HEAT, WHOLE, Derate
+from slurm_power.core.gauge import AHEAD_S
 from slurm_power.core.thermal import HeatRules, Thermal, sensible
 from slurm_power.core.window import FOREVER, Window
 from slurm_power.daemon.derating import Derating
@@ -16,6 +18,7 @@ from slurm_power.ports import Kind, Quantity, Reading
 from slurm_power.service.breakers import Breakers
 from slurm_power.service.desk import Desk
 from slurm_power.service.measured import CRITICAL
+from slurm_power.service.thermometers import Thermometers
 
 _MARK = ":critical"
 """What the id of a derate by heat ends with where the zone admits nothing."""
@@ -30,8 +33,7 @@ class Reflexes:
         self._desk = desk
         self._derating = derating
         self.zones: dict[str, Thermal] = {}
-        self._warmth: dict[str, dict[tuple[str, str], tuple[float, float]]] = {}
-        """Zone → sensor → (when, °C): of several the hottest counts."""
+        self._thermometers = Thermometers()
         self._breakers = Breakers()
         self._unfit: dict[str, set[str]] = {}
         """Source → what of that which it said last makes no sense."""
@@ -60,7 +62,7 @@ class Reflexes:
         self.zones = {name: state for name, state in self.zones.items() if _rules(site) and name in site.topology.zones}
         self._breakers.keep({name for name in self._breakers.elements() if declared(name) is not None})
         self._breakers.expect(site.telemetry or ())
-        self._warmth = {}  # sources may be others
+        self._thermometers.clear()  # sources may be others
         await self._apply()
 
     @property
@@ -79,52 +81,50 @@ class Reflexes:
         Raises StoreError; then it is tried again with the next readings of any source.
         """
         self._forget_the_cleared()
-        changed = self._behind
-        hottest: dict[str, float] = {}
+        changed, rules = self._behind, _rules(self._desk.site)
+        felt: set[str] = set()
         for one in readings:
-            self._doubt(source, one)
-            if one.quantity is Quantity.TEMPERATURE and one.kind is Kind.ZONE:
-                self._feel(source, stale_s, one, hottest)
+            doubt = _doubt(one)
+            if doubt:
+                self._unfit.setdefault(source, set()).add(doubt)
+            elif one.age_s > stale_s:
+                continue
             elif one.quantity is Quantity.BREAKER:
                 changed = self._look(source, stale_s, one) or changed
-        rules = _rules(self._desk.site)
-        for zone, celsius in hottest.items():
-            if rules is not None:
-                state = self.zones.setdefault(zone, Thermal(since=self._moment - rules.dwell_s))
-                changed = state.take(celsius, self._moment, rules) or changed
+            elif one.quantity is Quantity.TEMPERATURE and rules is not None and self._feel(source, stale_s, one, rules):
+                felt.add(one.element)
+        for zone in felt:
+            changed = (rules is not None and self._judge(zone, rules)) or changed
         return await self._apply() if changed else False
 
     def unfit(self, source: str) -> str:
         """What of that which a source has said since this was last asked makes no sense; empty for nothing."""
         found = self._unfit.pop(source, set())
-        return "; ".join(f"{what} makes no sense and is left out" for what in sorted(found)[:_TOLD])
-
-    def _doubt(self, source: str, one: Reading) -> None:
-        if one.quantity is Quantity.TEMPERATURE and not sensible(one.value):
-            self._unfit.setdefault(source, set()).add(f"the temperature of {one.kind} {one.element}")
-        elif one.quantity is Quantity.BREAKER and one.value not in (0, 1):
-            self._unfit.setdefault(source, set()).add(f"the breaker state of {one.kind} {one.element}")
+        return "; ".join(sorted(found)[:_TOLD])
 
     @property
     def _moment(self) -> float:
         return self._desk.clock.monotonic()
 
     def _look(self, source: str, stale_s: int, one: Reading) -> bool:
-        """Whether a reading of a breaker says something new. What is neither 0 nor 1, or old, says nothing."""
+        """Whether a reading of a breaker says something new."""
         known = one.kind is not Kind.NODE and self._desk.declared.topology.declared_w(one.element) is not None
-        if not known or one.age_s > stale_s or one.value not in (0, 1):
+        if not known:
             return False
         return self._breakers.take(one.element, source, one.part, one.value == 0, self._moment, stale_s)
 
-    def _feel(self, source: str, stale_s: int, one: Reading, hottest: dict[str, float]) -> None:
-        """Note one temperature, and the hottest that is fresh in its zone."""
-        known = one.element in self._desk.site.topology.zones
-        if not known or one.age_s > stale_s or not sensible(one.value):
-            return
-        sensors = self._warmth.setdefault(one.element, {})
-        sensors[source, one.part] = (self._moment, one.value)
-        fresh = [celsius for at, celsius in sensors.values() if self._moment - at <= stale_s]
-        hottest[one.element] = max(fresh)
+    def _feel(self, source: str, stale_s: int, one: Reading, rules: HeatRules) -> bool:
+        """Whether a temperature says something new of a zone."""
+        if one.kind is not Kind.ZONE or one.element not in self._desk.site.topology.zones:
+            return False
+        at = self._moment - one.age_s
+        return self._thermometers.take(one.element, source, one.part, one.value, at, stale_s, rules.window_s)
+
+    def _judge(self, zone: str, rules: HeatRules) -> bool:
+        """Whether what is known of the warmth of a zone changes anything."""
+        warmth = self._thermometers.warmth(zone, self._moment, rules.window_s)
+        state = self.zones.setdefault(zone, Thermal(since=self._moment - rules.dwell_s))
+        return warmth is not None and state.judge(warmth, self._moment, rules)
 
     async def _apply(self) -> bool:
         """Bring the derates in step. Raises StoreError."""
@@ -144,6 +144,7 @@ class Reflexes:
         for source, element in self._held - self._ours():
             if source == HEAT:
                 self.zones.pop(element, None)
+                self._thermometers.forget(element)
             else:
                 self._breakers.forget(element)
         self._held = self._ours()
@@ -181,6 +182,23 @@ class Reflexes:
 
 def _rules(site: Site) -> HeatRules | None:
     return site.thermal.rules(site.control.smoothing) if site.thermal is not None else None
+
+
+def _doubt(one: Reading) -> str:
+    """Why a reading is not believed; empty where it is, or where others have to judge it."""
+    if one.quantity is Quantity.TEMPERATURE:
+        what, sense = f"the temperature of {one.kind} {one.element}", sensible(one.value)
+    elif one.quantity is Quantity.BREAKER:
+        what, sense = f"the breaker state of {one.kind} {one.element}", one.value in (0, 1)
+    else:
+        return ""
+    if not sense:
+        return f"{what} makes no sense and is left out"
+    if not isfinite(one.age_s):
+        return f"{what} has no time and is left out"
+    if one.age_s < -AHEAD_S:
+        return f"{what} is from a clock that is {-one.age_s:.0f} s ahead and is left out"
+    return ""
 
 
 def _derate(source: str, element: str, percent: Fraction, reason: str, now: int, mark: str = "") -> Derate:

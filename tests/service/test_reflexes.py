@@ -45,10 +45,11 @@ class Warm(Rig):
         source: str = "s",
         part: str = "",
         age_s: float = 0,
+        stale_s: int = 20,
     ) -> bool:
         kind = Kind.FEED if element in self.desk.declared.topology.feeds else Kind.ZONE
         reading = Reading(kind, element, quantity, value, age_s, part)
-        return asyncio.run(self.reflexes.take(source, 20, [reading]))
+        return asyncio.run(self.reflexes.take(source, stale_s, [reading]))
 
     def warm(self, celsius: float, seconds: int, every: int = 1) -> None:
         for _ in range(0, seconds, every):
@@ -222,6 +223,61 @@ def test_a_sensor_that_makes_no_sense_hides_no_other(rig: Warm, broken: float) -
     assert rig.limit_w == 10_000
     assert rig.reflexes.unfit("s") == "the temperature of zone a makes no sense and is left out"
     assert rig.reflexes.unfit("s") == ""
+
+
+def test_one_measurement_that_is_told_again_and_again_is_one(rig: Warm) -> None:
+    """A document that is written once a minute is read each few seconds."""
+    for age_s in range(60):
+        rig.says(45, age_s=age_s, stale_s=120)
+        rig.later(1)
+    assert (rig.limit_w, rig.desk.ledger.closed) == (20_000, {})
+    rig.says(45, stale_s=120)
+    assert (rig.limit_w, rig.desk.ledger.closed) == (10_000, {"a": "its inlet is critically warm"})
+
+
+def test_a_slow_sensor_is_fresh_by_its_own_measure(rig: Warm) -> None:
+    """Beside a fast one that is cool, what it said a minute ago counts still."""
+    for second in range(600):
+        if second % 60 == 0:
+            rig.says(45, source="slow", stale_s=180)
+        rig.says(22, source="fast", stale_s=3)
+        rig.later(1)
+        assert second < 60 or (rig.limit_w, *rig.desk.ledger.closed) == (10_000, "a")
+    for _ in range(320):
+        rig.says(22, source="fast", stale_s=3)
+        rig.later(1)
+    assert (rig.limit_w, rig.desk.ledger.closed) == (20_000, {})
+
+
+def test_one_spike_of_a_slow_sensor_does_nothing(rig: Warm) -> None:
+    for celsius in (24, 24, 45, 24, 24):
+        rig.says(celsius, stale_s=180)
+        rig.later(60)
+        assert rig.limit_w == 20_000
+
+
+def test_a_clock_that_is_an_hour_ahead_raises_nothing(rig: Warm) -> None:
+    rig.warm(37, 3)
+    for _ in range(200):
+        rig.says(20, age_s=-3_600)
+        rig.later(1)
+    assert rig.limit_w == 10_000
+    assert rig.reflexes.unfit("s") == "the temperature of zone a is from a clock that is 3600 s ahead and is left out"
+    rig.says(0, quantity=Quantity.BREAKER)
+    for _ in range(60):
+        rig.says(1, quantity=Quantity.BREAKER, age_s=-3_600)
+        rig.later(1)
+    assert rig.limit_w == 0
+    assert "the breaker state of zone a is from a clock that is 3600 s ahead" in rig.reflexes.unfit("s")
+
+
+@pytest.mark.parametrize("age_s", [float("nan"), float("-inf"), float("inf"), 3_600])
+def test_what_has_no_time_or_is_old_raises_nothing(rig: Warm, age_s: float) -> None:
+    rig.warm(37, 3)
+    for _ in range(200):
+        rig.says(20, age_s=age_s)
+        rig.later(1)
+    assert rig.limit_w == 10_000
 
 
 def test_a_breaker_that_is_neither_open_nor_closed_is_told(rig: Warm) -> None:
