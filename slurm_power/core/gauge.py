@@ -5,7 +5,8 @@ zero watts: a rack that is on draws something.
 """
 
 from collections import deque
-from dataclasses import field
+from collections.abc import Callable, Iterable
+from dataclasses import field, replace
 from math import ceil, isfinite
 
 from slurm_power.core.immutable import immutable
@@ -13,6 +14,10 @@ from slurm_power.core.units import format_watts
 
 AHEAD_S = 5
 """So much a source's clock may be ahead of its own readings; more, and no time that it tells is believed."""
+SAME_S = 0.5
+"""Two readings from within so short a time are one that was told twice."""
+_LATE = 1.5
+"""Beats after which a part is late beside others."""
 _MOVED = 10
 """Work of a tenth of the draw that came or went has to be seen by a sensor."""
 
@@ -27,7 +32,7 @@ class Bounds:
     most_expected_w: int = 0
     """The same with those that have only just started."""
     part: bool = False
-    """Whether it is of one inlet of several: that may carry nothing while others do."""
+    """Whether it may carry nothing: one inlet of several does while others carry all, and a node that is off."""
 
     @property
     def highest_w(self) -> int:
@@ -48,6 +53,17 @@ class Draw:
     """When the latest was measured."""
     readings: int = field(default=2, compare=False)
     """How many there are in the window: one alone may be a spike."""
+    whole: bool = field(default=True, compare=False)
+    """Whether that is all of it. Else a part of it is silent, and at least so much is drawn."""
+    beat_s: float = field(default=0, compare=False)
+    """How long before the latest the one before it was measured; 0 where there is none."""
+    late: bool = field(default=False, compare=False)
+    """Whether a part of it has missed a beat, and is left out here."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether this is all of it, and all of now."""
+        return self.whole and not self.late
 
     @property
     def high_w(self) -> int:
@@ -55,13 +71,16 @@ class Draw:
         return max(self.smooth_w, self.latest_w)
 
     def __add__(self, other: "Draw") -> "Draw":
-        """Of two inlets together."""
+        """Of two parts together."""
         return Draw(
             self.smooth_w + other.smooth_w,
             self.latest_w + other.latest_w,
             self.twice_w + other.twice_w,
             min(self.at, other.at),
             min(self.readings, other.readings),
+            self.whole and other.whole,
+            max(self.beat_s, other.beat_s),
+            self.late or other.late,
         )
 
     def or_more(self, other: "Draw") -> "Draw":
@@ -72,7 +91,37 @@ class Draw:
             max(self.twice_w, other.twice_w),
             max(self.at, other.at),
             max(self.readings, other.readings),
+            self.whole or other.whole,
+            max(self.beat_s, other.beat_s),
+            not self.complete and not other.complete and (self.late or other.late),
         )
+
+    def at_least(self) -> "Draw":
+        """The same as a lower bound."""
+        return replace(self, whole=False)
+
+    def part(self, share_w: Callable[[int], int]) -> "Draw":
+        """The part of it that flows elsewhere, `share_w` of so many W."""
+        watts = (share_w(self.smooth_w), share_w(self.latest_w), share_w(self.twice_w))
+        return Draw(*watts, self.at, self.readings, self.whole, self.beat_s, self.late)
+
+    def beside(self, newest: float) -> "Draw":
+        """The same as a part of what was measured at `newest`: has it missed a beat, others may carry its load now."""
+        missed = self.beat_s > 0 and newest - self.at > _LATE * self.beat_s
+        return replace(self, smooth_w=0, latest_w=0, twice_w=0, late=True) if missed else self
+
+
+def add_up(found: Iterable[Draw | None]) -> Draw | None:
+    """What these parts draw together, or, where one of them is not known, at least; None where none is."""
+    parts = list(found)
+    known = [one for one in parts if one is not None]
+    if not known:
+        return None
+    newest = max(one.at for one in known)
+    total = known[0].beside(newest)
+    for one in known[1:]:
+        total = total + one.beside(newest)
+    return total if len(known) == len(parts) else total.at_least()
 
 
 class Gauge:
@@ -99,12 +148,16 @@ class Gauge:
     def take(self, value: float, at: float, now: float, bounds: Bounds) -> bool:
         """One reading, measured at `at`. Whether it is new and fit; `trouble` tells what is wrong with it."""
         self.trouble = self._clock(at, now) or _unfit(value, bounds) or self._stuck(value, at, bounds)
-        if self.trouble or (self._readings and at <= self._readings[-1][0]):
+        if self.trouble or (self._readings and at < self._readings[-1][0] + SAME_S):
             return False
         self._readings.append((at, ceil(value)))
         while self._readings[0][0] <= at - self._window_s and len(self._readings) > 2:
             self._readings.popleft()
         return True
+
+    def refuse(self, why: str) -> None:
+        """A reading that nobody can take in."""
+        self.trouble = why
 
     def draw(self, now: float) -> Draw | None:
         """What it says now; None where that is stale, or nothing."""
@@ -114,7 +167,8 @@ class Gauge:
         recent = [watts for then, watts in self._readings if then > at - self._window_s]
         before = self._readings[-2] if len(self._readings) > 1 else (0.0, 0)
         twice_w = min(latest_w, before[1]) if at - before[0] <= self.stale_s else 0
-        return Draw(-(-sum(recent) // len(recent)), latest_w, twice_w, at, len(recent))
+        beat_s = at - before[0] if len(self._readings) > 1 else 0
+        return Draw(-(-sum(recent) // len(recent)), latest_w, twice_w, at, len(recent), beat_s=beat_s)
 
     def age_s(self, now: float) -> float | None:
         """How old the latest fit reading is; None where there never was one."""

@@ -10,10 +10,9 @@ from fractions import Fraction
 from math import isfinite
 from typing import NamedTuple
 
+from slurm_power.core.gauge import SAME_S
 from slurm_power.core.immutable import immutable
 
-SAME_S = 0.5
-"""Two readings from within so short a time are one that was told twice."""
 _LEAST_C, _MOST_C = -30, 110
 """Nobody believes an inlet colder or hotter than this."""
 

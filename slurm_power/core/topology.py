@@ -164,7 +164,7 @@ class Topology:
         self.zones: dict[str, Zone] = {}
         for zone in zones:
             self.zones[zone.name] = zone
-            self.taps[zone.name] = self._taps_of(zone)
+            self.taps[zone.name] = self._taps_of(zone, self._shares)
 
     def without(self, feeds: Collection[str]) -> "Topology":
         """The same while these power feeds, and all that hang on them, carry nothing: zones lean on what is left.
@@ -222,6 +222,18 @@ class Topology:
                 below[tap.feed].append(zone)
         return {name: tuple(zones) for name, zones in below.items()}
 
+    @cached_property
+    def flows_under(self) -> Mapping[str, tuple[tuple[str, Tap], ...]]:
+        """Feed name → (zone, the part of its load that flows there now): under 2N each side carries as much.
+
+        What a feed is charged is more then: the whole, for the other side may fail.
+        """
+        below: dict[str, list[tuple[str, Tap]]] = {name: [] for name in self.feeds}
+        for zone in self.zones.values():
+            for tap in self._taps_of(zone, self._flows):
+                below[tap.feed].append((zone.name, tap))
+        return {name: tuple(flows) for name, flows in below.items()}
+
     def on_feeds_w(self, load_w: Callable[[Zone], int]) -> dict[str, int]:
         """Feed name → what the loads of all zones come to there, each zone's share rounded up, in W."""
         found = dict.fromkeys(self.feeds, 0)
@@ -235,29 +247,45 @@ class Topology:
         """Feed name → what the zones that charge it put on it without jobs, in W."""
         return self.on_feeds_w(lambda zone: zone.baseline_w)
 
-    def _taps_of(self, zone: Zone) -> tuple[Tap, ...]:
+    def _taps_of(self, zone: Zone, by: Callable[[list[Feed], Redundancy], Mapping[str, Fraction]]) -> tuple[Tap, ...]:
         shares: dict[str, Fraction] = {}
         for kind in FeedKind:
             leaves = [self.feeds[name] for name in zone.feeds if self.feeds[name].kind is kind]
-            shares.update(self._shares(leaves, zone.redundancy))
+            shares.update(by(leaves, zone.redundancy))
         return tuple(Tap(feed, share.numerator, share.denominator) for feed, share in sorted(shares.items()))
 
-    def _shares(self, leaves: list[Feed], redundancy: Redundancy) -> dict[str, Fraction]:
+    def _shares(self, leaves: list[Feed], redundancy: Redundancy) -> Mapping[str, Fraction]:
         """Shares of one kind's tree: within a side they add up; under 2N the larger side counts where both meet."""
-        sides = {feed.side for feed in leaves}
-        doubled = redundancy is Redundancy.TWO_N and len(sides) > 1
+        if redundancy is not Redundancy.TWO_N:
+            return self._flows(leaves, redundancy)
         total: dict[str, Fraction] = {}
-        for side in sorted(sides, key=str):
-            of_side = [feed for feed in leaves if feed.side is side]
-            part = Fraction(1, len(of_side) if doubled else len(leaves))
-            own: dict[str, Fraction] = {}
-            for leaf in of_side:
-                for name in self._upwards(leaf):
-                    own[name] = own.get(name, Fraction(0)) + part
-            for name, share in own.items():
-                before = total.get(name, Fraction(0))
-                total[name] = max(before, share) if doubled else before + share
+        for of_side in self._by_side(leaves):
+            for name, share in self._spread(of_side, Fraction(1, len(of_side))).items():
+                total[name] = max(total.get(name, Fraction(0)), share)
         return total
+
+    def _flows(self, leaves: list[Feed], redundancy: Redundancy) -> Mapping[str, Fraction]:
+        """The same of what flows while nothing has failed: all adds up, and under 2N each side carries as much."""
+        sides = self._by_side(leaves)
+        total: dict[str, Fraction] = {}
+        for of_side in sides:
+            by_side = redundancy is Redundancy.TWO_N
+            part = Fraction(1, len(of_side) * len(sides) if by_side else len(leaves))
+            for name, share in self._spread(of_side, part).items():
+                total[name] = total.get(name, Fraction(0)) + share
+        return total
+
+    def _by_side(self, leaves: list[Feed]) -> list[list[Feed]]:
+        sides = sorted({feed.side for feed in leaves}, key=str)
+        return [[feed for feed in leaves if feed.side is side] for side in sides]
+
+    def _spread(self, leaves: list[Feed], part: Fraction) -> Mapping[str, Fraction]:
+        """What each feed carries if each of these leaves carries a part of the load."""
+        found: dict[str, Fraction] = {}
+        for leaf in leaves:
+            for name in self._upwards(leaf):
+                found[name] = found.get(name, Fraction(0)) + part
+        return found
 
     def _upwards(self, feed: Feed) -> Iterable[str]:
         step: Feed | None = feed

@@ -106,6 +106,8 @@ class NodeRecord:
     partitions: tuple[str, ...] = ()
     gpu_types: tuple[tuple[str, int], ...] = ()
     """GPUs by type, in order of name; empty where they have no types."""
+    off: bool = False
+    """Slurm has powered it down."""
 
 
 @immutable

@@ -18,10 +18,10 @@ from slurm_power.service.asking import Ask, opening
 from slurm_power.service.book import Entry
 from slurm_power.service.candidates import candidates
 from slurm_power.service.desk import Desk
+from slurm_power.service.drawn import drawn
 from slurm_power.service.draws import Element
 from slurm_power.service.launch import ask_of
 from slurm_power.service.leaving import begun, keep
-from slurm_power.service.measuring import drawn
 
 _BACK_S = 150
 """So long after it was requeued Slurm starts a job again."""

@@ -4,8 +4,8 @@ from slurm_power.core.rolling import Rolling
 from slurm_power.core.sketch import Sketch
 from slurm_power.core.steps import Steps
 from slurm_power.service.desk import Desk
+from slurm_power.service.drawn import drawn
 from slurm_power.service.draws import Element
-from slurm_power.service.measuring import drawn
 
 EVERY_S = 5
 _MOST_S = 60

@@ -1,7 +1,7 @@
 """What the sources say of the draw of zones, feeds and nodes; several may speak of one element, and the higher counts.
 
 A source may measure an element as a whole or an inlet of it. Wholes are alternatives to each other; the inlets add up
-to one more, once each of them has said something.
+to one more. While one of them is silent the others are a lower bound.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from slurm_power.config.control import Control
-from slurm_power.core.gauge import AHEAD_S, Bounds, Draw, Gauge
+from slurm_power.core.gauge import AHEAD_S, Bounds, Draw, Gauge, add_up
 from slurm_power.core.immutable import immutable
 from slurm_power.ports import Kind, Quantity, Reading
 
@@ -49,6 +49,14 @@ class _Track(NamedTuple):
     part: str
 
 
+class _Count(NamedTuple):
+    """A counter of energy: when and at how many J it last moved, and when it was last heard."""
+
+    at: float
+    joules: float
+    heard_at: float
+
+
 class Draws:
     """The gauges, by element, source and inlet. `now` is the ledger's clock, in s."""
 
@@ -56,7 +64,9 @@ class Draws:
         self._control = control
         self._feelers: dict[str, Feeler] = {}
         self._gauges: dict[Element, dict[_Track, Gauge]] = {}
-        self._counters: dict[tuple[Element, _Track], tuple[float, float]] = {}
+        self._counters: dict[tuple[Element, _Track], _Count] = {}
+        self._phases: dict[tuple[Element, _Track], frozenset[str]] = {}
+        """The phases that have been told of, where they are told one by one."""
         self._expected: Counter[Element] = Counter()
 
     def follow(self, feelers: Iterable[Feeler], control: Control) -> None:
@@ -72,7 +82,8 @@ class Draws:
                 self._gauges[element] = left
             else:
                 del self._gauges[element]
-        self._counters = {key: at for key, at in self._counters.items() if key[1].source in self._feelers}
+        self._counters = {key: one for key, one in self._counters.items() if key[1].source in self._feelers}
+        self._phases = {key: names for key, names in self._phases.items() if key[1].source in self._feelers}
 
     @property
     def stale_s(self) -> int:
@@ -99,28 +110,47 @@ class Draws:
             if believed is None or source not in self._feelers:
                 continue
             believed = replace(believed, part=True) if part else believed
-            value, age_s = self._value(element, track, list(phases), now)
-            if value is not None and self._gauge(element, track).take(value, now - age_s, now, believed):
+            if self._take(element, track, list(phases), now, believed):
                 fresh.add(element)
         return fresh
+
+    def _take(
+        self, element: Element, track: _Track, phases: Sequence[Reading], now: float, believed: Bounds
+    ) -> bool:
+        """Whether the readings of one track are new and fit."""
+        at = now - max((one.age_s for one in phases), key=abs)
+        if phases[0].quantity is Quantity.ENERGY:
+            watts = self._from_counter(element, track, phases[0].value, at, now)
+            return watts is not None and self._gauge(element, track).take(watts, at, now, believed)
+        told = frozenset(one.phase for one in phases)
+        known = self._phases.get((element, track), told)
+        if told < known:  # what these carry says nothing of the others
+            self._gauge(element, track).refuse(f"lacks phase {', '.join(sorted(known - told))}")
+            return False
+        self._phases[element, track] = told
+        values = [one.value for one in phases]
+        fullest_w = _PHASES * max(values) if len(values) == _PHASES else 0  # the fullest phase is what trips
+        return self._gauge(element, track).take(max(sum(values), fullest_w), at, now, believed)
 
     def measured(self, element: Element) -> bool:
         """Whether any source is to tell of it, or has."""
         return element in self._gauges or element in self._expected
 
-    def draw(self, element: Element, now: float) -> Draw | None:
-        """What it draws; None where nothing fresh is known."""
+    def seen(self, element: Element, now: float) -> Draw | None:
+        """What it draws, or, where that is not `whole`, draws at least; None where nothing fresh is known."""
         found: Draw | None = None
         for one in self._alternatives(element, now):
             found = one if found is None else found.or_more(one)
         return found
 
-    def disagree(self, element: Element, now: float) -> tuple[int, int] | None:
-        """The least and the most W that fresh sources say of one element, where they differ by too much."""
-        said = [one.smooth_w for one in self._alternatives(element, now)]
-        if len(said) < 2 or max(said) - min(said) <= max(said) * self._control.disagreement:
-            return None
-        return min(said), max(said)
+    def draw(self, element: Element, now: float) -> Draw | None:
+        """What it draws; None where not all of it is known."""
+        found = self.seen(element, now)
+        return found if found is not None and found.complete else None
+
+    def wholes(self, element: Element, now: float) -> list[Draw]:
+        """What each that speaks of all of it says."""
+        return [one for one in self._alternatives(element, now) if one.complete]
 
     def elements(self) -> Iterable[Element]:
         """All of which anything was ever said, or is to be."""
@@ -168,43 +198,29 @@ class Draws:
                 continue
             known = inlets.get(track.part)
             inlets[track.part] = known.or_more(one) if known is not None and one is not None else known or one
-        parts = [one for one in inlets.values() if one is not None]
-        if parts and len(parts) == len(inlets):
-            together = parts[0]
-            for one in parts[1:]:
-                together = together + one
-            if together.latest_w > 0:  # else it is silent: nothing that is on draws nothing
-                found.append(together)
+        together = add_up(inlets.values())
+        if together is not None and together.latest_w > 0:  # else it is silent: nothing that is on draws nothing
+            found.append(together)
         return found
-
-    def _value(
-        self, element: Element, track: _Track, phases: Sequence[Reading], now: float
-    ) -> tuple[float | None, float]:
-        """(watts, age in s) of the readings of one track; None where they tell no watts yet."""
-        age_s = max((one.age_s for one in phases), key=abs)
-        if phases[0].quantity is Quantity.ENERGY:
-            return self._from_counter(element, track, phases[0].value, now - age_s, now), age_s
-        values = [one.value for one in phases]
-        if len(values) == _PHASES:
-            return max(sum(values), _PHASES * max(values)), age_s  # the fullest phase is what trips
-        return sum(values), age_s
 
     def _from_counter(
         self, element: Element, track: _Track, joules: float, at: float, now: float
     ) -> float | None:
-        """The mean power since the counter last moved; None until it moves, and after a reset.
+        """The mean power since the counter last moved; None until it moves, and after a reset or a silence.
 
         A counter in coarse steps stands still between two of them: that is no zero.
         """
         before = self._counters.get((element, track))
-        if at > now + AHEAD_S:
+        if at > now + AHEAD_S or (before is not None and at <= before.heard_at):
             return None
-        if before is not None and (at <= before[0] or joules == before[1]):
+        silent = before is None or at - before.heard_at > self._feelers[track.source].stale_s
+        if before is not None and not silent and joules == before.joules:
+            self._counters[element, track] = before._replace(heard_at=at)
             return None
-        self._counters[element, track] = (at, joules)
-        if before is None or joules < before[1]:
+        self._counters[element, track] = _Count(at, joules, at)
+        if before is None or silent or joules < before.joules:
             return None
-        return (joules - before[1]) / (at - before[0])
+        return (joules - before.joules) / (at - before.at)
 
 
 def _by_track(one: Reading) -> tuple[Kind, str, str]:

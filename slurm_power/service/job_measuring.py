@@ -11,8 +11,8 @@ from slurm_power.core.units import ceil_share, format_watts
 from slurm_power.ports import JobState, Kind, Rule
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
+from slurm_power.service.drawn import drawn
 from slurm_power.service.draws import Element
-from slurm_power.service.measuring import drawn
 from slurm_power.service.world import nodes_of
 
 EVERY_S = 5
@@ -31,7 +31,7 @@ def measure_jobs(desk: Desk) -> Steps[None]:
     if seconds < EVERY_S or not any(True for _ in measured.draws.elements()):
         return
     measured.jobs_at = now
-    on_node = yield from _sharing(desk)
+    on_node = measured.on_nodes_w = yield from _sharing(desk)
     alone: set[str] = set()
     zones: dict[str, Draw | None] = {}
     for number, key in enumerate(desk.book.keys_in(State.RUNNING)):

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from slurm_power.config.control import Control
+from slurm_power.core.gauge import Draw
 from slurm_power.core.rolling import Rolling
 from slurm_power.service.above import AboveMax
 from slurm_power.service.draws import Draws, Element
 from slurm_power.service.overdrawn import Breach, Overdrawn
 
+_LEAST = 50
+"""No less than a fiftieth is drawn of what has been running for a while."""
 CRITICAL = "its inlet is critically warm"
 """Why a zone admits nothing."""
 
@@ -19,6 +22,10 @@ class Expected:
 
     all_w: dict[str, int] = field(default_factory=dict)
     settled_w: dict[str, int] = field(default_factory=dict)
+
+    def least_w(self, zone: str) -> int:
+        """Nobody believes that a zone draws less."""
+        return self.settled_w.get(zone, 0) // _LEAST
 
 
 class Measured:
@@ -41,6 +48,10 @@ class Measured:
         """When that was last added to."""
         self.jobs_at = 0
         """When the draw of jobs was last looked at."""
+        self.zones: dict[str, Draw | None] = {}
+        """What each zone drew when it was last looked at."""
+        self.on_nodes_w: Mapping[str, int] = {}
+        """Node that is measured → Σ est of the jobs on it, when they were last looked at."""
         self.breaches: Mapping[str, Breach] = {}
         """Zones and feeds that draw more than they may, in every mode."""
 

@@ -4,8 +4,9 @@
     stray    = drawn − expected, at least 0: it counts for whoever is to be admitted, at once
 
 A job draws less than its est at first. While some are that young, what was stray before stays so until the sum without
-them says otherwise. A zone of which nothing fresh is known is blind: max counts there as est, and nothing is shed.
-A feed is charged the strays of its zones by their shares; under 2N that is the whole, as with what is committed.
+them says otherwise. A zone of which not all is known is blind: max counts there as est, and nothing is shed but what is
+known to be too much. A feed is charged the strays of its zones by their shares; under 2N that is the whole, as with
+what is committed.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,17 +17,20 @@ from slurm_power.core.reservation import Policy
 from slurm_power.core.steps import Steps
 from slurm_power.ports import Kind, Reading
 from slurm_power.service.desk import Desk
+from slurm_power.service.drawn import is_measured, seen
 from slurm_power.service.draws import Element
 from slurm_power.service.measured import Expected
 from slurm_power.service.overdrawn import Breach
 
-_AT_ONCE, _NODES_AT_ONCE = 25, 100
-"""Feeds, and zones with their nodes, that are looked at before others get their turn."""
+_AT_ONCE, _NODES_AT_ONCE, _CLAIMS_AT_ONCE = 25, 100, 500
+"""Feeds, zones with their nodes, and claims that are looked at before others get their turn."""
 _BELIEVED = 2
 """No more than so many times what a breaker carries is believed."""
 _UNHEARD = "its sensors have not been heard since the start"
-_LEAST = 50
-"""No less than a fiftieth of what has been running for a while."""
+_LEAST_OF_NODE = 500
+"""No less than so small a part of the est of its jobs: a thousandth would be kW for W."""
+_FEW = 25
+"""The zones of so many feeds at the most are added up at each reading; larger ones wait for the next look."""
 _GRAINS = 200
 """Strays count in steps of so small a part of the limit, for whatever changes has held jobs looked at again."""
 
@@ -60,16 +64,16 @@ def take(desk: Desk, source: str, readings: Iterable[Reading]) -> bool:
 
     What is stray in a zone counts from here on; feeds and the rest follow with the next `measure`.
     """
-    fresh = desk.measured.draws.take(source, readings, desk.now(), lambda element: bounds(desk, element))
+    desk.now()
+    fresh = desk.measured.draws.take(source, readings, desk.clock.exact(), lambda element: bounds(desk, element))
     touched = {zone for element in fresh for zone in _zones_of(desk, element)}
     found: dict[str, Breach] = {}
     for name in touched:
         _zone(desk, name, desk.measured.expected, found)
-    for element in fresh:
-        draw = drawn(desk, element)
-        if element.kind is Kind.FEED and draw is not None:
-            feed, meter = desk.site.topology.feeds[element.name], desk.ledger.meters[element.name]
-            _note(found, element.name, draw, meter.limit_w, feed.physical_w)
+    for name in {element.name for element in fresh if element.kind is Kind.FEED} | _small_feeds(desk, touched):
+        draw, feed = seen(desk, Element(Kind.FEED, name)), desk.site.topology.feeds[name]
+        if draw is not None:
+            _note(found, name, draw, desk.ledger.meters[name].limit_w, feed.physical_w)
     known = desk.measured.breaches
     return any(name not in known or one.over_w > known[name].over_w for name, one in found.items())
 
@@ -85,16 +89,10 @@ def _zones_of(desk: Desk, element: Element) -> Iterable[str]:
     return zones if len(zones) == 1 else ()
 
 
-def drawn(desk: Desk, element: Element) -> Draw | None:
-    """What a zone or feed draws by all that is measured; None where nothing fresh is known."""
-    now = desk.ledger.now
-    own = desk.measured.draws.draw(element, now)
-    if element.kind is not Kind.ZONE:
-        return own
-    for derived in (_from_feeds(desk, element.name), _from_nodes(desk, element.name)):
-        if derived is not None:
-            own = derived if own is None else own.or_more(derived)
-    return own
+def _small_feeds(desk: Desk, zones: Iterable[str]) -> set[str]:
+    topology = desk.site.topology
+    above = {tap.feed for zone in zones for tap in topology.taps[zone]}
+    return {name for name in above if len(topology.zones_under[name]) <= _FEW}
 
 
 def bounds(desk: Desk, element: Element) -> Bounds | None:
@@ -105,27 +103,27 @@ def bounds(desk: Desk, element: Element) -> Bounds | None:
         settled_w = expected.settled_w.get(element.name, 0)
         most_w = _BELIEVED * max(zone.physical_w, zone.limit_w)
         all_w = expected.all_w.get(element.name, 0)
-        return Bounds(settled_w // _LEAST, most_w, zone.baseline_w + settled_w, zone.baseline_w + all_w)
+        return Bounds(expected.least_w(element.name), most_w, zone.baseline_w + settled_w, zone.baseline_w + all_w)
     if element.kind is Kind.FEED and element.name in topology.feeds:
-        feed = topology.feeds[element.name]
-        return Bounds(0, _BELIEVED * max(feed.physical_w, feed.limit_w))
+        return _of_feed(desk, element.name)
     if element.kind is Kind.NODE and element.name in topology.zone_of_node:
         zone = topology.zones[topology.zone_of_node[element.name]]
-        return Bounds(0, _BELIEVED * max(zone.physical_w, zone.limit_w))
+        least_w = desk.measured.on_nodes_w.get(element.name, 0) // _LEAST_OF_NODE
+        most_w = _BELIEVED * max(zone.physical_w, zone.limit_w)
+        return Bounds(least_w, most_w, part=desk.world.is_off(element.name))
     return None
 
 
-def measured(desk: Desk, element: Element) -> bool:
-    """Whether it is to be measured, in whichever way."""
-    if desk.measured.draws.measured(element):
-        return True
-    if element.kind is not Kind.ZONE:
-        return False
-    zone = desk.site.topology.zones[element.name]
-    feeds = _own_feeds(desk, element.name)
-    return (bool(feeds) and all(desk.measured.draws.measured(Element(Kind.FEED, feed)) for feed in feeds)) or all(
-        desk.measured.draws.measured(Element(Kind.NODE, node)) for node in zone.nodes
-    )
+def _of_feed(desk: Desk, name: str) -> Bounds:
+    """By the zones of which all flows through it; how others divide theirs nobody knows."""
+    topology, expected, feed = desk.site.topology, desk.measured.expected, desk.site.topology.feeds[name]
+    zones = [topology.zones[zone] for zone, tap in topology.flows_under[name] if tap.numerator == tap.denominator]
+    baseline_w = sum(zone.baseline_w for zone in zones)
+    settled_w = sum(expected.settled_w.get(zone.name, 0) for zone in zones)
+    all_w = sum(expected.all_w.get(zone.name, 0) for zone in zones)
+    least_w = sum(expected.least_w(zone.name) for zone in zones)
+    most_w = _BELIEVED * max(feed.physical_w, feed.limit_w)
+    return Bounds(least_w, most_w, baseline_w + settled_w, baseline_w + all_w)
 
 
 # -- one zone, one feed ----------------------------------------------------------------------------------------------
@@ -133,23 +131,22 @@ def measured(desk: Desk, element: Element) -> bool:
 
 def _zone(desk: Desk, name: str, expected: Expected, breaches: dict[str, Breach]) -> int:
     """Note what one zone draws; its stray, in W."""
-    element, meter = Element(Kind.ZONE, name), desk.ledger.meters[name]
-    if not measured(desk, element):
-        desk.ledger.set_stray(name, 0, blind=False)
-        return 0
-    draw = drawn(desk, element)
-    _await(desk, name, unheard=draw is None and name not in desk.measured.heard)
-    if draw is None:
-        desk.ledger.set_stray(name, meter.stray_w, blind=True)
-        return meter.stray_w
-    zone = desk.site.topology.zones[name]
-    stray_w = _stray_w(draw, meter.stray_w, zone.baseline_w, expected, name)
-    desk.ledger.set_stray(name, _grained(stray_w, zone.limit_w), blind=False)
-    _note(breaches, name, draw, meter.limit_w, zone.physical_w)
+    element, meter, zone = Element(Kind.ZONE, name), desk.ledger.meters[name], desk.site.topology.zones[name]
+    draw = desk.measured.zones[name] = seen(desk, element)
+    known, measured = draw is not None and draw.whole, is_measured(desk, element)
+    if measured:
+        _close_until_heard(desk, name, unheard=not known and name not in desk.measured.heard)
+    before_w = meter.stray_w if measured else 0
+    stray_w = before_w if draw is None else _stray_w(draw, before_w, zone.baseline_w, expected, name)
+    if draw is not None and not draw.complete:
+        stray_w = max(stray_w, before_w)  # a part says only that there is no less
+    if draw is not None:
+        _note(breaches, name, draw, meter.limit_w, zone.physical_w)
+    desk.ledger.set_stray(name, _grained(stray_w, zone.limit_w), blind=measured and not known)
     return stray_w
 
 
-def _await(desk: Desk, zone: str, *, unheard: bool) -> None:
+def _close_until_heard(desk: Desk, zone: str, *, unheard: bool) -> None:
     """After a start nobody is admitted to a measured zone before it is known what it draws, or that nobody knows."""
     measured, moment = desk.measured, desk.clock.monotonic()
     if not unheard:
@@ -175,11 +172,11 @@ def _feeds(
         if desk.ledger is not ledger:
             return
         element = Element(Kind.FEED, name)
-        draw = drawn(desk, element)
-        blind = draw is None and desk.measured.draws.measured(element)
+        draw = seen(desk, element)
+        blind = (draw is None or not draw.whole) and desk.measured.draws.measured(element)
         own_w = max(draw.high_w - expected_w[name], 0) if draw is not None else 0
-        if blind:
-            own_w = ledger.meters[name].stray_w  # as it was when it was last heard of
+        if blind or (draw is not None and draw.late):
+            own_w = max(own_w, ledger.meters[name].stray_w)  # as it was when it was last heard of
         stray_w = max(charged[name], own_w)
         ledger.set_stray(name, _grained(stray_w, feed.limit_w), blind=blind)
         if draw is not None:
@@ -209,7 +206,7 @@ def _grained(watts: int, limit_w: int) -> int:
     return -(-watts // grain_w) * grain_w
 
 
-# -- what is expected, and what follows from other elements ----------------------------------------------------------
+# -- what is expected ------------------------------------------------------------------------------------------------
 
 
 def _expect(desk: Desk) -> Steps[Expected]:
@@ -217,7 +214,7 @@ def _expect(desk: Desk) -> Steps[Expected]:
     found, ledger = Expected(), desk.ledger
     settled_before = ledger.now - desk.site.control.ramp
     for number, claim in enumerate(list(ledger.claims.values())):
-        if number % (20 * _AT_ONCE) == 0:
+        if number % _CLAIMS_AT_ONCE == 0:
             yield
         if not claim.placed or claim.reserves:
             continue
@@ -226,31 +223,3 @@ def _expect(desk: Desk) -> Steps[Expected]:
             if claim.window.start <= settled_before:
                 found.settled_w[charge.zone] = found.settled_w.get(charge.zone, 0) + charge.est_w
     return found
-
-
-def _own_feeds(desk: Desk, zone: str) -> list[str]:
-    """The power feeds that feed this zone directly, if they feed no other: together they draw what it draws."""
-    topology = desk.site.topology
-    power = [name for name in topology.zones[zone].feeds if topology.kind_of(name) == "feed"]
-    alone = all(topology.zones_under[name] == (zone,) for name in power)
-    return power if alone else []
-
-
-def _from_feeds(desk: Desk, zone: str) -> Draw | None:
-    return _together(desk, [Element(Kind.FEED, name) for name in _own_feeds(desk, zone)])
-
-
-def _from_nodes(desk: Desk, zone: str) -> Draw | None:
-    return _together(desk, [Element(Kind.NODE, name) for name in desk.site.topology.zones[zone].nodes])
-
-
-def _together(desk: Desk, elements: Iterable[Element]) -> Draw | None:
-    """What these draw together; None where one of them is not known."""
-    total: Draw | None = None
-    for element in elements:
-        one = desk.measured.draws.draw(element, desk.ledger.now)
-        if one is None:
-            return None
-        total = one if total is None else total + one
-    return total
-

@@ -191,6 +191,10 @@ class World:
         """For each partition the zones that its jobs choose from."""
         return {name: tuple(sorted(p.zones)) for name, p in self.partitions.items() if p.zones}
 
+    def is_off(self, node: str) -> bool:
+        """Whether Slurm has powered it down."""
+        return node in self.nodes and self.nodes[node].off
+
     def zone_nodes(self, zone: str) -> ZoneNodes:
         """What Slurm shows of a zone's nodes; all free where it shows none of them."""
         names = self.site.topology.zones[zone].nodes

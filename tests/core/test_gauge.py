@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm_power.core.gauge import Bounds, Draw, Gauge
+from slurm_power.core.gauge import Bounds, Draw, Gauge, add_up
 
 RACK = Bounds(least_w=200, most_w=60_000, expected_w=10_000)
 
@@ -141,3 +141,42 @@ def test_whatever_comes_what_is_shown_is_within_what_is_believed(told: list[tupl
             assert RACK.least_w <= found.latest_w <= RACK.most_w
             assert found.twice_w <= found.latest_w
             assert now - found.at <= 30
+
+
+def part(watts: int, at: float, beat_s: float = 1) -> Draw:
+    return Draw(watts, watts, watts, at, beat_s=beat_s)
+
+
+def test_parts_of_which_one_is_silent_are_a_lower_bound() -> None:
+    both, one = add_up([part(3_000, 10), part(4_000, 10)]), add_up([part(3_000, 10), None])
+    assert both is not None
+    assert (both.smooth_w, both.complete) == (7_000, True)
+    assert one is not None
+    assert (one.smooth_w, one.whole) == (3_000, False)
+    assert add_up([None, None]) is None
+    assert add_up([]) is None
+
+
+def test_a_part_that_has_missed_a_beat_is_not_added() -> None:
+    """Another may carry its load by now. One that always comes more slowly has missed none."""
+    late, slow = add_up([part(3_000, 8), part(6_000, 10)]), add_up([part(3_000, 8, 10), part(6_000, 10)])
+    assert late is not None
+    assert (late.latest_w, late.whole, late.late) == (6_000, True, True)
+    assert slow is not None
+    assert (slow.latest_w, slow.complete) == (9_000, True)
+    alike = add_up([part(3_000, 8), part(6_000, 8)])  # all are late: their source is
+    assert alike is not None
+    assert alike.complete
+
+
+def test_a_lower_bound_that_is_higher_counts_and_does_not_hide_what_is_whole() -> None:
+    whole, least = part(5_000, 10), part(16_000, 10).at_least()
+    assert (whole.or_more(least).smooth_w, whole.or_more(least).complete) == (16_000, True)
+    assert not least.or_more(least).whole
+
+
+def test_the_same_measurement_told_a_little_later_is_not_a_second_one() -> None:
+    one = gauge()
+    assert one.take(9_000, 10.0, 11, RACK)
+    assert not one.take(9_000, 10.3, 12, RACK)
+    assert one.take(9_000, 10.6, 12, RACK)

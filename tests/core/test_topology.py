@@ -167,3 +167,20 @@ def test_each_side_carries_what_its_redundancy_says(sides: list[Side], redundanc
         assert by_side == [1, 1]
     else:
         assert sum(by_side) == 1
+
+
+@given(st.lists(SIDES, min_size=1, max_size=6), st.sampled_from([N, TWO_N]))
+def test_what_flows_adds_up_to_the_load_and_is_never_more_than_what_is_charged(
+    sides: list[Side], redundancy: Redundancy
+) -> None:
+    """Under 2N each side carries half while both are there; each is charged the whole, for the other may fail."""
+    feeds = [feed(f"f{index}", side, f"ups-{side}") for index, side in enumerate(sides)]
+    roots = [feed("grid"), feed("ups-A", A, "grid"), feed("ups-B", B, "grid")]
+    topology = Topology([zone(redundancy, *(leaf.name for leaf in feeds))], [*roots, *feeds])
+    flows = {name: topology.flows_under[name] for name in topology.feeds}
+    part = {name: sum(Fraction(tap.numerator, tap.denominator) for _, tap in found) for name, found in flows.items()}
+    assert part["grid"] == 1
+    assert sum(part[leaf.name] for leaf in feeds) == 1
+    assert all(part[name] <= topology.share("z", name) for name in topology.feeds)
+    if redundancy is TWO_N and len(set(sides)) == 2:
+        assert part["ups-A"] == part["ups-B"] == Fraction(1, 2)

@@ -250,6 +250,10 @@ class FakeSlurm(Engine):
         """The job's processes end now."""
         self._end(self._jobs[job_id], Ending(self.now + self.completing_s))
 
+    def power_down(self, name: str) -> None:
+        """As a power-saving Slurm does with an idle node."""
+        self._nodes[name] = replace(self._nodes[name], up=False, off=True)
+
     def set_node(self, name: str, *, up: bool) -> None:
         """A node fails or is drained, or comes back. Jobs on it run on."""
         self._nodes[name] = replace(self._nodes[name], up=up)

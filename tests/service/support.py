@@ -57,6 +57,9 @@ class FakeClock:
     def now(self) -> int:
         return self.instant
 
+    def exact(self) -> float:
+        return float(self.instant)
+
     def monotonic(self) -> float:
         return self.instant - START + self._extra + next(self._steps) * 1e-6
 

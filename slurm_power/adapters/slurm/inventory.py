@@ -286,6 +286,7 @@ def _node(fields: dict[str, str]) -> NodeRecord:
         features=_list(fields.get("ActiveFeatures", "")),
         partitions=_list(fields.get("Partitions", "")),
         gpu_types=gpu_types(plain(fields.get("Gres", ""))),
+        off="POWERED_DOWN" in _STATE_PARTS.split(fields.get("State", "")),
     )
 
 
