@@ -20,6 +20,7 @@ COLUMNS = answer_columns(
     words("preemption"),
     text("est_from"),
     energy("held"),
+    energy("above_max"),
     text("cost"),
     energy("at_limit", "limit_wh"),
     text("cost_at_limit", "limit_cost"),
@@ -30,8 +31,8 @@ COLUMNS = answer_columns(
     energy("drawn", "drawn_wh"),
 )
 _FACTS = (
-    "state", "verdict", "tier", "power", "zones", "est", "max", "est_from", "held", "cost", "at_limit", "cost_at_limit",
-    "earliest", "note", "preemption", "p50", "p95", "peak", "draws_now", "drawn",
+    "state", "verdict", "tier", "power", "zones", "est", "max", "est_from", "held", "above_max", "cost", "at_limit",
+    "cost_at_limit", "earliest", "note", "preemption", "p50", "p95", "peak", "draws_now", "drawn",
 )  # fmt: skip
 
 
@@ -56,6 +57,7 @@ def _share(found: Mapping[str, Any]) -> Row:
     return {
         **known,
         "held_wh": share["held_wh"] or None,
+        "above_max_wh": share["above_max_wh"] or None,
         "cost": costs(share["costs"]),
         "limit_wh": share["limit_wh"],
         "limit_cost": costs(share["limit_costs"]),

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from slurm_power.core.errors import UsageError
-from slurm_power.core.units import format_duration, format_watts
+from slurm_power.core.units import format_duration, format_energy, format_watts
 
 Row = Mapping[str, Any]
 _LABEL = 16
@@ -149,7 +149,7 @@ def shown(value: object, kind: Kind) -> str:
     if kind is Kind.DURATION and isinstance(value, int):
         return format_duration(value)
     if kind is Kind.ENERGY and isinstance(value, int):
-        return f"{value / 1_000:.3f}kWh"
+        return format_energy(value)
     if kind is Kind.SHARE and isinstance(value, (int, float)):
         return f"{value:.1%}"
     return plain(_words(value))

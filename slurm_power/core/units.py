@@ -57,6 +57,11 @@ def format_watts(watts: int) -> str:
     return f"{'-' if watts < 0 else ''}{whole}{'.' + digits if digits else ''}kW"
 
 
+def format_energy(watt_hours: int) -> str:
+    """Energy for people: `18.500kWh`."""
+    return f"{watt_hours / 1_000:.3f}kWh"
+
+
 def parse_fraction(text: str) -> Fraction:
     """A share of one: `15%` or `0.15`. Raises UsageError outside 0 to 1."""
     match = _PERCENT.fullmatch(text.strip())

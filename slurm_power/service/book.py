@@ -31,7 +31,7 @@ class Journal(Protocol):
 
 
 class Watch(Protocol):
-    """Who is told of every change of a job's state."""
+    """Who is told of every change of a job's state, and of who draws more than his max."""
 
     def moved(self, entry: "Entry", claim: Claim | None, now: int) -> None:
         """A job is new, or has come to another state or claim."""
@@ -41,6 +41,9 @@ class Watch(Protocol):
 
     def ended_with(self, entry: "Entry", word: str) -> None:
         """Slurm shows that a job has ended, and its word for how; before it is dropped."""
+
+    def draws_more(self, entry: "Entry", watts: int, seconds: int, now: int) -> None:
+        """A run has drawn so many W for so long, and more than its max."""
 
 
 @dataclass(slots=True)

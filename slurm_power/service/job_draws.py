@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from slurm_power.core.sketch import Sketch
+from slurm_power.core.usage import hour_of
 from slurm_power.ports import StoredDraw
 
 _NUMBERS = ("measured_s", "drawn_ws", "whole", "latest_w", "learnt_at", "taught")
@@ -34,6 +35,8 @@ class RunDraw:
     """The instant up to which a profile has looked at it; 0: not yet."""
     taught: bool = False
     """Whether a profile counts it."""
+    above_max_ws: dict[int, int] = field(default_factory=dict)
+    """Hour → W × s that it is charged beside its est, since it drew more than its max."""
 
     def add(self, watts: int, seconds: int, *, whole: bool) -> None:
         """It has drawn so much for so long."""
@@ -44,6 +47,16 @@ class RunDraw:
         self.drawn_ws += watts * seconds
         self.whole = self.whole and whole
         self.latest_w = watts
+
+    def charge(self, more_ws: int, now: int) -> None:
+        """It is charged so much beside its est."""
+        hour = hour_of(now)
+        self.above_max_ws[hour] = self.above_max_ws.get(hour, 0) + more_ws
+
+    @property
+    def charged_ws(self) -> int:
+        """What it is charged beside its est in all, in W × s."""
+        return sum(self.above_max_ws.values())
 
     def forecast_w(self, ran_s: int) -> int | None:
         """What its est should have been, in W: the 95th percentile, where most of a run on its own nodes is known."""
@@ -61,20 +74,23 @@ class RunDraw:
             "drawn_ws": self.drawn_ws,
             "measured_s": self.measured_s,
             "whole": int(self.whole),
+            **({"above_max_ws": self.charged_ws} if self.above_max_ws else {}),
         }
 
     def stored(self) -> dict[str, object]:
         """As JSON; `read` is the way back."""
         numbers = {name: getattr(self, name) for name in _NUMBERS}
-        return {**numbers, "sketch": self.sketch.stored(), "new": self.new.stored()}
+        above_max = {str(hour): watt_seconds for hour, watt_seconds in self.above_max_ws.items()}
+        return {**numbers, "sketch": self.sketch.stored(), "new": self.new.stored(), "above_max_ws": above_max}
 
     @classmethod
     def read(cls, found: Mapping[str, object]) -> "RunDraw":
         """Out of `stored`. Raises KeyError, TypeError or ValueError for what is none."""
-        sketch, new = found["sketch"], found["new"]
-        if not isinstance(sketch, Mapping) or not isinstance(new, Mapping):
+        sketch, new, above_max = found["sketch"], found["new"], found.get("above_max_ws", {})
+        if not isinstance(sketch, Mapping) or not isinstance(new, Mapping) or not isinstance(above_max, Mapping):
             raise TypeError("no run")
         run = cls(Sketch.read(sketch), new=Sketch.read(new))
+        run.above_max_ws = {int(hour): int(watt_seconds) for hour, watt_seconds in above_max.items()}
         for name in _NUMBERS:
             number = found[name]
             if not isinstance(number, int):
@@ -115,10 +131,11 @@ class JobDraws:
 
     def add(self, key: str, watts: int, seconds: int, *, whole: bool) -> None:
         """It has drawn so much for so long."""
-        run = self._runs.get(key)
-        if run is None:
-            run = self._runs[key] = RunDraw()
-        run.add(watts, seconds, whole=whole)
+        self._run(key).add(watts, seconds, whole=whole)
+
+    def charge(self, key: str, more_ws: int, now: int) -> None:
+        """It is charged so much beside its est, since it draws more than its max."""
+        self._run(key).charge(more_ws, now)
 
     def take(self, key: str) -> RunDraw:
         """What the run has drawn, which is over."""
@@ -128,3 +145,9 @@ class JobDraws:
         """Forget all others."""
         for key in [key for key in self._runs if key not in keys]:
             del self._runs[key]
+
+    def _run(self, key: str) -> RunDraw:
+        run = self._runs.get(key)
+        if run is None:
+            run = self._runs[key] = RunDraw()
+        return run

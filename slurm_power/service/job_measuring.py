@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from slurm_power.core.claim import Claim
-from slurm_power.core.estimate import EstFrom
 from slurm_power.core.gauge import Draw
 from slurm_power.core.lifecycle import State
 from slurm_power.core.steps import Steps
@@ -13,6 +12,7 @@ from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
 from slurm_power.service.drawn import drawn
 from slurm_power.service.draws import Element
+from slurm_power.service.envelopes import envelope_of
 from slurm_power.service.world import nodes_of
 
 EVERY_S = 5
@@ -54,15 +54,21 @@ def measure_jobs(desk: Desk) -> Steps[None]:
 
 def _beside_its_max(desk: Desk, entry: Entry, claim: Claim, watts: int, seconds: int) -> None:
     """A run on nodes of its own that draws more than its max is told of once, and charged what it draws."""
-    if entry.ask is None or entry.ask.est_from is not EstFrom.DECLARED:
+    if watts > claim.max_w and not _declares(entry):
         return  # its max is an estimate of ours
     above = desk.measured.above.look(entry.key, watts, claim.max_w, desk.ledger.now)
     if above is None:
         return
-    desk.metering.draws_more(entry, watts, seconds, desk.ledger.now)
+    desk.watches.draws_more(entry, watts, seconds, desk.ledger.now)
     if desk.measured.above.untold(entry.key):
         cause = f"it draws {format_watts(watts)}, more than its max of {format_watts(claim.max_w)}"
         desk.book.decided(entry, OVER_MAX, desk.ledger.now, desk.mode, cause=cause, rule=Rule.OVER_MAX)
+
+
+def _declares(entry: Entry) -> bool:
+    """Whether its comment says what it draws."""
+    envelope = envelope_of(entry)
+    return envelope is not None and (envelope.est is not None or envelope.max is not None)
 
 
 def _sharing(desk: Desk) -> Steps[dict[str, int]]:

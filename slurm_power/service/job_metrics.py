@@ -37,6 +37,9 @@ class _Counts:
     waiting_w: Counter[str] = field(default_factory=Counter)
     running_w: Counter[str] = field(default_factory=Counter)
     yielding_w: Counter[str] = field(default_factory=Counter)
+    above_jobs: Counter[str] = field(default_factory=Counter)
+    above_w: Counter[str] = field(default_factory=Counter)
+    """What those draw beyond est who draw more than their max."""
     short_jobs: Counter[str] = field(default_factory=Counter)
     late: Counter[str] = field(default_factory=Counter)
     longest_s: dict[str, int] = field(default_factory=dict)
@@ -88,6 +91,10 @@ def _count(desk: Desk, counts: _Counts, entry: Entry) -> None:
         counts.running_w[tier] += claim.est_w
         held = desk.metering.accrual.held(entry.key)
         counts.yielding_w[tier] += claim.est_w if held is not None and held.yields else 0
+        above = desk.measured.above.lasting(entry.key, desk.ledger.now)
+        if above is not None:
+            counts.above_jobs[tier] += 1
+            counts.above_w[tier] += max(above.watts - claim.est_w, 0)
 
 
 def _count_waiting(desk: Desk, counts: _Counts, entry: Entry, tier: str) -> None:
@@ -123,6 +130,11 @@ def _told(desk: Desk, counts: _Counts) -> list[Metric]:
             counts.short_jobs,
         ),
         (
+            "jobs_above_max",
+            "Jobs that have drawn more than the max that they declared for a minute, and still do.",
+            counts.above_jobs,
+        ),
+        (
             "head_wait_seconds",
             "How long the job in our queue that has waited longest has been eligible.",
             counts.longest_s,
@@ -140,7 +152,8 @@ def _cost_per_hour(desk: Desk, counts: _Counts) -> Metric:
     for tier in (tier.name for tier in desk.tiers):
         if tariff is None:
             break
-        jobs_ws, yielding_ws = counts.running_w[tier] * HOUR_S, counts.yielding_w[tier] * HOUR_S
+        jobs_ws = (counts.running_w[tier] + counts.above_w[tier]) * HOUR_S
+        yielding_ws = counts.yielding_w[tier] * HOUR_S
         usage = Usage("", "", 0, tier, 0, jobs_ws=jobs_ws, yielding_ws=yielding_ws)
         costs[tier, tariff.currency] = float(cost_of(usage, tariff))
     meaning = "What jobs on nodes cost in an hour as they are now, by the tariff in force."

@@ -12,8 +12,6 @@ from slurm_power.config import Site
 from slurm_power.core.accrual import Accrual, Held
 from slurm_power.core.admission import Hold, Reject
 from slurm_power.core.claim import Claim
-from slurm_power.core.envelope import parse_comment
-from slurm_power.core.errors import EnvelopeError
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.lifecycle import State
 from slurm_power.core.overage import Overages
@@ -27,6 +25,7 @@ from slurm_power.core.window import FOREVER, Window
 from slurm_power.ports import Decision, Rule
 from slurm_power.service.book import Entry, Journal
 from slurm_power.service.costs import total_of
+from slurm_power.service.envelopes import envelope_of
 from slurm_power.service.job_draws import JobDraws, RunDraw
 from slurm_power.service.profiles import Profiles
 
@@ -120,7 +119,9 @@ class Metering:
         """A run has drawn so much for so long, and more than its max: what is beyond its est is charged as well."""
         held = self.accrual.held(entry.key)
         if held is not None and watts > held.est_w:
-            self.accrual.note(held.share, now, jobs_ws=(watts - held.est_w) * seconds)
+            more_ws = (watts - held.est_w) * seconds
+            self.accrual.note(held.share, now, jobs_ws=more_ws)
+            self.drawn.charge(entry.key, more_ws, now)
 
     def preempted(self, key: str) -> None:
         """The running job of that key is being preempted: where it was promised not to be, its run misses that."""
@@ -185,7 +186,7 @@ class Metering:
 
     def _tell(self, entry: Entry, held: Held, drawn: RunDraw, now: int) -> None:
         """For its owner: what a run declared, drew and cost."""
-        total = total_of(held, now, self._site.tariffs)
+        total = total_of(held, now, self._site.tariffs, drawn.above_max_ws)
         self.profiles.ended(entry, drawn, held, now)
         numbers = {
             "est_w": held.est_w,
@@ -317,11 +318,5 @@ def limit_s(entry: Entry) -> int | None:
 
 def _checkpoints(entry: Entry) -> bool:
     """Whether its comment says how often it checkpoints."""
-    comment = entry.ask.facts.comment if entry.ask is not None else entry.record.comment if entry.record else ""
-    if "ckpt" not in comment.lower():
-        return False
-    try:
-        envelope = parse_comment(comment, 0)
-    except EnvelopeError:
-        return False  # it was changed since the job was admitted
+    envelope = envelope_of(entry, "ckpt")
     return envelope is not None and envelope.ckpt_s is not None

@@ -51,7 +51,16 @@ def _of_runs(tiers: list[str], runs: Runs) -> Iterator[Metric]:
 def _of_usage(tiers: list[str], runs: Runs) -> Iterator[Metric]:
     held = {**{tier: Held() for tier in tiers}, **runs.held}
     for name, meaning, values in (
-        ("job_energy_joules", "Energy of jobs on nodes: est × time.", {t: h.energy_ws for t, h in held.items()}),
+        (
+            "job_energy_joules",
+            "Energy of jobs on nodes: est × time, and what they draw beyond est while they draw more than their max.",
+            {t: h.energy_ws for t, h in held.items()},
+        ),
+        (
+            "job_above_max_joules",
+            "Of that, what jobs drew beyond est while they drew more than their max.",
+            {t: h.above_max_ws for t, h in held.items()},
+        ),
         ("job_run_seconds", "Time that jobs were on nodes.", {t: h.run_s for t, h in held.items()}),
         ("job_node_seconds", "The same × their nodes.", {t: h.node_s for t, h in held.items()}),
         ("job_gpu_seconds", "The same × their GPUs.", {t: h.gpu_s for t, h in held.items()}),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from slurm_power.core.showback import rounded, watt_hours
-from slurm_power.core.units import format_duration, format_watts
+from slurm_power.core.units import format_duration, format_energy, format_watts
 from slurm_power.ports import Decision
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
@@ -17,6 +17,12 @@ def drawn_row(desk: Desk, entry: Entry) -> Row | None:
     """What a job has drawn so far; None where nothing is known."""
     run = desk.metering.drawn.get(entry.key)
     return _drawn({**run.numbers(), "latest_w": run.latest_w}) if run is not None else None
+
+
+def charged_more(desk: Desk, entry: Entry) -> str:
+    """The end of a sentence: what a job is charged so far since it drew more than its max; empty for nothing."""
+    run = desk.metering.drawn.get(entry.key)
+    return _charged_more(run.charged_ws) if run is not None else ""
 
 
 def ended(name: str, lines: Sequence[Decision], schema: int) -> Row | None:
@@ -46,7 +52,13 @@ def ended(name: str, lines: Sequence[Decision], schema: int) -> Row | None:
         "earliest_start": None,
         "helps": [],
         "note": "",
-        "share": {"held_wh": watt_hours(numbers["held_ws"]), "costs": costs, "limit_wh": None, "limit_costs": []},
+        "share": {
+            "held_wh": watt_hours(numbers["held_ws"]),
+            "above_max_wh": watt_hours(numbers.get("above_max_ws", 0)),
+            "costs": costs,
+            "limit_wh": None,
+            "limit_costs": [],
+        },
         "drawn": drawn,
         "preemption": "",
         "sentence": _sentence(name, len(lines), numbers, drawn, costs),
@@ -70,11 +82,19 @@ def _drawn(numbers: Mapping[str, int]) -> Row | None:
 def _sentence(name: str, runs: int, numbers: Mapping[str, int], drawn: Row | None, costs: Sequence[Row]) -> str:
     declared = f"declared {format_watts(numbers['est_w'])} (at most {format_watts(numbers['max_w'])})"
     cost = ", and cost " + " and ".join(f"{one['amount']} {one['currency']}" for one in costs) if costs else ""
+    more = _charged_more(numbers.get("above_max_ws", 0))
     times = f" in the last of {runs} runs" if runs > 1 else ""
     return (
         f"Job {name} has ended; it {declared}, ran for {format_duration(numbers['run_s'])}{times}, "
-        f"{_told(drawn, numbers['run_s'])}{cost}."
+        f"{_told(drawn, numbers['run_s'])}{cost}{more}."
     )
+
+
+def _charged_more(watt_seconds: int) -> str:
+    """What a run is charged since it drew more than its max, in words; empty for nothing."""
+    if not watt_seconds:
+        return ""
+    return f"; {format_energy(watt_hours(watt_seconds))} of its energy is charged for drawing above its max"
 
 
 def _told(drawn: Row | None, run_s: int) -> str:

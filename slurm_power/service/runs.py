@@ -54,6 +54,8 @@ class Held:
     node_s: int = 0
     gpu_s: int = 0
     energy_ws: int = 0
+    above_max_ws: int = 0
+    """Of that, what is charged beside est, since jobs drew more than their max."""
     unpriced_ws: int = 0
     unpriced_yielding_ws: int = 0
 
@@ -65,6 +67,12 @@ class Held:
         self.energy_ws += self.est_w * seconds
         self.unpriced_ws += self.est_w * seconds
         self.unpriced_yielding_ws += self.yielding_w * seconds
+
+    def draw_more(self, more_ws: int) -> None:
+        """A job is charged so much beside its est."""
+        self.energy_ws += more_ws
+        self.above_max_ws += more_ws
+        self.unpriced_ws += more_ws
 
     def change(self, part: Part, sign: int) -> None:
         """A job holds this from now on, or no more."""
@@ -148,6 +156,13 @@ class Runs:
         """Slurm shows that a job has ended, and its word for how; told before it is dropped."""
         if entry.job_id is not None:
             self._results[entry.job_id] = word.lower()
+
+    def draws_more(self, entry: Entry, watts: int, seconds: int, now: int) -> None:
+        """A run has drawn so much for so long, and more than its max: what is beyond its est counts as well."""
+        self._run(now)
+        part = self._parts.get(entry.key)
+        if part is not None and watts > part.est_w:
+            self.held[part.tier].draw_more((watts - part.est_w) * seconds)
 
     def settle(self, now: int) -> None:
         """Count until now, and price it by the tariff in force."""

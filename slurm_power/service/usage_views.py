@@ -20,6 +20,7 @@ from slurm_power.ports import Decision, Store
 from slurm_power.service.book import Entry
 from slurm_power.service.costs import total_of
 from slurm_power.service.desk import Desk
+from slurm_power.service.job_draws import RunDraw
 from slurm_power.service.metering import limit_s
 from slurm_power.service.rights import Rights
 
@@ -180,11 +181,13 @@ def job_share(desk: Desk, entry: Entry) -> Row | None:
             return None
         one = entry.ask.request.with_copies(1)
         held = desk.metering.holding(entry, one.claim((Charge("", one.ask.nodes, one.est_w, one.max_w),), now, 0))
-    limit = limit_s(entry)
-    tariffs = desk.site.tariffs
-    so_far, whole = total_of(held, now, tariffs), total_of(held, held.since + (limit or 0), tariffs)
+    limit, run = limit_s(entry), desk.metering.drawn.get(entry.key) or RunDraw()
+    so_far, whole = (
+        total_of(held, end, desk.site.tariffs, run.above_max_ws) for end in (now, held.since + (limit or 0))
+    )
     return {
         "held_wh": watt_hours(so_far.jobs_ws),
+        "above_max_wh": watt_hours(run.charged_ws),
         "costs": _costs(so_far),
         "limit_wh": watt_hours(whole.jobs_ws) if limit is not None else None,
         "limit_costs": _costs(whole) if limit is not None else [],

@@ -23,7 +23,7 @@ from slurm_power.service.launch import unholdable
 from slurm_power.service.measured import CRITICAL
 from slurm_power.service.measured_views import measured_row
 from slurm_power.service.preempt_told import told
-from slurm_power.service.run_views import drawn_row
+from slurm_power.service.run_views import charged_more, drawn_row
 from slurm_power.service.submit import judge
 from slurm_power.service.usage_views import job_share
 from slurm_power.service.wording import accepted_cut, named, renamed, retold
@@ -386,7 +386,8 @@ def _sentence(
     if entry.state in CLAIMING:
         claim = desk.ledger.claims[entry.key]
         where = ", ".join(charge.zone for charge in claim.charges)
-        return f"Job {entry.name} is {entry.state} in {where} on {_power_class(desk, entry)} power."
+        stands = f"Job {entry.name} is {entry.state} in {where} on {_power_class(desk, entry)} power"
+        return f"{stands}{charged_more(desk, entry)}."
     if entry.state is State.FREE and entry.note and unholdable(entry):
         return (
             f"Job {entry.name} of scrontab could not start because {entry.note}; nobody can hold such a job, "

@@ -28,3 +28,8 @@ class Watches:
         """Slurm shows that a job has ended, and its word for how."""
         for watch in self._watches:
             watch.ended_with(entry, word)
+
+    def draws_more(self, entry: Entry, watts: int, seconds: int, now: int) -> None:
+        """A run has drawn so many W for so long, and more than its max."""
+        for watch in self._watches:
+            watch.draws_more(entry, watts, seconds, now)

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from slurm_power.ports import Decision, HoldKind, JobState, Kind, RequeueHold, Rule, StoredDraw
+from slurm_power.ports import Decision, JobState, Kind, StoredDraw
 from slurm_power.service import views
 from slurm_power.service.metering import RUN
-from slurm_power.service.preempt_lines import GAVE_WAY
 from slurm_power.service.run_views import ended
 from tests.service.preempt_rig import SITE
 from tests.service.test_measuring import Metered
@@ -157,51 +156,3 @@ def told(rig: Metered, job: int) -> list[Decision]:
     rig.slurm.finish(job)
     rig.later(2, 2)
     return [line for line in rig.lines(RUN) if line.job == str(job)]
-
-
-def test_more_than_its_max_is_told_and_charged(rig: Metered) -> None:
-    job = rig.running("bronze", est_w=4_000, more=",max=5kW,zones=a", node_count=1)
-    draws_by_nodes(rig, {"a1": 5_050}, 70)  # within what a sensor is off
-    assert rig.lines("over-max") == []
-    draws_by_nodes(rig, {"a1": 6_000}, 100)
-    (line,) = rig.lines("over-max")
-    assert (line.job, line.cause) == (str(job), "it draws 6kW, more than its max of 5kW")
-    told = views.explain(rig.desk, str(job))
-    assert told is not None
-    assert told["preemption"] == "it draws 6kW, more than its max of 5kW"
-    assert rig.state(job) is JobState.RUNNING
-    rig.rounds.usage.end()
-    assert rig.writer.flush(10)
-    ran_s = rig.desk.now() - (rig.job(job).start_time or 0)
-    charged_ws = sum(row.jobs_ws for row in rig.store.usage())
-    assert charged_ws == pytest.approx(4_000 * ran_s + 2_000 * 40, rel=0.05)  # for what lasted longer than a minute
-    draws_by_nodes(rig, {"a1": 4_000}, 10)
-    assert views.explain(rig.desk, str(job))["preemption"] == ""  # type: ignore[index]
-
-
-def test_more_than_its_max_is_evicted_where_the_site_says_so() -> None:
-    rig = Metered(text=NODES + "preemption: {over_max: evict}\n")
-    bronze = rig.running("bronze", est_w=4_000, more=",max=5kW,zones=a", node_count=1)
-    gold = rig.running("gold", est_w=4_000, more=",max=5kW,zones=a", node_count=1)
-    draws_by_nodes(rig, {"a1": 6_000, "a2": 6_000}, 80)
-    assert rig.written(RequeueHold) == [str(bronze)]
-    assert rig.state(gold) is JobState.RUNNING  # its tier is never preempted
-    rig.later(130, 3)
-    entry = rig.desk.book.of_job(bronze)
-    assert entry is not None
-    assert (rig.state(bronze), entry.hold) == (JobState.PENDING, HoldKind.USER)
-    assert {line.rule for line in rig.lines(GAVE_WAY)} == {Rule.OVER_MAX}
-    rig.slurm.user_release(str(bronze))
-    rig.later(2, 3)
-    assert rig.state(bronze) is JobState.RUNNING
-    rig.end()
-
-
-def test_silver_has_its_notice_to_draw_less() -> None:
-    rig = Metered(text=NODES + "preemption: {over_max: evict}\n")
-    silver = rig.running("silver", est_w=4_000, more=",max=5kW,zones=a", node_count=1)
-    draws_by_nodes(rig, {"a1": 6_000}, 80)
-    assert rig.signalled() == [str(silver)]
-    draws_by_nodes(rig, {"a1": 4_500}, 20)
-    assert (rig.live, rig.state(silver)) == ([], JobState.RUNNING)
-    rig.end()
