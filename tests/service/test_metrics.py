@@ -119,6 +119,20 @@ def test_jobs_where_more_is_held_than_may_be(rig: Watched) -> None:
     assert rig.values("derates") == {("active",): 1, ("planned",): 0}
 
 
+def test_what_is_too_much_after_a_reload_is_told_until_those_with_notice_have_left(rig: Watched) -> None:
+    """Nothing is taken off what the site file declares: that it was cut is all that tells it from other reasons."""
+    silver = rig.running("silver", est_w=10_000, more=",zones=a")
+    rig.reload('"a[1-4]", limit: 20kW', '"a[1-4]", limit: 8kW')
+    rig.later(2, 2)
+    rig.later(300)
+    assert rig.state(silver) is JobState.RUNNING
+    assert rig.value("zone_committed_watts", "a") - rig.value("zone_usable_watts", "a") == 2_000
+    assert (rig.value("zone_cut", "a"), rig.value("zone_derated_watts", "a")) == (1, 0)
+    rig.later(300, 2)
+    assert rig.state(silver) is JobState.PENDING
+    assert (rig.value("zone_cut", "a"), rig.value("zone_committed_watts", "a")) == (0, 0)
+
+
 # -- outcomes --------------------------------------------------------------------------------------------------------
 
 
