@@ -93,6 +93,16 @@ def test_more_than_its_max_is_evicted_where_the_site_says_so() -> None:
     rig.end()
 
 
+def test_who_ran_before_a_restart_is_evicted_too() -> None:
+    rig = Metered(text=NODES + "preemption: {over_max: evict}\n")
+    bronze = rig.running("bronze", est_w=4_000, more=",max=5kW,zones=a", node_count=1)
+    rig.crash()
+    rig.later(1)
+    draws_by_nodes(rig, {"a1": 6_000}, 80)
+    assert rig.written(RequeueHold) == [str(bronze)]
+    rig.end()
+
+
 def test_silver_has_its_notice_to_draw_less() -> None:
     rig = Metered(text=NODES + "preemption: {over_max: evict}\n")
     silver = rig.running("silver", est_w=4_000, more=",max=5kW,zones=a", node_count=1)
