@@ -170,6 +170,11 @@ class Gauge:
         beat_s = at - before[0] if len(self._readings) > 1 else 0
         return Draw(-(-sum(recent) // len(recent)), latest_w, twice_w, at, len(recent), beat_s=beat_s)
 
+    @property
+    def at(self) -> float | None:
+        """When the latest fit reading was measured; None where there never was one."""
+        return self._readings[-1][0] if self._readings else None
+
     def age_s(self, now: float) -> float | None:
         """How old the latest fit reading is; None where there never was one."""
         return max(now - self._readings[-1][0], 0.0) if self._readings else None

@@ -30,6 +30,7 @@ from slurm_power.daemon.hook import HookHandler
 from slurm_power.daemon.journal import StoreJournal, remembered
 from slurm_power.daemon.logs import set_up
 from slurm_power.daemon.rounds import Rounds
+from slurm_power.daemon.sensors import Sensors
 from slurm_power.daemon.telemetry import Telemetry
 from slurm_power.service.desk import Desk
 from slurm_power.service.observe import Observer
@@ -65,7 +66,9 @@ class Daemon:
         self._rounds.usage.resume(store)
         self._rounds.usage.load(store)
         self._rounds.derating.load(store)
-        self._telemetry = Telemetry(self.desk, self._rounds.derating, slurm, self._rounds.soon)
+        sensors = Sensors(self.desk, self._writer)
+        sensors.load(store)
+        self._telemetry = Telemetry(self.desk, self._rounds.derating, sensors, slurm, self._rounds.soon)
         self._exporting = Exporting(self.desk, journal, self._rounds, self._writer, self._telemetry, commands)
         self._exporting.load(store)
         self._rounds.reservations.load(store.reservations(live_only=True))

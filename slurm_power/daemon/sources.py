@@ -15,6 +15,7 @@ from slurm_power.config import Site
 from slurm_power.config.telemetry import Prometheus, Signal, TelemetrySource
 from slurm_power.core.errors import PowerError, StoreError
 from slurm_power.daemon.reflexes import Reflexes
+from slurm_power.daemon.sensors import Sensors
 from slurm_power.ports import Kind, Reading, Telemetry
 from slurm_power.service.desk import Desk
 from slurm_power.service.draws import Element, Feeler
@@ -33,9 +34,12 @@ _LOT = 100
 class Sources:
     """Polls the sources that the site file names. `soon` is called where more is drawn than may be."""
 
-    def __init__(self, desk: Desk, reflexes: Reflexes, opens: Open, soon: Callable[[], None]) -> None:
+    def __init__(
+        self, desk: Desk, reflexes: Reflexes, sensors: Sensors, opens: Open, soon: Callable[[], None]
+    ) -> None:
         self._desk = desk
         self._reflexes = reflexes
+        self._sensors = sensors
         self._opens = opens
         self._soon = soon
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="telemetry")
@@ -53,11 +57,17 @@ class Sources:
     def expect(self, site: Site) -> Mapping[str, TelemetrySource]:
         """What these are to tell of is not known from now on until they do. The sources, by name."""
         named = names(site.telemetry or ())
-        feelers = [Feeler(name, source.stale, expected(source, site)) for name, source in named.items()]
+        feelers = [Feeler(name, source.stale, self._expected(name, source, site)) for name, source in named.items()]
         self._desk.measured.draws.follow(feelers, site.control)
         self._signals = {source.place: name for name, source in named.items() if isinstance(source, Signal)}
         self._stale_s = {name: source.stale for name, source in named.items()}
         return named
+
+    def _expected(self, name: str, source: TelemetrySource, site: Site) -> frozenset[Element]:
+        """By the site file, and by what it has told of before."""
+        topology = site.topology
+        there = {Kind.ZONE: topology.zones, Kind.FEED: topology.feeds, Kind.NODE: topology.zone_of_node}
+        return expected(source, site) | {one for one in self._sensors.of(name) if one.name in there[one.kind]}
 
     def follow(self, site: Site) -> None:
         """Those of this site file from now on, in a running loop."""

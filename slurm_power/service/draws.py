@@ -90,11 +90,6 @@ class Draws:
         """After so long any source that says nothing is stale, in s."""
         return max((one.stale_s for one in self._feelers.values()), default=0)
 
-    @property
-    def sources(self) -> Iterable[str]:
-        """Their names."""
-        return self._feelers
-
     def take(
         self, source: str, readings: Iterable[Reading], now: float, bounds: Callable[[Element], Bounds | None]
     ) -> set[Element]:
@@ -131,6 +126,16 @@ class Draws:
         values = [one.value for one in phases]
         fullest_w = _PHASES * max(values) if len(values) == _PHASES else 0  # the fullest phase is what trips
         return self._gauge(element, track).take(max(sum(values), fullest_w), at, now, believed)
+
+    def heard(self) -> dict[str, dict[Element, int]]:
+        """Source → element that it has told of → when it last did, in s."""
+        found: dict[str, dict[Element, int]] = {source: {} for source in self._feelers}
+        for element, gauges in self._gauges.items():
+            for track, gauge in gauges.items():
+                if gauge.at is not None:
+                    of_source = found[track.source]
+                    of_source[element] = max(of_source.get(element, 0), int(gauge.at))
+        return found
 
     def measured(self, element: Element) -> bool:
         """Whether any source is to tell of it, or has."""

@@ -89,7 +89,7 @@ def _answers(zones: int, per_zone: int) -> Callable[[Wire, Question], None]:
 
 
 def _measure(desk: Desk, source: PrometheusSource, polls: int) -> dict[str, object]:
-    name = next(iter(desk.measured.draws.sources))
+    name = next(iter(desk.measured.draws.heard()))
     clock = desk.clock
     assert isinstance(clock, FakeClock)
     reads, takes, rounds, steps = [], [], [], []

@@ -16,6 +16,7 @@ from slurm_power.config import Site, load_site
 from slurm_power.config.exporter import Metrics
 from slurm_power.core.errors import ConfigError
 from slurm_power.daemon.exporting import Exporting, sources
+from slurm_power.daemon.sensors import Sensors
 from slurm_power.daemon.telemetry import Telemetry
 from slurm_power.sandbox.free_ports import free_ports
 from slurm_power.service.outcomes import TellingJournal
@@ -34,7 +35,7 @@ def rig() -> Iterator[Watched]:
 
 
 def exporting(rig: Watched) -> Exporting:
-    telemetry = Telemetry(rig.desk, rig.rounds.derating, rig.slurm, rig.rounds.soon)
+    telemetry = Telemetry(rig.desk, rig.rounds.derating, Sensors(rig.desk, rig.writer), rig.slurm, rig.rounds.soon)
     journal = TellingJournal(rig.desk.journal)
     made = Exporting(rig.desk, journal, rig.rounds, rig.writer, telemetry, CountedCommands(Replay([])))
     made.load(rig.store)

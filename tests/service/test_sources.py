@@ -10,6 +10,7 @@ import pytest
 from slurm_power.config.telemetry import TelemetrySource
 from slurm_power.core.errors import TelemetryError
 from slurm_power.daemon.reflexes import Reflexes
+from slurm_power.daemon.sensors import Sensors
 from slurm_power.daemon.sources import Sources
 from slurm_power.ports import Kind, Quantity, Reading
 from slurm_power.service.draws import Element
@@ -47,7 +48,8 @@ class Polled:
         self.rig = Rig(text=SOURCES)
         self.sources = {"http://pdu-a": Source(a), "http://pdu-b": Source(b)}
         reflexes = Reflexes(self.rig.desk, self.rig.rounds.derating)
-        self.polling = Sources(self.rig.desk, reflexes, self.open, lambda: None)
+        sensors = Sensors(self.rig.desk, self.rig.writer)
+        self.polling = Sources(self.rig.desk, reflexes, sensors, self.open, lambda: None)
 
     def open(self, config: TelemetrySource) -> Source:
         return self.sources[config.place]
