@@ -90,7 +90,8 @@ class Signals:
             if before != list(self._desk.derates):
                 self._soon()
             await self._measured(path, signal.readings)
-            self._say(path, self._late(signal, stale_s) or self._unknown(signal))
+            troubles = (self._late(signal, stale_s), self._unknown(signal), signal.trouble)
+            self._say(path, "; ".join(filter(None, troubles)))
         except SignalError as error:
             self._say(path, str(error))
         except PowerError as error:

@@ -32,6 +32,8 @@ class FacilitySignal:
     cuts: Sequence[AskedCut]
     written_at: int
     readings: Sequence[Reading] = ()
+    trouble: str = ""
+    """What of its readings makes no sense and is left out; empty for nothing."""
 
 
 class Facility(Protocol):

@@ -195,6 +195,22 @@ def test_readings_that_come_along_are_passed_on(grid: Grid) -> None:
     assert (reading.kind, reading.element, reading.quantity, reading.value) == (Kind.ZONE, "a", Quantity.POWER, 18_500)
 
 
+def test_a_sensor_that_makes_no_sense_voids_no_cut(grid: Grid) -> None:
+    """A cut that is new counts, and one that is gone ends, whatever the readings beside it say; the rest are taken."""
+    readings = [{"element": "a", "watts": float("nan")}, {"element": "b", "watts": 9_000}]
+    for cuts, limit_w in (([QUARTER], 15_000), ([], 20_000)):
+        grid.path.write_text(json.dumps({"cuts": cuts, "readings": readings}))
+        os.utime(grid.path, (grid.rig.clock.instant,) * 2)
+        assert grid.look() == limit_w
+        assert "readings.0.watts" in grid.trouble
+        assert grid.rig.desk.measured.troubles[str(grid.path)] == grid.trouble
+        [(_, [reading])] = grid.measured
+        assert (reading.element, reading.value) == ("b", 9_000)
+        grid.measured.clear()
+    grid.write()
+    assert (grid.look(), grid.trouble) == (20_000, "")
+
+
 def test_hours_of_each_day(grid: Grid) -> None:
     """09:00 to 10:00 by the site's clock, which is UTC here; it is 08:00 now."""
     evening = {**QUARTER, "hours": "09:00-10:00"}

@@ -11,6 +11,9 @@ read, without `end` until it is gone. An empty list, or none, asks for nothing.
 Readings: at least one of `watts`, `celsius` and `breaker`; `kind` is zone, feed or node, and zone where it is left out;
 without `at` it was measured when the document was written. That is the file's time of change; over HTTP its
 `Last-Modified`, and where that is missing or no date, now.
+
+Cuts count as they are written, all or none of them. A sensor's nonsense must not void them: it costs the readings of
+its element, and is told.
 """
 
 import time
@@ -19,13 +22,14 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from slurm_power.adapters.telemetry.few import few
 from slurm_power.adapters.telemetry.phases import doubled
 from slurm_power.adapters.telemetry.plain_file import read_plain
-from slurm_power.adapters.telemetry.web import Web
+from slurm_power.adapters.telemetry.web import Web, shown
 from slurm_power.config.fields import DayHours
 from slurm_power.config.telemetry import Signal, SignalFile
 from slurm_power.core.errors import SignalError, TelemetryError, UsageError
@@ -136,7 +140,8 @@ class _Reading(_Part):
 
 class _Document(_Part):
     cuts: Annotated[list[_Cut], Field(max_length=_MOST_CUTS)] = []
-    readings: list[_Reading] = []
+    readings: Any = []
+    """Judged one by one, by `_measured`."""
 
     @model_validator(mode="after")
     def _has_something(self) -> Self:
@@ -193,28 +198,60 @@ def _understood(text: bytes, place: str, written_at: float, now: float) -> Facil
     try:
         told = _Document.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the document"
-        example = EXAMPLE_OF_READINGS if where.startswith("readings") else EXAMPLE
-        raise SignalError(f"{place}: {where}: {first['msg']}; for example: {example}") from None
-    readings = [reading for one in told.readings for reading in one.readings(written_at, now)]
-    _check_once(place, readings)
-    return FacilitySignal(tuple(cut.asked() for cut in told.cuts), int(written_at), tuple(readings))
+        raise SignalError(f"{place}: {_first(error, (), 'the document')}; for example: {EXAMPLE}") from None
+    readings, troubles = _measured(told.readings, written_at, now)
+    trouble = f"{place}: {few(troubles)}" if troubles else ""
+    if trouble and not readings and "cuts" not in told.model_fields_set:
+        raise SignalError(trouble)
+    return FacilitySignal(tuple(cut.asked() for cut in told.cuts), int(written_at), tuple(readings), trouble)
 
 
-def _check_once(place: str, readings: Sequence[Reading]) -> None:
-    """Nothing twice: whoever adds inlets and phases up would take too much."""
+def _measured(entries: object, written_at: float, now: float) -> tuple[Sequence[Reading], Sequence[str]]:
+    """What the entries of `readings` say, and what is wrong with them.
+
+    An element of which one entry makes no sense is left out, for its inlets and phases are added up; where an entry
+    does not even say whose it is, all are.
+    """
+    if not isinstance(entries, list):
+        return (), [f"readings: is no list; for example: {EXAMPLE_OF_READINGS}"]
+    told: dict[str, list[Reading]] = {}
+    wrong: dict[str, str] = {}
+    for number, entry in enumerate(entries):
+        try:
+            one = _Reading.model_validate(entry)
+        except ValidationError as error:
+            name = entry.get("element") if isinstance(entry, dict) else None
+            trouble = f"{_first(error, ('readings', number))}; for example: {EXAMPLE_OF_READINGS}"
+            if not isinstance(name, str):
+                return (), [trouble]
+            wrong.setdefault(name, trouble)
+        else:
+            told.setdefault(one.element, []).extend(one.readings(written_at, now))
+    for name, readings in told.items():
+        trouble = _twice(readings)
+        if trouble:
+            wrong.setdefault(name, f"readings: {trouble}")
+    return [one for name, readings in told.items() if name not in wrong for one in readings], list(wrong.values())
+
+
+def _first(error: ValidationError, place: tuple[str | int, ...], otherwise: str = "") -> str:
+    """The first thing that is wrong, with its place."""
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, (*place, *first['loc']))) or otherwise}: {first['msg']}"
+
+
+def _twice(readings: Sequence[Reading]) -> str:
+    """What of the readings of an element would be added up twice; empty for nothing."""
     seen = set()
     for one in readings:
-        same = (one.kind, one.element, one.quantity, one.part, one.phase)
+        same = (one.kind, one.quantity, one.part, one.phase)
         if same in seen:
-            raise SignalError(f"{place}: readings: the {one.quantity} of {one.kind} '{one.element}' comes twice")
+            return f"the {one.quantity} of {one.kind} '{shown(one.element)}' comes twice"
         seen.add(same)
     both = doubled(readings)
-    if both is not None:
-        raise SignalError(
-            f"{place}: readings: the {both.quantity} of {both.kind} '{both.element}' comes as a whole and by 'phase'"
-        )
+    if both is None:
+        return ""
+    return f"the {both.quantity} of {both.kind} '{shown(both.element)}' comes as a whole and by 'phase'"
 
 
 def _check_zones_of_time(*instants: datetime | None) -> None:

@@ -109,6 +109,52 @@ def test_cuts_and_readings_together(path: Path) -> None:
     assert (len(found.cuts), len(found.readings)) == (1, 1)
 
 
+GOOD = '{"element": "r2", "watts": 7}'
+
+
+@pytest.mark.parametrize(
+    ("entries", "left", "says"),
+    [
+        (f'[{{"element": "r1", "watts": NaN}}, {GOOD}]', ["r2"], "readings.0.watts: "),
+        (f'[{GOOD}, {{"element": "r1", "watts": {"9" * 400}}}]', ["r2"], "readings.1.watts: "),
+        (f'[{GOOD}, {{"element": "r1", "watts": "much", "inlet": "A"}}, {{"element": "r1", "watts": 5, "inlet": "B"}}]',
+         ["r2"], "readings.1.watts: "),
+        (f'[{{"element": "r1", "kind": "room", "watts": 1}}, {GOOD}]', ["r2"], "readings.0.kind: "),
+        (f'[{{"element": "r1", "watts": 1}}, {{"element": "r1", "watts": 2}}, {GOOD}]', ["r2"], "comes twice"),
+        (f'[{{"element": "r1", "watts": 1}}, {{"element": "r1", "watts": 2, "phase": "L1"}}, {GOOD}]', ["r2"],
+         "as a whole and by 'phase'"),
+        (f'[{{"watts": 1}}, {GOOD}]', [], "readings.0.element: Field required"),
+        (f'[{GOOD}, 1]', [], "readings.1: "),
+        ("null", [], "readings: is no list"),
+        ('{"element": "r1"}', [], "readings: is no list"),
+    ],
+)  # fmt: skip
+def test_a_sensor_that_makes_no_sense_voids_no_cut(path: Path, entries: str, left: list[str], says: str) -> None:
+    """It costs the readings of its element; where nobody knows whose it is, all of them."""
+    path.write_text(f'{EXAMPLE[:-1]}, "readings": {entries}}}')
+    found = FileSignal(path).read()
+    assert [cut.element for cut in found.cuts] == ["ups-a"]
+    assert [one.element for one in found.readings] == left
+    assert found.trouble.startswith(f"{path}: ")
+    assert says in found.trouble
+    path.write_text(f'{{"cuts": [], "readings": {entries}}}')
+    assert (FileSignal(path).read().cuts, FileSignal(path).read().trouble) == ((), found.trouble)
+
+
+def test_a_cut_that_makes_no_sense_costs_all(path: Path) -> None:
+    path.write_text(f'{{"cuts": [{{"element": "r1", "reason": "x", "percent": 0}}], "readings": [{GOOD}]}}')
+    with pytest.raises(SignalError, match=r"cuts\.0\.percent"):
+        FileSignal(path).read()
+
+
+def test_of_many_troubles_a_few_are_told(path: Path) -> None:
+    bad = ", ".join(f'{{"element": "r{number}", "celsius": NaN}}' for number in range(20))
+    path.write_text(f'{{"cuts": [], "readings": [{bad}]}}')
+    trouble = FileSignal(path).read().trouble
+    assert trouble.count("readings.") == 3
+    assert trouble.endswith("; and 17 more")
+
+
 READING = '{{"readings": [{{"element": "r1", {}}}]}}'
 CUT = '{{"cuts": [{{"element": "r1", "reason": "x", {}}}]}}'
 
