@@ -106,8 +106,9 @@ class Sources:
         while True:
             begun = loop.time()
             try:
-                await self._take(name, await loop.run_in_executor(self._threads, _read, source))
-                self._say(name, self._reflexes.unfit(name))
+                told, trouble = await loop.run_in_executor(self._threads, _read, source)
+                await self._take(name, told)
+                self._say(name, "; ".join(filter(None, (trouble, self._reflexes.unfit(name)))))
                 failures = 0
             except StoreError as error:
                 self._say(name, f"what it says cannot be kept: {error}")
@@ -173,9 +174,13 @@ def expected(source: TelemetrySource, site: Site) -> frozenset[Element]:
     return frozenset(Element(kind, name) for kind, name in named if name is not None and measures)
 
 
-def _read(source: Telemetry) -> list[list[Reading]]:
-    """In a thread of its own, for to put thousands in order takes a while. Raises TelemetryError."""
-    return list(lots(source.read()))
+def _read(source: Telemetry) -> tuple[list[list[Reading]], str]:
+    """What it tells, and the trouble with the rest. Raises TelemetryError.
+
+    In a thread of its own, for to put thousands in order takes a while.
+    """
+    told = source.read()
+    return list(lots(told.readings)), told.trouble
 
 
 def lots(readings: Iterable[Reading]) -> Iterator[list[Reading]]:

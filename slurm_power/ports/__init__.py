@@ -52,7 +52,7 @@ from slurm_power.ports.store import (
     Viewer,
     Wanted,
 )
-from slurm_power.ports.telemetry import Kind, Quantity, Reading, Telemetry
+from slurm_power.ports.telemetry import Kind, Quantity, Reading, Telemetry, Told
 
 __all__ = [
     "LINES",
@@ -101,6 +101,7 @@ __all__ = [
     "StoredReservation",
     "Suspend",
     "Telemetry",
+    "Told",
     "Update",
     "UpdateReservation",
     "Usage",

@@ -45,11 +45,23 @@ class Reading:
     """The phase that was measured, where each is measured for itself."""
 
 
+@immutable
+class Told:
+    """What a source tells at one time."""
+
+    readings: Sequence[Reading]
+    trouble: str = ""
+    """What beside these cannot be read or makes no sense, and is left out; names the source; empty for nothing."""
+
+
 class Telemetry(Protocol):
     """A source of readings."""
 
-    def read(self) -> Sequence[Reading]:
-        """All that it measures, now. Blocks for a bounded time; raises TelemetryError, which names the source."""
+    def read(self) -> Told:
+        """All that it measures, now. Blocks for a bounded time.
+
+        Raises TelemetryError, which names the source, where there is nothing but trouble.
+        """
 
     def close(self) -> None:
         """No more questions; a reading that is under way may end with an error."""

@@ -12,7 +12,7 @@ from slurm_power.core.errors import TelemetryError
 from slurm_power.daemon.reflexes import Reflexes
 from slurm_power.daemon.sensors import Sensors
 from slurm_power.daemon.sources import Sources
-from slurm_power.ports import Kind, Quantity, Reading
+from slurm_power.ports import Kind, Quantity, Reading, Told
 from slurm_power.service.draws import Element
 from tests.service.preempt_rig import SITE, Rig
 
@@ -22,7 +22,7 @@ telemetry:
   - {type: redfish, url: "http://pdu-a", zone: a, every: 1s, stale: 20s}
   - {type: redfish, url: "http://pdu-b", zone: b, every: 1s, stale: 20s}
 """
-Read = Callable[[], Sequence[Reading]]
+Read = Callable[[], Sequence[Reading] | Told]
 
 
 class Source:
@@ -33,9 +33,10 @@ class Source:
         self.asked = 0
         self.closed = False
 
-    def read(self) -> Sequence[Reading]:
+    def read(self) -> Told:
         self.asked += 1
-        return self._read()
+        told = self._read()
+        return told if isinstance(told, Told) else Told(told)
 
     def close(self) -> None:
         self.closed = True
@@ -102,6 +103,16 @@ def test_one_that_fails_is_told_once_and_asked_less_often(told: Callable[[], lis
     assert polled.polling.troubles == {"redfish http://pdu-a a": "pdu-a: refused"}
     assert told() == ["telemetry: pdu-a: refused"]
     assert polled.sources["http://pdu-a"].asked < polled.sources["http://pdu-b"].asked
+
+
+def test_what_is_left_out_costs_nothing_else(told: Callable[[], list[str]]) -> None:
+    """It is told as other troubles are, and the source is asked as often as before."""
+    reading = Reading(Kind.ZONE, "a", Quantity.POWER, 4_000)
+    polled = Polled(lambda: Told([reading], "pdu-a: zone_celsius: refused"), says("b", 3_000))
+    polled.run(3.2)
+    assert (polled.draw_w("a"), polled.sources["http://pdu-a"].asked >= 3) == (4_000, True)
+    assert polled.polling.troubles == {"redfish http://pdu-a a": "pdu-a: zone_celsius: refused"}
+    assert told() == ["telemetry: pdu-a: zone_celsius: refused"]
 
 
 def test_one_that_hangs_keeps_up_no_other() -> None:

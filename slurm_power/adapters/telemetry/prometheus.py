@@ -22,7 +22,7 @@ from slurm_power.adapters.telemetry.web import BadStatus, Web, shown
 from slurm_power.config.telemetry import Prometheus
 from slurm_power.core.errors import TelemetryError
 from slurm_power.core.immutable import immutable
-from slurm_power.ports import Kind, Quantity, Reading
+from slurm_power.ports import Kind, Quantity, Reading, Told
 
 log = logging.getLogger(__name__)
 _PATH = "/api/v1/query"
@@ -68,7 +68,7 @@ class PrometheusSource:
         self._web = Web(config.url, config.timeout, config.credentials, config.verify)
         self._lookback_known = False
 
-    def read(self) -> Sequence[Reading]:
+    def read(self) -> Told:
         """What its queries give, all of them. Raises TelemetryError for the first that fails.
 
         Each query may take the time-out. How old a sample is the server does not say: `age_s` is 0, and means `stale`
@@ -76,7 +76,7 @@ class PrometheusSource:
         """
         found = [reading for query in self._queries for reading in self._readings(query)]
         self._look_at_lookback()
-        return found
+        return Told(found)
 
     def close(self) -> None:
         """No more readings."""

@@ -14,7 +14,7 @@ Source of names, units and meanings: the schemas that DMTF publishes as DSP8010.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from math import isclose
@@ -24,7 +24,7 @@ from slurm_power.adapters.telemetry.redfish_resource import Resource, is_path
 from slurm_power.adapters.telemetry.web import Web, shown
 from slurm_power.config.telemetry import Redfish
 from slurm_power.core.errors import TelemetryError
-from slurm_power.ports import Kind, Quantity, Reading
+from slurm_power.ports import Kind, Quantity, Reading, Told
 
 _ROOT = "/redfish/v1/"
 _ENTRY = "#/PowerControl/"
@@ -63,7 +63,7 @@ class RedfishSource:
         self._start, _, self._entry = (config.resource or _ROOT).partition(_ENTRY)
         self._leaf = self._mains = ""
 
-    def read(self) -> Sequence[Reading]:
+    def read(self) -> Told:
         """Power; temperature and breaker too where they are told. Raises TelemetryError.
 
         Each resource may take the time-out. Once the way is known it is one, or two where the breaker is another's.
@@ -78,7 +78,7 @@ class RedfishSource:
             raise
         self._leaf, self._mains = leaf.path, mains
         left = [one for one in values if one.quantity is not Quantity.TEMPERATURE or self._config.celsius == "inlet"]
-        return [self._reading(one) for one in left]
+        return Told([self._reading(one) for one in left])
 
     def close(self) -> None:
         """No more readings."""

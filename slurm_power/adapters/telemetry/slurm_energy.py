@@ -1,9 +1,7 @@
 """Readings of nodes from Slurm's own energy plugins, as slurmctld shows them."""
 
-from collections.abc import Sequence
-
 from slurm_power.core.errors import SlurmError, TelemetryError
-from slurm_power.ports import Kind, Quantity, Reading, Slurm
+from slurm_power.ports import Kind, Quantity, Reading, Slurm, Told
 
 
 class SlurmEnergySource:
@@ -12,7 +10,7 @@ class SlurmEnergySource:
     def __init__(self, slurm: Slurm) -> None:
         self._slurm = slurm
 
-    def read(self) -> Sequence[Reading]:
+    def read(self) -> Told:
         """The power of each node that is measured. Raises TelemetryError, also where none is.
 
         Slurm does not tell when it was measured: at most AcctGatherNodeFreq, and what the plugin takes, before.
@@ -26,7 +24,7 @@ class SlurmEnergySource:
                 "slurm: shows the watts of no node; that takes AcctGatherEnergyType, such as acct_gather_energy/ipmi, "
                 "and AcctGatherNodeFreq, such as 10, in slurm.conf"
             )
-        return [Reading(Kind.NODE, name, Quantity.POWER, float(value)) for name, value in sorted(watts.items())]
+        return Told([Reading(Kind.NODE, name, Quantity.POWER, float(value)) for name, value in sorted(watts.items())])
 
     def close(self) -> None:
         """Nothing is kept open."""

@@ -17,7 +17,7 @@ from slurm_power.adapters.telemetry.web import shown
 from slurm_power.config.telemetry import Snmp
 from slurm_power.core.errors import TelemetryError
 from slurm_power.core.immutable import immutable
-from slurm_power.ports import Kind, Quantity, Reading
+from slurm_power.ports import Kind, Quantity, Reading, Told
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class SnmpSource:
         self._dialect: Dialect | None = None
         self._seen: tuple[int, ...] = ()
 
-    def read(self) -> Sequence[Reading]:
+    def read(self) -> Told:
         """All that it measures. Raises TelemetryError where a part of it is missing."""
         try:
             self._wanted = self._wanted or self._find_objects()
@@ -59,7 +59,7 @@ class SnmpSource:
             raise TelemetryError(f"{self._config.host}: {error}") from None
         try:
             with Link(self._host, self._config.timeout, self._config.retries) as link:
-                return self._look(link, dialect)
+                return Told(self._look(link, dialect))
         except TelemetryError:
             dialect.forget()
             self._host.forget()

@@ -65,7 +65,7 @@ def read(does: Behaviour | Documents, resource: str | None = None, **keys: Any) 
     with Hostile(does if callable(does) else served(does)) as server:
         source = configured(server.url, resource=resource, **keys)
         try:
-            return source.read()
+            return source.read().readings
         finally:
             source.close()
 

@@ -70,7 +70,7 @@ def configured(url: str, **keys: str) -> PrometheusSource:
 def read(url: str, **keys: str) -> Sequence[Reading]:
     source = configured(url, **keys)
     try:
-        return source.read()
+        return source.read().readings
     finally:
         source.close()
 
@@ -282,7 +282,7 @@ def test_what_is_wrong_with_a_query(prometheus: str, keys: dict[str, str], says:
 def test_how_far_it_looks_back(prometheus: str, caplog: pytest.LogCaptureFixture) -> None:
     """What a server that is too old for `lookback_delta` does, the log says, once; a query can say it itself."""
     source = configured(prometheus, zone_watts="silent_watts", label="rack")
-    assert (source.read() == []) == (caplog.text == "")
+    assert (source.read().readings == []) == (caplog.text == "")
     source.read()
     assert caplog.text.count("unless it runs with --query.lookback-delta=2s") == len(caplog.records) <= 1
     source.close()
@@ -292,8 +292,8 @@ def test_how_far_it_looks_back(prometheus: str, caplog: pytest.LogCaptureFixture
 def test_a_replay_of_real_nodes_and_its_end(prometheus: str, exporter: Hostile, replay: Replay) -> None:
     racks = "sum by (rack) (node_watts)"
     source = configured(prometheus, zone_watts=racks, node_watts="node_watts", label="rack", node_label="host")
-    wait(lambda: bool(source.read()), 20)
-    found = source.read()
+    wait(lambda: bool(source.read().readings), 20)
+    found = source.read().readings
     assert {one.element: one.value for one in found if one.kind is Kind.NODE} in replay.shown
     assert {one.element: one.value for one in found if one.kind is Kind.ZONE} in [
         {"rack01": one["gpu001"] + one["gpu002"], "rack02": one["gpu003"] + one["gpu004"]} for one in replay.shown
@@ -301,7 +301,7 @@ def test_a_replay_of_real_nodes_and_its_end(prometheus: str, exporter: Hostile, 
     with_times = f"sum by (rack) (last_over_time(gateway_watts[{STALE_S}s]))"
     assert watts(prometheus, with_times).keys() == {"rack01", "rack02"}
     exporter.close()
-    wait(lambda: not source.read(), STALE_S + 2)
+    wait(lambda: not source.read().readings, STALE_S + 2)
     wait(lambda: not watts(prometheus, with_times), STALE_S + 1)
     source.close()
 
@@ -316,7 +316,7 @@ def vector(*result: object) -> Behaviour:
 def test_what_is_asked(caplog: pytest.LogCaptureFixture) -> None:
     with Hostile(vector({"metric": {"zone": "a"}, "value": [1.5, "7"]})) as server:
         source = configured(server.url + "/prometheus/", zone_watts="x + y", zone_celsius="z")
-        assert [one.value for one in source.read()] == [7, 7]
+        assert [one.value for one in source.read().readings] == [7, 7]
         targets = [question.target for question in server.questions]
     bounds = "lookback_delta=2s&timeout=1s"
     assert targets == [
@@ -345,7 +345,7 @@ def test_whether_it_knows_how_far_to_look_back_never_costs_readings(caplog: pyte
         asked.clear()
         with Hostile(server_with(status)) as server:
             source = configured(server.url, zone_watts="x")
-            assert [one.value for one in (*source.read(), *source.read())] == [7, 7]
+            assert [one.value for one in (*source.read().readings, *source.read().readings)] == [7, 7]
         assert asked.count(True) == times
     assert caplog.text == ""
 

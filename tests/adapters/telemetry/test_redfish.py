@@ -275,11 +275,11 @@ def test_the_way_is_forgotten_after_an_error() -> None:
         server.does = served(documents)
         with pytest.raises(TelemetryError, match=f"{METRICS}: answers 404"):
             source.read()
-        assert [(one.quantity, one.value) for one in source.read()] == [WATTS, CELSIUS]
+        assert [(one.quantity, one.value) for one in source.read().readings] == [WATTS, CELSIUS]
         server.does = served(mockup("server"))
         with pytest.raises(TelemetryError, match="answers 404"):
             source.read()
-        assert [one.value for one in source.read()] == [6_840]
+        assert [one.value for one in source.read().readings] == [6_840]
 
 
 @pytest.mark.parametrize(

@@ -211,7 +211,7 @@ def test_whatever_it_says_ends_in_readings_or_an_error_of_ours(data: st.DataObje
         source = configured("http://127.0.0.1:9", resource=resource)
         for _ in range(2):
             with contextlib.suppress(TelemetryError):
-                assert all(isinstance(one.value, int | float) for one in source.read())
+                assert all(isinstance(one.value, int | float) for one in source.read().readings)
 
 
 # -- trust, and servers of somebody else's ---------------------------------------------------------------------------
@@ -233,7 +233,7 @@ def test_credentials_and_tls(tmp_path: Path, own: Certificate) -> None:
     right, wrong = "user: power\npassword: 's3:cret'\n", "user: power\npassword: guess\n"
     with Hostile(asks_for(basic("power", "s3:cret"), served(mockup("pdu"))), tls=own) as server:
         keys = {"verify": str(own.file), "resource": METRICS}
-        assert len(configured(server.url, credentials=secret(tmp_path, right), **keys).read()) == 2
+        assert len(configured(server.url, credentials=secret(tmp_path, right), **keys).read().readings) == 2
         with pytest.raises(TelemetryError, match="answers 401"):
             configured(server.url, credentials=secret(tmp_path, wrong), **keys).read()
         with pytest.raises(TelemetryError, match="answers 401"):
@@ -244,7 +244,7 @@ def test_credentials_and_tls(tmp_path: Path, own: Certificate) -> None:
         assert len(server.questions) == asked
         assert "s3:cret" not in str(caught.value)
     with Hostile(asks_for(bearer("sesame"), served(mockup("server")))) as server:
-        assert len(configured(server.url, credentials=secret(tmp_path, "token: sesame")).read()) == 1
+        assert len(configured(server.url, credentials=secret(tmp_path, "token: sesame")).read().readings) == 1
 
 
 def started(name: str, *arguments: str, own: Certificate, folder: Path) -> Iterator[str]:
@@ -294,7 +294,7 @@ def emulator(tmp_path: Path, own: Certificate) -> Iterator[str]:
 def test_a_mockup_that_sushy_serves(static: str, own: Certificate) -> None:
     source = configured(static, verify=str(own.file))
     for _ in range(2):
-        assert [(one.quantity, one.value) for one in source.read()] == [WATTS, CELSIUS, CLOSED]
+        assert [(one.quantity, one.value) for one in source.read().readings] == [WATTS, CELSIUS, CLOSED]
 
 
 def test_an_emulated_server_that_measures_nothing(emulator: str, own: Certificate, tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ def slurm() -> FakeSlurm:
 
 def test_a_reading_for_each_node_that_is_measured(slurm: FakeSlurm) -> None:
     slurm.watts = {"n02": 812, "n01": 411, "n03": 0}
-    assert SlurmEnergySource(slurm).read() == [
+    assert SlurmEnergySource(slurm).read().readings == [
         Reading(Kind.NODE, "n01", Quantity.POWER, 411.0),
         Reading(Kind.NODE, "n02", Quantity.POWER, 812.0),
     ]
     slurm.set_node("n02", up=False)
-    assert [reading.element for reading in SlurmEnergySource(slurm).read()] == ["n01"]
+    assert [reading.element for reading in SlurmEnergySource(slurm).read().readings] == ["n01"]
 
 
 def test_a_slurm_that_measures_nothing_is_told_of(slurm: FakeSlurm) -> None:

@@ -18,19 +18,19 @@ from tests.adapters.telemetry.simulated import Relay, Simulator, asks
     "oid", ["rPDU2DeviceStatusPower.1", "PowerNet-MIB::rPDU2DeviceStatusPower", f".{APC}.4.3.1.5.1"]
 )
 def test_watts(opens: Opens, oid: str) -> None:
-    assert opens(oid=oid, scale="10").read() == [power(12_340.0)]
+    assert opens(oid=oid, scale="10").read().readings == [power(12_340.0)]
 
 
 @pytest.mark.parametrize("name", USERS)
 def test_users_of_version_3(opens: Opens, name: str) -> None:
     source = opens(secrets=secrets_of(name), oid="rPDU2DeviceStatusPower", scale="10")
-    assert source.read() == [power(12_340.0)]
-    assert source.read() == [power(12_340.0)]
+    assert source.read().readings == [power(12_340.0)]
+    assert source.read().readings == [power(12_340.0)]
 
 
 def test_phases(opens: Opens) -> None:
     phases = [f"rPDU2PhaseStatusPower.{number}" for number in (1, 2, 3)]
-    assert opens(phases=phases, scale="10", feed="a1", inlet="left").read() == [
+    assert opens(phases=phases, scale="10", feed="a1", inlet="left").read().readings == [
         Reading(Kind.FEED, "a1", Quantity.POWER, value, part="left", phase=phase)
         for phase, value in (("L1", 4_110.0), ("L2", 4_120.0), ("L3", 4_130.0))
     ]
@@ -40,7 +40,7 @@ def test_phases(opens: Opens) -> None:
 
 
 def test_energy_in_joules(opens: Opens) -> None:
-    (reading,) = opens(energy="rPDU2DeviceStatusEnergy", scale="360000", node="n1").read()
+    (reading,) = opens(energy="rPDU2DeviceStatusEnergy", scale="360000", node="n1").read().readings
     assert reading == Reading(Kind.NODE, "n1", Quantity.ENERGY, 27_720_000.0)
 
 
@@ -57,13 +57,13 @@ def test_all_of_one_device_in_one_question(opens: Opens, simulator: Simulator) -
             celsius_scale="0.1",
             breaker=trip.format(1),
         )
-        assert [(reading.quantity, round(reading.value, 3)) for reading in source.read()] == [
+        assert [(reading.quantity, round(reading.value, 3)) for reading in source.read().readings] == [
             (Quantity.POWER, 12_340.0),
             (Quantity.TEMPERATURE, 24.3),
             (Quantity.BREAKER, 1.0),
         ]
         assert len(relay.questions) == 1
-    assert opens(breaker=trip.format(2)).read()[0].value == 0.0
+    assert opens(breaker=trip.format(2)).read().readings[0].value == 0.0
     assert "the state of the breaker is not known" in wrong(opens(breaker=trip.format(3)))
 
 
@@ -71,7 +71,7 @@ def test_all_of_one_device_in_one_question(opens: Opens, simulator: Simulator) -
     ("number", "value"), [(1, 4e9), (2, 12_345_678_901_234_567_890.0), (3, 812.5), (10, -1.0)]
 )
 def test_numbers_of_all_sorts(opens: Opens, number: int, value: float) -> None:
-    assert opens(oid=f"{ODD}.{number}.0").read() == [power(value)]
+    assert opens(oid=f"{ODD}.{number}.0").read().readings == [power(value)]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_what_cannot_be_read_is_named(opens: Opens, oid: str, says: str) -> None
 def test_an_unusual_scale_is_told_once(opens: Opens, caplog: pytest.LogCaptureFixture) -> None:
     source = opens(oid="rPDU2DeviceStatusPower.1")
     with caplog.at_level(logging.WARNING):
-        assert source.read() == [power(1_234.0)]
+        assert source.read().readings == [power(1_234.0)]
         source.read()
     assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
         "oid: rPDU2DeviceStatusPower.1 usually takes the scale 10, and has 1"
@@ -115,14 +115,14 @@ def test_an_unusual_scale_is_told_once(opens: Opens, caplog: pytest.LogCaptureFi
 
 
 def test_rows_add_up(opens: Opens) -> None:
-    assert opens(community="chain", oid="rPDU2DeviceStatusPower", scale="10").read() == [power(12_000.0)]
-    assert opens(community="chain", oid=f"{APC}.4.3.1.5", scale="10").read() == [power(12_000.0)]
-    assert opens(community="sixty", oid="rPDU2DeviceStatusPower", scale="10").read() == [power(6_000.0)]
+    assert opens(community="chain", oid="rPDU2DeviceStatusPower", scale="10").read().readings == [power(12_000.0)]
+    assert opens(community="chain", oid=f"{APC}.4.3.1.5", scale="10").read().readings == [power(12_000.0)]
+    assert opens(community="sixty", oid="rPDU2DeviceStatusPower", scale="10").read().readings == [power(6_000.0)]
     assert "more than 256 rows" in wrong(opens(community="endless", oid="rPDU2DeviceStatusPower"))
 
 
 def test_a_device_that_stumbles_over_something_else(opens: Opens) -> None:
-    assert opens(community="stumbles", oid="rPDU2DeviceStatusPower", scale="10").read() == [power(7_000.0)]
+    assert opens(community="stumbles", oid="rPDU2DeviceStatusPower", scale="10").read().readings == [power(7_000.0)]
     assert f"answers 'genErr' to {ODD}.9.0" in wrong(opens(community="stumbles", oid=f"{ODD}.9.0"))
 
 
@@ -131,7 +131,7 @@ def test_a_total_and_its_parts_do_not(opens: Opens) -> None:
     rows = [f"rPDU2DeviceStatusPower.{number}" for number in (1, 2, 3, 4)]
     assert f"{rows[0]} (70) is the sum of {rows[1]}, {rows[2]}, {rows[3]}" in told
     assert f"Name the one that counts, such as {rows[0]}" in told
-    assert opens(community="whole", oid=rows[0], scale="10").read() == [power(700.0)]
+    assert opens(community="whole", oid=rows[0], scale="10").read().readings == [power(700.0)]
 
 
 def test_rows_that_are_not_measured_do_not_add_up(opens: Opens) -> None:
@@ -140,7 +140,7 @@ def test_rows_that_are_not_measured_do_not_add_up(opens: Opens) -> None:
 
 
 def test_the_hottest_row_counts(opens: Opens) -> None:
-    (reading,) = opens(celsius="rPDU2SensorTempHumidityStatusTempC", celsius_scale="0.1").read()
+    (reading,) = opens(celsius="rPDU2SensorTempHumidityStatusTempC", celsius_scale="0.1").read().readings
     assert (reading.quantity, round(reading.value, 3)) == (Quantity.TEMPERATURE, 27.1)
 
 
@@ -154,7 +154,7 @@ def test_once_the_rows_are_known_one_small_question_does(opens: Opens, simulator
 
     with Relay(relayed) as relay:
         source = opens(port=relay.port, oid="rPDU2DeviceStatusPower", scale="10")
-        assert [source.read() for _ in range(3)] == [[power(12_340.0)]] * 3
+        assert [source.read().readings for _ in range(3)] == [[power(12_340.0)]] * 3
     assert len(relay.questions) == 3
     assert len(answers[1]) < len(answers[0])
 
@@ -190,7 +190,7 @@ def test_secrets_that_do_not_fit(opens: Opens, secrets: str, says: str) -> None:
 def test_without_the_package_for_ciphers(opens: Opens, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aes, "PysnmpCryptoError", True)
     source = opens(secrets=secrets_of("signed-sha"), oid="rPDU2DeviceStatusPower.1", scale="10")
-    assert source.read() == [power(12_340.0)]
+    assert source.read().readings == [power(12_340.0)]
     assert "'priv' takes the Python package cryptography" in wrong(opens(secrets=secrets_of("sealed"), oid=APC))
 
 
@@ -212,12 +212,12 @@ def test_without_a_file(opens: Opens, tmp_path: Path) -> None:
 
 def test_changed_secrets_hold_from_the_next_reading_on(opens: Opens, tmp_path: Path) -> None:
     source = opens(secrets=secrets_of("sealed"), oid="rPDU2DeviceStatusPower.1", scale="10")
-    assert source.read() == [power(12_340.0)]
+    assert source.read().readings == [power(12_340.0)]
     path = tmp_path / "credentials"
     path.write_text(secrets_of("sealed").replace(AUTH, "another secret"))
     assert "usmStatsWrongDigests" in wrong(source)
     path.write_text(secrets_of("long"))
-    assert source.read() == [power(12_340.0)]
+    assert source.read().readings == [power(12_340.0)]
     path.chmod(0o640)
     assert "others than its owner" in wrong(source)
 

@@ -48,7 +48,7 @@ def test_a_question_that_was_lost_is_asked_again(opens: Opens, simulator: Simula
 
         with Relay(relayed) as relay:
             source = opens(port=relay.port, secrets=secrets, oid="rPDU2DeviceStatusPower.1", scale="10", timeout_s=0.4)
-            assert source.read() == [power(12_340.0)]
+            assert source.read().readings == [power(12_340.0)]
 
 
 def test_a_device_that_refuses(opens: Opens) -> None:
@@ -100,8 +100,8 @@ def test_a_good_answer_is_found_among_spoilt_ones(opens: Opens, simulator: Simul
     with Relay(relayed) as relay:
         secrets = secrets_of(name) if name else ""
         source = opens(port=relay.port, secrets=secrets, oid="rPDU2DeviceStatusPower.1", scale="10")
-        assert source.read() == [power(12_340.0)]
-        assert source.read() == [power(12_340.0)]
+        assert source.read().readings == [power(12_340.0)]
+        assert source.read().readings == [power(12_340.0)]
 
 
 def test_an_answer_to_another_question_is_none(opens: Opens, simulator: Simulator) -> None:
@@ -135,9 +135,9 @@ def test_an_unsigned_answer_to_a_signed_question_is_none(opens: Opens, simulator
 
 def test_a_device_whose_time_has_moved(opens: Opens, monkeypatch: pytest.MonkeyPatch) -> None:
     source = opens(secrets=secrets_of("sealed"), oid="rPDU2DeviceStatusPower.1", scale="10")
-    assert source.read() == [power(12_340.0)]
+    assert source.read().readings == [power(12_340.0)]
     monkeypatch.setattr(snmp_usm, "monotonic", lambda: time.monotonic() + 10_000)
-    assert source.read() == [power(12_340.0)]
+    assert source.read().readings == [power(12_340.0)]
 
 
 def test_a_device_at_the_end_of_time(opens: Opens, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,20 +152,20 @@ def test_a_device_at_the_end_of_time(opens: Opens, simulator: Simulator, monkeyp
 
     with Relay(late) as relay:
         source = opens(port=relay.port, secrets=secrets_of("open"), oid="rPDU2DeviceStatusPower.1", scale="10")
-        assert source.read() == [power(12_340.0)]
+        assert source.read().readings == [power(12_340.0)]
         monkeypatch.setattr(snmp_usm, "monotonic", lambda: time.monotonic() + 10_000)
-        assert source.read() == [power(12_340.0)]
+        assert source.read().readings == [power(12_340.0)]
 
 
 def test_a_device_that_starts_anew_or_is_replaced(opens: Opens, tmp_path: Path) -> None:
     """The second simulator has another engine id, and has been up for no time at all."""
     with Simulator(tmp_path / "first", DEVICES, options_of_users()[:8]) as first:
         source = opens(port=first.port, secrets=secrets_of("sealed"), oid="rPDU2DeviceStatusPower.1", scale="10")
-        assert source.read() == [power(12_340.0)]
+        assert source.read().readings == [power(12_340.0)]
     with Simulator(tmp_path / "second", DEVICES, options_of_users()[:8]) as second:
         ask = asks(second.port)
         with Relay(lambda question: [ask(question)]) as relay:
             source._host = Host(f"127.0.0.1:{relay.port}")
-            assert source.read() == [power(12_340.0)]
+            assert source.read().readings == [power(12_340.0)]
             asked = len(relay.questions)
             assert 3 <= asked <= 6, "the question, who it is, and the question again; each may be asked once more"
