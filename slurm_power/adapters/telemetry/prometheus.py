@@ -12,11 +12,12 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
-from math import isnan
+from math import isnan, nan
 from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
+from slurm_power.adapters.telemetry.few import few
 from slurm_power.adapters.telemetry.phases import doubled
 from slurm_power.adapters.telemetry.web import BadStatus, Web, shown
 from slurm_power.config.telemetry import Prometheus
@@ -69,68 +70,71 @@ class PrometheusSource:
         self._lookback_known = False
 
     def read(self) -> Told:
-        """What its queries give, all of them. Raises TelemetryError for the first that fails.
+        """What its queries give. One that fails costs its own readings; raises TelemetryError where there are none.
 
         Each query may take the time-out. How old a sample is the server does not say: `age_s` is 0, and means `stale`
         at most.
         """
-        found = [reading for query in self._queries for reading in self._readings(query)]
+        found: list[Reading] = []
+        failed: dict[str, list[str]] = {}
+        for query in self._queries:
+            try:
+                readings, trouble = self._readings(query)
+            except TelemetryError as error:
+                readings, trouble = (), str(error)
+            found += readings
+            if trouble:
+                failed.setdefault(trouble, []).append(query.name)
+        told = "; ".join(f"{', '.join(names)}: {trouble}" for trouble, names in failed.items())
+        trouble = f"{self._config.place}: {told}" if told else ""
+        if trouble and not found:
+            raise TelemetryError(trouble)
         self._look_at_lookback()
-        return Told(found)
+        return Told(found, trouble)
 
     def close(self) -> None:
         """No more readings."""
         self._web.close()
 
-    def _readings(self, query: _Query) -> Sequence[Reading]:
-        series = self._vector(query)
+    def _readings(self, query: _Query) -> tuple[Sequence[Reading], str]:
+        """What a query gives, and why some of its elements are left out. Raises TelemetryError for it as a whole.
+
+        A series that does not say whose it is costs the whole: it may be an inlet of any.
+        """
+        series: dict[str, list[_Series]] = {}
+        for one in self._vector(query):
+            series.setdefault(_element(query, one.metric), []).append(one)
+        found: list[Reading] = []
+        troubles: list[str] = []
+        for element, of_element in series.items():
+            try:
+                found += self._of_element(query, element, of_element)
+            except TelemetryError as error:
+                troubles.append(str(error))
+        return found, few(troubles)
+
+    def _of_element(self, query: _Query, element: str, series: Sequence[_Series]) -> Sequence[Reading]:
+        """What the series of an element tell. Raises TelemetryError."""
         if query.quantity is Quantity.TEMPERATURE:
-            return self._hottest(query, series)
-        found: dict[tuple[str, str, str], Reading] = {}
-        labels: dict[tuple[str, str, str], Mapping[str, str]] = {}
+            return [Reading(query.kind, element, query.quantity, _hottest([_number(one) for one in series]))]
+        found: dict[tuple[str, str], Reading] = {}
+        labels: dict[tuple[str, str], Mapping[str, str]] = {}
         for one in series:
-            reading = self._reading(query, one)
-            place = (reading.element, reading.phase, reading.part)
+            reading = self._reading(query, element, one)
+            place = (reading.phase, reading.part)
             if place in found:
-                raise self._wrong(query, self._twice(query, reading.element, labels[place], one.metric))
+                raise TelemetryError(self._twice(query, element, labels[place], one.metric))
             found[place], labels[place] = reading, one.metric
-        self._check_phases(query, list(found.values()))
+        self._check_phases(list(found.values()))
         return list(found.values())
 
-    def _reading(self, query: _Query, series: _Series) -> Reading:
+    def _reading(self, query: _Query, element: str, series: _Series) -> Reading:
         metric, config = series.metric, self._config
-        value = self._number(query, series)
+        value = _number(series)
         if query.quantity is Quantity.POWER:
             value *= float(config.scale)
         phase, inlet = (metric.get(label or "", "") for label in (config.phase_label, config.inlet_label))
-        return Reading(query.kind, self._element(query, metric), query.quantity, value, part=inlet, phase=phase)
-
-    def _hottest(self, query: _Query, series: Sequence[_Series]) -> Sequence[Reading]:
-        """The highest of each element; what is no number counts where there is nothing else."""
-        found: dict[str, float] = {}
-        for one in series:
-            element, value = self._element(query, one.metric), self._number(query, one)
-            if isnan(found.setdefault(element, value)) or value > found[element]:
-                found[element] = value
-        return [Reading(query.kind, element, query.quantity, value) for element, value in found.items()]
-
-    def _element(self, query: _Query, metric: Mapping[str, str]) -> str:
-        name = metric.get(query.label, "")
-        if query.kind is Kind.NODE:
-            name = node_name(name)
-        if not name:
-            raise self._wrong(
-                query,
-                f"the series {_as_text(metric)} has no label '{query.label}' that names the {query.kind}; "
-                f"keep it in the query, for example sum by ({query.label}) (…)",
-            )
-        return name
-
-    def _number(self, query: _Query, series: _Series) -> float:
-        try:
-            return float(series.value[1])  # "NaN" and "+Inf" as well
-        except ValueError:
-            raise self._wrong(query, f"'{shown(series.value[1])}' is no number") from None
+        return Reading(query.kind, element, query.quantity, value, part=inlet, phase=phase)
 
     def _twice(self, query: _Query, element: str, one: Mapping[str, str], other: Mapping[str, str]) -> str:
         """Why two series for the same are not summed, and what to do."""
@@ -145,14 +149,13 @@ class PrometheusSource:
             f"or aggregate, for example {how} by ({', '.join(kept)}) (…)"
         )
 
-    def _check_phases(self, query: _Query, readings: Sequence[Reading]) -> None:
+    def _check_phases(self, readings: Sequence[Reading]) -> None:
         both = doubled(readings)
         if both is not None:
             label = self._config.phase_label
-            raise self._wrong(
-                query,
+            raise TelemetryError(
                 f"of the series for '{shown(both.element)}' some have the label '{label}' and some have not: "
-                f'a total and its phases would count twice; filter, for example {{{label}!=""}}',
+                f'a total and its phases would count twice; filter, for example {{{label}!=""}}'
             )
 
     def _vector(self, query: _Query) -> Sequence[_Series]:
@@ -160,13 +163,13 @@ class PrometheusSource:
         kind = data.get("resultType") if isinstance(data, dict) else None
         if kind in ("scalar", "string", "matrix"):
             why = "leave out its range, such as [5m]" if kind == "matrix" else "it has no labels"
-            raise self._wrong(query, f"it gives a {kind} and not one value for each {query.kind}: {why}")
+            raise TelemetryError(f"it gives a {kind} and not one value for each {query.kind}: {why}")
         try:
             return _Vector.model_validate(data).result
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(map(str, first["loc"]))
-            raise self._wrong(query, f"the answer is none of Prometheus's: data.{place}: {first['msg']}") from None
+            raise TelemetryError(f"the answer is none of Prometheus's: data.{place}: {first['msg']}") from None
 
     def _data(self, query: _Query) -> Any:
         asked = {
@@ -177,9 +180,9 @@ class PrometheusSource:
         try:
             answer = self._web.json(_PATH, asked)
         except BadStatus as error:
-            raise self._wrong(query, _told(error.body) or str(error)) from None
+            raise TelemetryError(_told(error.body) or str(error)) from None
         if not isinstance(answer, dict) or "data" not in answer:
-            raise self._wrong(query, "the answer is none of Prometheus's: it has no 'data'")
+            raise TelemetryError("the answer is none of Prometheus's: it has no 'data'")
         return answer["data"]
 
     def _look_at_lookback(self) -> None:
@@ -195,9 +198,6 @@ class PrometheusSource:
         else:
             self._lookback_known = True
             log.warning(_OLD, self._config.place, self._config.stale, self._config.stale)
-
-    def _wrong(self, query: _Query, problem: str) -> TelemetryError:
-        return TelemetryError(f"{self._config.place}: {query.name}: {problem}")
 
 
 def node_name(label: str) -> str:
@@ -221,6 +221,30 @@ def _queries(config: Prometheus) -> Sequence[_Query]:
         ("feed_breaker", config.feed_breaker, Kind.FEED, Quantity.BREAKER, config.feed_label),
     )
     return [_Query(name, text, kind, quantity, label) for name, text, kind, quantity, label in known if text]
+
+
+def _element(query: _Query, metric: Mapping[str, str]) -> str:
+    name = metric.get(query.label, "")
+    if query.kind is Kind.NODE:
+        name = node_name(name)
+    if not name:
+        raise TelemetryError(
+            f"the series {_as_text(metric)} has no label '{query.label}' that names the {query.kind}; "
+            f"keep it in the query, for example sum by ({query.label}) (…)"
+        )
+    return name
+
+
+def _number(series: _Series) -> float:
+    try:
+        return float(series.value[1])  # "NaN" and "+Inf" as well
+    except ValueError:
+        raise TelemetryError(f"'{shown(series.value[1])}' is no number") from None
+
+
+def _hottest(celsius: Sequence[float]) -> float:
+    """What is no number counts where there is nothing else."""
+    return max((one for one in celsius if not isnan(one)), default=nan)
 
 
 def _told(body: bytes) -> str:

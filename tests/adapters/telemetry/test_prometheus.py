@@ -21,6 +21,8 @@ from tests.adapters.store.servers import need
 from tests.adapters.telemetry.hostile import (
     Behaviour,
     Hostile,
+    Question,
+    Wire,
     answers,
     asks_for,
     basic,
@@ -231,21 +233,45 @@ def test_values_are_not_judged(prometheus: str) -> None:
     assert found == {"rack02": math.inf, "rack03": -5_000, "rack04": 0}
 
 
+def test_what_is_wrong_with_one_query_costs_no_other(prometheus: str) -> None:
+    source = configured(
+        prometheus, zone_watts="sum by (rack) (phase_watts)", zone_celsius="sum by (rack", node_watts="42", label="rack"
+    )
+    told = source.read()
+    source.close()
+    assert {one.element: one.value for one in told.readings} == {"rack01": 9_000, "rack02": 1_000}
+    assert told.trouble.startswith(f"{prometheus}: node_watts: it gives a scalar")
+    assert "; zone_celsius: bad_data: " in told.trouble
+
+
+def test_what_comes_twice_costs_no_other(prometheus: str) -> None:
+    source = configured(prometheus, zone_watts='pdu_kilowatts{pdu="a"}', label="rack")
+    told = source.read()
+    source.close()
+    assert [(one.element, one.value) for one in told.readings] == [("rack02", 3)]
+    assert told.trouble == f"{prometheus}: zone_watts: {TWICE}"
+
+
+RACK = 'pdu_kilowatts{rack="rack01"}'
+TWICE = (
+    "several series for 'rack01', which differ in outlet; they are not summed, for a total and its outlets would count "
+    'twice. Filter, for example {outlet="1"}, or aggregate, for example sum by (rack) (…)'
+)
+
+
 @pytest.mark.parametrize(
     ("keys", "says"),
     [
         (
-            {"zone_watts": 'pdu_kilowatts{pdu="a"}'},
-            ": zone_watts: several series for 'rack01', which differ in outlet; they are not summed, for a total and "
-            'its outlets would count twice. Filter, for example {outlet="1"}, or aggregate, for example sum by (rack) '
-            "(…)",
+            {"zone_watts": 'pdu_kilowatts{pdu="a",rack="rack01"}'},
+            f": zone_watts: {TWICE}",
         ),
         (
-            {"zone_watts": "pdu_kilowatts", "inlet_label": "pdu", "phase_label": "phase"},
+            {"zone_watts": RACK, "inlet_label": "pdu", "phase_label": "phase"},
             "or aggregate, for example sum by (rack, phase, pdu) (…)",
         ),
-        ({"feed_breaker": "pdu_kilowatts > bool 0", "feed_label": "rack"}, "for example min by (rack) (…)"),
-        ({"node_watts": "pdu_kilowatts", "node_label": "rack"}, ": node_watts: several series for 'rack01'"),
+        ({"feed_breaker": f"{RACK} > bool 0", "feed_label": "rack"}, "for example min by (rack) (…)"),
+        ({"node_watts": RACK, "node_label": "rack"}, ": node_watts: several series for 'rack01'"),
         (
             {"zone_watts": "mixed_watts", "phase_label": "phase"},
             ": zone_watts: of the series for 'rack01' some have the label 'phase' and some have not: a total and its "
@@ -421,6 +447,36 @@ def test_a_node_twice_is_told() -> None:
     twice = vector(*({"metric": one, "value": [1, "1"]} for one in labels))
     with Hostile(twice) as server, pytest.raises(TelemetryError, match="'gpu001', which differ in node"):
         read(server.url, node_watts="x")
+
+
+def test_a_query_that_hangs_costs_no_other() -> None:
+    good = vector({"metric": {"zone": "a"}, "value": [1.5, "7"]})
+
+    def does(wire: Wire, question: Question) -> None:
+        (drips_body if "query=slow" in question.target else good)(wire, question)
+
+    with Hostile(does) as server:
+        told = configured(server.url, zone_watts="quick", zone_celsius="slow", feed_breaker="slow").read()
+        assert told.trouble.startswith(f"{server.url}: zone_celsius, feed_breaker: ")
+    assert [one.value for one in told.readings] == [7]
+    assert told.trouble.count("no answer within 1 s") == 1
+
+
+def test_a_value_that_is_none_costs_its_element() -> None:
+    values = (("a", "much"), ("b", "7"))
+    with Hostile(vector(*({"metric": {"zone": zone}, "value": [1, text]} for zone, text in values))) as server:
+        told = configured(server.url, zone_watts="x").read()
+    assert [(one.element, one.value) for one in told.readings] == [("b", 7)]
+    assert "'much' is no number" in told.trouble
+
+
+def test_of_many_troubles_a_few_are_told() -> None:
+    twice = [{"metric": {"zone": f"z{number // 2}"}, "value": [1, "1"]} for number in range(20)]
+    with Hostile(vector(*twice, {"metric": {"zone": "good"}, "value": [1, "1"]})) as server:
+        told = configured(server.url, zone_watts="x").read()
+    assert [one.element for one in told.readings] == ["good"]
+    assert told.trouble.count("several series") == 3
+    assert told.trouble.endswith("; and 7 more")
 
 
 @pytest.fixture(autouse=True)
