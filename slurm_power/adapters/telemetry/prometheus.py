@@ -18,6 +18,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ValidationError
 
 from slurm_power.adapters.telemetry.few import few
+from slurm_power.adapters.telemetry.parts import total_of_inlets
 from slurm_power.adapters.telemetry.phases import doubled
 from slurm_power.adapters.telemetry.web import BadStatus, Web, shown
 from slurm_power.config.telemetry import Prometheus
@@ -125,7 +126,7 @@ class PrometheusSource:
             if place in found:
                 raise TelemetryError(self._twice(query, element, labels[place], one.metric))
             found[place], labels[place] = reading, one.metric
-        self._check_phases(list(found.values()))
+        self._check_sum(list(found.values()))
         return list(found.values())
 
     def _reading(self, query: _Query, element: str, series: _Series) -> Reading:
@@ -149,7 +150,8 @@ class PrometheusSource:
             f"or aggregate, for example {how} by ({', '.join(kept)}) (…)"
         )
 
-    def _check_phases(self, readings: Sequence[Reading]) -> None:
+    def _check_sum(self, readings: Sequence[Reading]) -> None:
+        """Raises TelemetryError for phases or inlets that stand beside their total."""
         both = doubled(readings)
         if both is not None:
             label = self._config.phase_label
@@ -157,6 +159,9 @@ class PrometheusSource:
                 f"of the series for '{shown(both.element)}' some have the label '{label}' and some have not: "
                 f'a total and its phases would count twice; filter, for example {{{label}!=""}}'
             )
+        total = total_of_inlets(readings)
+        if total:
+            raise TelemetryError(f"{total}; filter by the label '{self._config.inlet_label}'")
 
     def _vector(self, query: _Query) -> Sequence[_Series]:
         data = self._data(query)

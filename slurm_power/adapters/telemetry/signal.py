@@ -27,6 +27,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from slurm_power.adapters.telemetry.few import few
+from slurm_power.adapters.telemetry.parts import total_of_inlets
 from slurm_power.adapters.telemetry.phases import doubled
 from slurm_power.adapters.telemetry.plain_file import read_plain
 from slurm_power.adapters.telemetry.web import Web, shown
@@ -249,9 +250,9 @@ def _twice(readings: Sequence[Reading]) -> str:
             return f"the {one.quantity} of {one.kind} '{shown(one.element)}' comes twice"
         seen.add(same)
     both = doubled(readings)
-    if both is None:
-        return ""
-    return f"the {both.quantity} of {both.kind} '{shown(both.element)}' comes as a whole and by 'phase'"
+    if both is not None:
+        return f"the {both.quantity} of {both.kind} '{shown(both.element)}' comes as a whole and by 'phase'"
+    return total_of_inlets(readings)
 
 
 def _check_zones_of_time(*instants: datetime | None) -> None:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm_power.adapters.telemetry.parts import sum_of_parts
+from slurm_power.adapters.telemetry.parts import sum_of_parts, total_of_inlets
+from slurm_power.ports import Kind, Quantity, Reading
 
 
 @pytest.mark.parametrize(
@@ -42,3 +43,33 @@ def test_a_total_is_found_wherever_it_is(parts: list[int], place: int, off: floa
 @given(st.lists(st.integers(500, 520), min_size=3, max_size=48))
 def test_equals_are_no_total(values: list[float]) -> None:
     assert sum_of_parts(values) is None
+
+
+def inlets(*told: tuple[str, float], kind: Kind = Kind.ZONE) -> list[Reading]:
+    return [Reading(kind, "rack01", Quantity.POWER, watts, part=inlet) for inlet, watts in told]
+
+
+def test_a_total_among_inlets() -> None:
+    parts = (("1", 4_000), ("2", 4_000), ("3", 4_000))
+    says = "inlet 'total' of zone 'rack01' (12000 W) is the sum of 1, 2, 3: a total and its parts would count twice"
+    assert total_of_inlets(inlets(*parts, ("total", 12_000))) == says
+    by_phase = [Reading(Kind.ZONE, "rack01", Quantity.POWER, 4_000, part="total", phase=f"L{n}") for n in (1, 2, 3)]
+    assert total_of_inlets([*by_phase, *inlets(*parts)]) == says
+
+
+@pytest.mark.parametrize(
+    "readings",
+    [
+        [],
+        inlets(("1", 4_000), ("2", 4_000), ("3", 4_000)),
+        inlets(("a", 4_000), ("b", 4_000)),
+        inlets(("", 12_000), ("1", 4_000), ("2", 8_000)),
+        inlets(("total", float("inf")), ("1", 4_000), ("2", 8_000)),
+        inlets(("total", float("nan")), ("1", 4_000), ("2", 8_000)),
+        inlets(("total", 12_000), ("1", -1), ("2", 12_001)),
+        [*inlets(("total", 12_000)), *inlets(("1", 4_000), ("2", 8_000), kind=Kind.FEED)],
+        [Reading(Kind.ZONE, "rack01", Quantity.TEMPERATURE, celsius, part=str(celsius)) for celsius in (10, 20, 30)],
+    ],
+)
+def test_no_total_among_inlets(readings: list[Reading]) -> None:
+    assert total_of_inlets(readings) == ""

@@ -470,6 +470,20 @@ def test_a_value_that_is_none_costs_its_element() -> None:
     assert "'much' is no number" in told.trouble
 
 
+def test_a_total_among_inlets_costs_its_element() -> None:
+    inlets = (("a", "total", 12_050), ("a", "1", 4_000), ("a", "2", 4_000), ("a", "3", 4_000), ("b", "1", 7))
+    series = [
+        {"metric": {"zone": zone, "outlet": inlet}, "value": [1, str(value)]} for zone, inlet, value in inlets
+    ]
+    with Hostile(vector(*series)) as server:
+        told = configured(server.url, zone_watts="x", inlet_label="outlet").read()
+    assert [(one.element, one.value) for one in told.readings] == [("b", 7)]
+    assert told.trouble.endswith(
+        ": zone_watts: inlet 'total' of zone 'a' (12050 W) is the sum of 1, 2, 3: a total and its parts would count "
+        "twice; filter by the label 'outlet'"
+    )
+
+
 def test_of_many_troubles_a_few_are_told() -> None:
     twice = [{"metric": {"zone": f"z{number // 2}"}, "value": [1, "1"]} for number in range(20)]
     with Hostile(vector(*twice, {"metric": {"zone": "good"}, "value": [1, "1"]})) as server:

@@ -123,6 +123,9 @@ GOOD = '{"element": "r2", "watts": 7}'
         (f'[{{"element": "r1", "watts": 1}}, {{"element": "r1", "watts": 2}}, {GOOD}]', ["r2"], "comes twice"),
         (f'[{{"element": "r1", "watts": 1}}, {{"element": "r1", "watts": 2, "phase": "L1"}}, {GOOD}]', ["r2"],
          "as a whole and by 'phase'"),
+        ("[" + ", ".join(f'{{"element": "r1", "watts": {watts}, "inlet": "{inlet}"}}'
+                         for inlet, watts in (("1", 4), ("all", 12), ("2", 4), ("3", 4))) + f", {GOOD}]", ["r2"],
+         "readings: inlet 'all' of zone 'r1' (12 W) is the sum of 1, 2, 3: a total and its parts would count twice"),
         (f'[{{"watts": 1}}, {GOOD}]', [], "readings.0.element: Field required"),
         (f'[{GOOD}, 1]', [], "readings.1: "),
         ("null", [], "readings: is no list"),
