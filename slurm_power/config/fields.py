@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from slurm_power.core.errors import UsageError
 from slurm_power.core.policy import Hours
+from slurm_power.core.thermal import sensible
 from slurm_power.core.units import (
     parse_capacity_w,
     parse_demand_w,
@@ -76,6 +77,27 @@ def _decimal(text: str) -> Fraction:
     if not _DECIMAL.fullmatch(text.strip()):
         raise _BadValueError(f"'{text}' is not a number")
     return Fraction(text.strip())
+
+
+def _above_zero(text: str) -> Fraction:
+    number = _decimal(text)
+    if not number:
+        raise _BadValueError(f"'{text}' is not above 0")
+    return number
+
+
+def _celsius(text: str) -> Fraction:
+    celsius = _decimal(text)
+    if not sensible(float(celsius)):
+        raise _BadValueError(f"'{text}' is a temperature that no inlet has")
+    return celsius
+
+
+def _hysteresis(text: str) -> Fraction:
+    celsius = _decimal(text)
+    if not 0 < celsius <= 10:
+        raise _BadValueError(f"'{text}' is not above 0 and at most 10")
+    return celsius
 
 
 def _milli(least: int) -> Callable[[str], int]:
@@ -232,6 +254,7 @@ NOTICE = Kind("duration, or `never`", "a duration such as 10m, or never")
 NAME = Kind("name", "1 to 64 letters, digits and _.-")
 HOSTLIST = Kind("hostlist", "a hostlist such as gpu[001-004] or a,b")
 PATH = Kind("path", "an absolute path such as /run/slurm_power/hook.sock")
+SECRETS = Kind("path", "a file such as /etc/slurm_power/pdu.yaml, with 'community: …' or 'user: …'")
 SIGNAL = Kind("signal", "the name of a signal such as USR1")
 HOURS = Kind("hours of the day", "a span of the day such as 20:00-06:00")
 DAY = Kind("day", "a day such as 2026-01-01")
@@ -247,6 +270,9 @@ DemandOrZero = Annotated[int, _field(WATTS, parse_demand_w), WATTS]
 Margin = Annotated[Fraction, _field(SHARE, _share_below_one), SHARE]
 Share = Annotated[Fraction, _field(SHARE, parse_fraction), SHARE]
 Decimal = Annotated[Fraction, _field(NUMBER, _decimal), NUMBER]
+Scale = Annotated[Fraction, _field(Kind("number", "a number above 0 such as 10"), _above_zero), NUMBER]
+Celsius = Annotated[Fraction, _field(Kind("number", "a temperature in °C such as 32"), _celsius), NUMBER]
+Hysteresis = Annotated[Fraction, _field(Kind("number", "a few °C such as 2"), _hysteresis), NUMBER]
 PowerFactor = Annotated[Fraction, _field(Kind("number", "a number such as 0.95"), _power_factor), NUMBER]
 AtMostOne = Annotated[Fraction, _field(NUMBER_TO_ONE, parse_fraction), NUMBER_TO_ONE]
 AtLeastOne = Annotated[
@@ -266,6 +292,7 @@ Name = Annotated[str, _field(NAME, check_name), NAME]
 Hostlist = Annotated[tuple[str, ...], _field(HOSTLIST, expand_hostlist), HOSTLIST]
 SocketPath = Annotated[str, _field(PATH, _socket), PATH]
 FilePath = Annotated[str, _field(PATH, _absolute), PATH]
+SecretsPath = Annotated[str, _field(SECRETS, _absolute), SECRETS]
 DayHours = Annotated[Hours, _field(HOURS, _hours), HOURS]
 Day = Annotated[date, _field(DAY, _day), DAY]
 Url = Annotated[str, _field(URL, _matching(_URL, "a URL")), URL]

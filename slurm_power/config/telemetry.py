@@ -2,19 +2,21 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from slurm_power.config.fields import (
     CountOrZero,
-    Decimal,
     FilePath,
     Hostlist,
     Name,
+    Scale,
     Seconds,
+    SecretsPath,
     Text,
     Url,
 )
 from slurm_power.config.section import Section, key, wrong
+from slurm_power.config.snmp_names import find_object
 
 
 class _Source(Section):
@@ -23,9 +25,11 @@ class _Source(Section):
     timeout: Seconds = key("2s", "how long one reading may take")
 
     @model_validator(mode="after")
-    def _stale_later(self) -> Self:
+    def _in_time(self) -> Self:
         if self.stale <= self.every:
             raise wrong("'stale' is not longer than 'every'", "for example every: 5s, stale: 30s")
+        if "timeout" in self.model_fields_set and self.timeout > self.every:
+            raise wrong("'timeout' is longer than 'every'", "for example every: 5s, timeout: 2s")
         return self
 
 
@@ -73,7 +77,7 @@ class Prometheus(_Web):
     node_label: Text = key("node", "label that names the node; what follows a colon or dot is left out")
     phase_label: Text | None = key(None, "label that names the phase, where each is measured for itself")
     inlet_label: Text | None = key(None, "label that names the inlet, where an element has several")
-    scale: Decimal = key("1", "watts for each unit of the queries for power")
+    scale: Scale = key("1", "watts for each unit of the queries for power")
 
     @model_validator(mode="after")
     def _asks(self) -> Self:
@@ -103,24 +107,31 @@ class Redfish(_Web, _Metered):
         return self
 
 
+def _found(text: str) -> str:
+    find_object(text)
+    return text
+
+
+SnmpObject = Annotated[Text, AfterValidator(_found)]
+
+
 class Snmp(_Metered):
     """A PDU that speaks SNMP."""
 
     type: Literal["snmp"] = Field(description="`snmp`")
     host: Text = Field(description="the device, `host` or `host:port`")
     version: Literal["2c", "3"] = key("3", "version of SNMP")
-    credentials: FilePath | None = key(
-        None,
-        "file with `community: …`, or `user: …` with `auth: …`, `auth_protocol: …`, `priv: …`, `priv_protocol: …`; "
-        "only its owner may read it",
+    credentials: SecretsPath = Field(
+        description="file with `community: …`, or `user: …` with `auth: …`, `auth_protocol: …`, `priv: …`, "
+        "`priv_protocol: …`; only its owner may read it",
     )
-    oid: Text | None = key(None, "the object with its power, by name or number")
-    phases: tuple[Text, ...] = key((), "instead of `oid`: one object for each phase, of which the fullest counts")
-    energy: Text | None = key(None, "instead of `oid`: an object that counts energy")
-    scale: Decimal = key("1", "watts (or joules, with `energy`) for each unit of the object")
-    celsius: Text | None = key(None, "the object with its temperature")
-    celsius_scale: Decimal = key("1", "°C for each unit of that object")
-    breaker: Text | None = key(None, "the object with the state of its breaker")
+    oid: SnmpObject | None = key(None, "the object with its power, by name or number")
+    phases: tuple[SnmpObject, ...] = key((), "instead of `oid`: one object for each phase, of which the fullest counts")
+    energy: SnmpObject | None = key(None, "instead of `oid`: an object that counts energy")
+    scale: Scale = key("1", "watts (or joules, with `energy`) for each unit of the object")
+    celsius: SnmpObject | None = key(None, "the object with the temperature of a zone's inlet")
+    celsius_scale: Scale = key("1", "°C for each unit of that object")
+    breaker: SnmpObject | None = key(None, "the object with the state of the breaker of a zone or feed")
     closed: CountOrZero = key("1", "the value of that object while the breaker is closed")
     retries: CountOrZero = key("1", "how often a question without answer is asked again")
 
@@ -132,6 +143,16 @@ class Snmp(_Metered):
             raise wrong("'phases' are three", "one object for each of L1, L2 and L3")
         if not any((self.oid, self.phases, self.energy, self.celsius, self.breaker)):
             raise wrong("it has no object to read", "for example oid: rPDU2DeviceStatusPower, scale: 10")
+        return self
+
+    @model_validator(mode="after")
+    def _counts(self) -> Self:
+        if self.celsius is not None and self.zone is None:
+            raise wrong("temperatures count for zones alone", "'celsius' beside a zone, for example zone: rack01")
+        if self.breaker is not None and self.node is not None:
+            raise wrong(
+                "breakers count for zones and feeds alone", "'breaker' beside one of them, for example feed: pdu-a1"
+            )
         return self
 
     @property

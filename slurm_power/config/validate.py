@@ -5,9 +5,11 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from slurm_power.config.document import read_document
+from slurm_power.config.fields import Kind
 from slurm_power.config.problems import Path, Problems, nearest
 from slurm_power.config.schema import SiteFile
 
@@ -16,7 +18,6 @@ _SHAPES = {
     "model_attributes_type": ("is not a mapping", "keys and values"),
     "dict_type": ("is not a mapping", "names, each with its keys and values"),
     "tuple_type": ("is not a list", "a list such as [pdu-a1, pdu-b1]"),
-    "missing": ("is missing", ""),
     "too_short": ("is empty", "at least one entry"),
     "union_tag_not_found": ("has no 'type'", "type: prometheus, redfish, snmp, slurm, file or http"),
 }
@@ -43,6 +44,8 @@ def _note(detail: ErrorDetails, problems: Problems) -> None:
         problems.add(path, "is no key here", nearest(str(path[-1]), list(keys_at(path[:-1]))))
     elif kind == "site":
         problems.add(path, context["problem"], context["expected"])
+    elif kind == "missing":
+        problems.add(path, "is missing", _expected_at(path))
     elif kind in _SHAPES:
         problems.add(path, *_SHAPES[kind])
     elif kind in ("enum", "literal_error"):
@@ -68,6 +71,16 @@ def _path(detail: ErrorDetails, problems: Problems) -> Path:
 
 def keys_at(path: Path) -> Iterator[str]:
     """The keys that a mapping at this place may have."""
+    return (name for name, _ in _fields_at(path))
+
+
+def _expected_at(path: Path) -> str:
+    """What stands under a key that has to be there; empty for a section."""
+    required = (field for name, field in _fields_at(path[:-1]) if name == path[-1] and field.is_required())
+    return next((mark.expected for field in required for mark in field.metadata if isinstance(mark, Kind)), "")
+
+
+def _fields_at(path: Path) -> Iterator[tuple[str, FieldInfo]]:
     kinds: list[Any] = [SiteFile]
     for step in path:
         kinds = [below for kind in kinds for below in _below(kind, step)]
@@ -75,7 +88,7 @@ def keys_at(path: Path) -> Iterator[str]:
         # A single section may stand for a list of them.
         for model in members(get_args(kind)[0]) if get_origin(kind) is tuple else (kind,):
             if isinstance(model, type) and issubclass(model, BaseModel):
-                yield from (field.alias or name for name, field in model.model_fields.items())
+                yield from ((field.alias or name, field) for name, field in model.model_fields.items())
 
 
 def _below(kind: Any, step: str | int) -> Iterator[Any]:

@@ -36,7 +36,7 @@ control: {smoothing: 10s, ramp: 30s, stuck: 60s}
 telemetry:
   - {type: redfish, url: "http://rack-a", zone: a, every: 1s, stale: 20s}
   - {type: redfish, url: "http://rack-b", zone: b, every: 1s, stale: 20s}
-  - {type: snmp, host: pdu, oid: "1.3", feed: pdu, every: 1s, stale: 20s}
+  - {type: snmp, host: pdu, credentials: /x, oid: "1.3", feed: pdu, every: 1s, stale: 20s}
 """
 
 

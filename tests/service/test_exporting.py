@@ -150,7 +150,7 @@ def test_sources_are_named_without_their_secrets() -> None:
 telemetry:
   - {type: redfish, url: "https://root:calvin@pdu-a/redfish?token=x", zone: a, every: 1s, stale: 20s}
   - {type: redfish, url: "https://root:calvin@pdu-a/redfish", zone: a, every: 1s, stale: 20s}
-  - {type: snmp, host: pdu-b, oid: 1.2.3, feed: pdu, inlet: left, version: 2c, every: 1s, stale: 20s}
+  - {type: snmp, host: pdu-b, credentials: /x, oid: 1.2.3, feed: pdu, inlet: left, version: 2c, every: 1s, stale: 20s}
   - {type: file, path: /run/facility/signal.json, every: 5s, stale: 60s}
 """
     site = load_site(text=text)

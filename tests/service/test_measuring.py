@@ -314,8 +314,8 @@ partitions:
 control: {smoothing: 10s, ramp: 30s}
 telemetry:
   - {type: redfish, url: "http://rack-a", zone: a, every: 1s, stale: 20s}
-  - {type: snmp, host: pdu-a, oid: "1.3", feed: pdu-a, every: 1s, stale: 20s}
-  - {type: snmp, host: cdu, oid: "1.3", feed: loop, every: 1s, stale: 20s}
+  - {type: snmp, host: pdu-a, credentials: /x, oid: "1.3", feed: pdu-a, every: 1s, stale: 20s}
+  - {type: snmp, host: cdu, credentials: /x, oid: "1.3", feed: loop, every: 1s, stale: 20s}
 """
 
 

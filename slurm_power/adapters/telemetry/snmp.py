@@ -10,10 +10,10 @@ from slurm_power.adapters.telemetry.credentials import read_credentials
 from slurm_power.adapters.telemetry.parts import sum_of_parts
 from slurm_power.adapters.telemetry.snmp_keys import KEYS, User
 from slurm_power.adapters.telemetry.snmp_link import Host, Link
-from slurm_power.adapters.telemetry.snmp_names import Object, Oid, find_object
 from slurm_power.adapters.telemetry.snmp_usm import Usm
 from slurm_power.adapters.telemetry.snmp_wire import Absence, Binding, Community, Dialect, Question
 from slurm_power.adapters.telemetry.web import shown
+from slurm_power.config.snmp_names import Object, Oid, find_object
 from slurm_power.config.telemetry import Snmp
 from slurm_power.core.errors import TelemetryError
 from slurm_power.core.immutable import immutable
@@ -90,8 +90,6 @@ class SnmpSource:
     def _speak(self) -> Dialect:
         """With the credentials as the file has them now: they are changed without a restart."""
         known = ("community",) if self._config.version == "2c" else KEYS
-        if self._config.credentials is None:
-            raise TelemetryError(f"SNMP takes 'credentials', a file with {', '.join(f'{name}: …' for name in known)}")
         path = Path(self._config.credentials)
         seen = _mark(path)
         if self._dialect is None or seen != self._seen or not seen:

@@ -16,8 +16,8 @@ from pysnmp.proto.secmod.rfc3414.service import UsmSecurityParameters
 
 from slurm_power.adapters.telemetry.snmp_keys import Cipher, User
 from slurm_power.adapters.telemetry.snmp_link import MOST_BYTES, Link
-from slurm_power.adapters.telemetry.snmp_names import Oid
 from slurm_power.adapters.telemetry.snmp_wire import Answer, Question, answer_of, choice, pdu_of
+from slurm_power.config.snmp_names import Oid
 from slurm_power.core.immutable import immutable
 
 _MESSAGE, _PARAMETERS, _SCOPED = SNMPv3Message(), UsmSecurityParameters(), ScopedPDU()

@@ -15,7 +15,7 @@ from pyasn1.type import univ
 from pysnmp.proto import rfc1901, rfc1902, rfc1905
 
 from slurm_power.adapters.telemetry.snmp_link import Link
-from slurm_power.adapters.telemetry.snmp_names import Oid
+from slurm_power.config.snmp_names import Oid
 from slurm_power.core.immutable import immutable
 
 _MESSAGE = rfc1901.Message()

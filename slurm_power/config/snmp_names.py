@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from slurm_power.core.errors import TelemetryError
+from slurm_power.config.problems import nearest
+from slurm_power.config.section import wrong
 from slurm_power.core.immutable import immutable
 
 Oid = tuple[int, ...]
@@ -12,6 +13,7 @@ Oid = tuple[int, ...]
 _NUMBER = re.compile(r"\.?(\d+(?:\.\d+)+)", re.ASCII)
 _NAME = re.compile(r"(?:[\w-]+::)?(?P<name>[A-Za-z][\w-]*)(?P<row>(?:\.\d+)*)", re.ASCII)
 _MOST_NUMBERS, _MOST_DIGITS, _LARGEST = 128, 10, (1 << 32) - 1
+_EXAMPLE = "a number such as 1.3.6.1.4.1.318.1.1.26.4.3.1.5.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Object:
 def find_object(text: str) -> Object:
     """The object that a site file names: `rPDU2DeviceStatusPower`, `PowerNet-MIB::rPDU2PhaseStatusPower.2`, `1.3.6.1…`.
 
-    Raises TelemetryError for a name that is not known, and for a column whose rows cannot be added up.
+    Raises, as validators do, for a name that is not known, and for a column whose rows cannot be added up.
     """
     text = text.strip()
     numeric = _NUMBER.fullmatch(text)
@@ -56,14 +58,14 @@ def find_object(text: str) -> Object:
     named = _NAME.fullmatch(text)
     known = NAMES.get(named["name"]) if named is not None else None
     if named is None or known is None:
-        raise TelemetryError(f"knows no object '{text}'; write its number, such as 1.3.6.1.4.1.318.1.1.26.4.3.1.5.1")
+        raise wrong(f"'{text}' is no object that is known by name", f"{nearest(text, NAMES)}, or {_EXAMPLE}")
     row = _numbers(named["row"].removeprefix("."))
     return _known(text, known, row)
 
 
 def _by_number(text: str, oid: Oid) -> Object:
     if oid[0] > 2 or (oid[0] < 2 and oid[1] > 39):
-        raise TelemetryError(f"'{text}' is no object identifier")
+        raise wrong(f"'{text}' is no object identifier", _EXAMPLE)
     for known in NAMES.values():
         if oid[: len(known.oid)] == known.oid:
             return _known(text, known, oid[len(known.oid) :])
@@ -76,14 +78,14 @@ def _known(text: str, known: Known, row: Oid) -> Object:
     if not known.rows:
         return Object(text, (*known.oid, 0), scale=known.scale)
     if not known.alike:
-        raise TelemetryError(f"the rows of '{text}' do not add up ({known.unit}); name one of them, such as {text}.1.1")
+        raise wrong(f"the rows of '{text}' do not add up ({known.unit})", f"one of them, such as {text}.1.1")
     return Object(text, known.oid, column=True, scale=known.scale)
 
 
 def _numbers(text: str) -> Oid:
     parts = text.split(".") if text else []
     if len(parts) > _MOST_NUMBERS or any(len(part) > _MOST_DIGITS or int(part) > _LARGEST for part in parts):
-        raise TelemetryError(f"'{text}' is no object identifier")
+        raise wrong(f"'{text}' is no object identifier", _EXAMPLE)
     return tuple(map(int, parts))
 
 
