@@ -62,6 +62,11 @@ def test_each_alert_is_tested_and_says_what_it_is() -> None:
     assert all(rule["annotations"]["summary"] for rule in alerts)
 
 
+def test_each_alert_has_its_row_of_what_to_do() -> None:
+    rows = re.findall(r"^\| (SlurmPower\w*) \|", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted(rule["alert"] for rule in rules() if "alert" in rule)
+
+
 def test_rules_name_only_what_there_is(there: set[str]) -> None:
     named = {name for rule in rules() for name in NAME.findall(rule["expr"])}
     assert len(named) > 30
