@@ -33,7 +33,7 @@ from tests.adapters.telemetry.hostile import (
     refused,
     shows,
 )
-from tests.adapters.telemetry.replay import Replay, logs
+from tests.adapters.telemetry.replay import RECORDED, Replay, logs
 
 STALE_S = 2
 HISTORY = """
@@ -98,7 +98,7 @@ def trouble(url: str, **keys: str) -> str:
 # -- a real server ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=["recorded" if RECORDED else "made"])
 def replay() -> Replay:
     first, second, third, fourth = logs(4)
     return Replay({"rack01": {"gpu001": first, "gpu002": second}, "rack02": {"gpu003": third, "gpu004": fourth}})
