@@ -76,7 +76,7 @@ def zones(names: Sequence[str], output: Output, link: Link) -> None:
     BASELINE   what it draws without jobs
     COMMITTED  baseline, the est of its jobs, and what is reserved and not yet used
     RESERVED   what of that is reserved now and not yet used
-    MEASURED   what is drawn, as measured; - where nothing fresh is known, and shown where anything is measured
+    MEASURED   what is drawn, as measured; at least that where a part is silent, - where all is
     STRAY      drawn beyond the baseline and the est of the jobs on nodes
     SLURM      licences in use by slurmctld's own count; without the baseline
     HEADROOM   usable − stray − committed; below zero after a cut
@@ -140,7 +140,7 @@ def _notes(found: Mapping[str, Any]) -> list[str]:
         notes.append(f"More is drawn than the limit lets them: {', '.join(over)}.")
     stale = [row["name"] for row in rows if row["stale"]]
     if stale:
-        notes.append(f"Nothing fresh is known of what is drawn in {', '.join(stale)}: max counts there.")
+        notes.append(f"Not all that is drawn in {', '.join(stale)} is known: max counts there.")
     short = [row["name"] for row in rows if row["headroom_w"] < 0]
     if short:
         notes.append(f"More is committed than may be planned: {', '.join(short)}.")

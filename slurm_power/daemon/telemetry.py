@@ -34,7 +34,7 @@ class Telemetry:
     def follow(self, site: Site) -> None:
         """By this site file from now on, in a running loop."""
         self._stop_starting()
-        if self._keeping is None:
+        if site.telemetry and self._keeping is None:
             self._keeping = asyncio.create_task(self._sensors.run())
         if site.telemetry or self.reflexes.hold_anything:
             self._starting = asyncio.create_task(until_done(lambda: self.reflexes.follow(site)))

@@ -7,7 +7,7 @@ from slurm_power.ports import Kind, LicenseRecord
 from slurm_power.ports.metrics import Metric, MetricKind
 from slurm_power.service import views
 from slurm_power.service.desk import Desk
-from slurm_power.service.drawn import disagree
+from slurm_power.service.drawn import disagree, drawn
 from slurm_power.service.draws import Element
 from slurm_power.service.metric_forms import GAUGE, many
 from slurm_power.service.pulse import Pulse
@@ -74,11 +74,12 @@ def _rows(
 
 def _beside(desk: Desk, element: Element) -> Row:
     """What does not stand in its row."""
-    name, draws = element.name, desk.measured.draws
+    name, draws, draw = element.name, desk.measured.draws, drawn(desk, element)
     declared_w = desk.site.topology.declared_w(name) or 0
     differ = disagree(desk, element)
     apart_w = differ[1] - differ[0] if differ is not None else 0
     return {
+        "measured_w": draw.smooth_w if draw is not None else None,
         "derated_w": max(declared_w - desk.ledger.meters[name].limit_w, 0),
         "cut": name in desk.preempting.cuts,
         "apart_w": apart_w if draws.measured(element) else None,

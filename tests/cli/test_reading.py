@@ -288,7 +288,7 @@ def test_report_of_what_was_not_done_is_empty_while_the_mode_acts(scene: Scene) 
 
 
 def test_report_since_a_time(scene: Scene) -> None:
-    assert as_json(scene, "report", "--since", "now")["decisions"] == []
+    assert as_json(scene, "report", "--since", "now+1minutes")["decisions"] == []
     assert len(as_json(scene, "report", "--since", "now-1hour")["decisions"]) >= 3
     assert len(as_json(scene, "report", "--limit", "1")["decisions"]) == 1
 

@@ -48,7 +48,7 @@ def test_what_is_known_of_each_element(stage: Stage) -> None:
     feed, zone = sorted(shown(stage)["elements"], key=lambda row: row["kind"])
     assert (zone["element"], zone["smooth_w"], zone["stale"]) == ("rack01", 10_000, False)
     assert (zone["least_w"], zone["most_w"], zone["doubts"]) == (8_000, 10_000, [])
-    assert (feed["element"], feed["smooth_w"], feed["stale"]) == ("ups-a", None, True)
+    assert (feed["element"], feed["smooth_w"], feed["stale"]) == ("ups-a", 5_000, True)  # at least, by rack01
     assert feed["doubts"] == [{"source": "cdu", "text": "nothing has come yet"}]
     told = text(stage)
     assert "cdu: no answer within 2 s" in told
