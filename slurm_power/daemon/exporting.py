@@ -170,7 +170,7 @@ class Exporting:
             hook={op: answers.read() for op, answers in self._answers.items()},
             commands={name: Commands(failed, late, durations) for name, (failed, late, durations) in commands},
             drift=self._rounds.drift,
-            sources=sources(self._desk.site, self._telemetry.troubles),
+            sources=sources(self._desk.site, self._desk.measured.troubles.there),
             breakers=reflexes.breakers,
             heat={name: state.level for name, state in reflexes.zones.items()},
         )

@@ -7,7 +7,7 @@ for last holds to its own end, and the log says so.
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 
 from slurm_power.adapters.telemetry.signal import open_signal
@@ -43,18 +43,11 @@ class Signals:
         self._soon = soon
         self._opens = opens
         self._tasks: list[asyncio.Task[None]] = []
-        self._troubles: dict[str, str] = {}
-
-    @property
-    def troubles(self) -> Mapping[str, str]:
-        """Path or URL → what is wrong with the signal there."""
-        return self._troubles
 
     def follow(self, site: Site) -> None:
         """Those of this site file from now on, in a running loop. What others asked for ends."""
         self.stop()
         sources = [source for source in site.telemetry or () if isinstance(source, Signal)]
-        self._troubles = {}
         named = {source.place for source in sources} | {HEAT, BREAKER}
         self._tasks = [asyncio.create_task(self._run(source)) for source in sources]
         self._tasks += [
@@ -74,7 +67,7 @@ class Signals:
             try:
                 await self.look(source.place, facility, source.stale)
             except Exception:  # a defect of ours must not end the watch: the next look may heal it
-                _log.exception("the facility's signal: internal error", extra={"path": source.place})
+                _log.exception("the facility's signal: internal error", extra={"source": source.place})
             await asyncio.sleep(source.every)
 
     async def _end(self, source: str) -> None:
@@ -122,15 +115,7 @@ class Signals:
         return f"there is no zone or feed {', '.join(sorted(names))}" if names else ""
 
     def _say(self, path: str, trouble: str) -> None:
-        """Once for each trouble."""
-        before = self._troubles.pop(path, "")
-        self._desk.measured.troubles[path] = trouble
-        if trouble:
-            self._troubles[path] = trouble
-        if trouble and trouble != before:
-            _log.error("the facility's signal: %s", trouble, extra={"path": path})
-        elif before and not trouble:
-            _log.info("the facility's signal is well again", extra={"path": path})
+        self._desk.measured.troubles.note(path, trouble, "the facility's signal", _log)
 
 
 def _times(cut: AskedCut, now: int, zone: tzinfo) -> list[tuple[int | None, int]]:

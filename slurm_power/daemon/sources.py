@@ -44,15 +44,9 @@ class Sources:
         self._soon = soon
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="telemetry")
         self._tasks: list[asyncio.Task[None]] = []
-        self._troubles: dict[str, str] = {}
         self._stale_s: Mapping[str, int] = {}
         self._signals: Mapping[str, str] = {}
         """Path or URL of a signal of the facility's → its name as a source."""
-
-    @property
-    def troubles(self) -> Mapping[str, str]:
-        """Source → why it cannot be read."""
-        return self._troubles
 
     def expect(self, site: Site) -> Mapping[str, TelemetrySource]:
         """What these are to tell of is not known from now on until they do. The sources, by name."""
@@ -74,7 +68,6 @@ class Sources:
         for task in self._tasks:
             task.cancel()
         polled = {name: source for name, source in self.expect(site).items() if not isinstance(source, Signal)}
-        self._troubles = {name: text for name, text in self._troubles.items() if name in polled}
         self._tasks = [
             asyncio.create_task(self._run(name, source, number / len(polled)))
             for number, (name, source) in enumerate(polled.items())
@@ -140,15 +133,7 @@ class Sources:
             await self._take(self._signals[place], lots(readings))
 
     def _say(self, name: str, trouble: str) -> None:
-        """Once for each trouble."""
-        before = self._troubles.pop(name, "")
-        self._desk.measured.troubles[name] = trouble
-        if trouble:
-            self._troubles[name] = trouble
-        if trouble and trouble != before:
-            _log.error("telemetry: %s", trouble, extra={"source": name})
-        elif before and not trouble:
-            _log.info("telemetry is well again", extra={"source": name})
+        self._desk.measured.troubles.note(name, trouble, "telemetry", _log)
 
 
 def names(sources: Sequence[TelemetrySource]) -> dict[str, TelemetrySource]:

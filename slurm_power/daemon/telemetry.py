@@ -1,7 +1,7 @@
 """All that is measured and asked for from outside, put together: sources, the facility's signals, and the reflexes."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from slurm_power.adapters.telemetry.opening import open_source
 from slurm_power.config import Site
@@ -10,7 +10,7 @@ from slurm_power.daemon.reflexes import Reflexes
 from slurm_power.daemon.retrying import until_done
 from slurm_power.daemon.sensors import Sensors
 from slurm_power.daemon.signals import Signals
-from slurm_power.daemon.sources import Sources
+from slurm_power.daemon.sources import Sources, names
 from slurm_power.ports import Slurm
 from slurm_power.service.desk import Desk
 
@@ -38,7 +38,7 @@ class Telemetry:
             self._keeping = asyncio.create_task(self._sensors.run())
         if site.telemetry or self.reflexes.hold_anything:
             self._starting = asyncio.create_task(until_done(lambda: self.reflexes.follow(site)))
-        self._desk.measured.troubles.clear()
+        self._desk.measured.troubles.keep([*names(site.telemetry or ()), *(one.place for one in site.telemetry or ())])
         self.sources.follow(site)
         self.signals.follow(site)
 
@@ -55,8 +55,3 @@ class Telemetry:
         if self._starting is not None:
             self._starting.cancel()
             self._starting = None
-
-    @property
-    def troubles(self) -> Mapping[str, str]:
-        """Source, or path or URL of a signal → what is wrong with it."""
-        return {**self.sources.troubles, **self.signals.troubles}

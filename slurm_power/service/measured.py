@@ -9,6 +9,7 @@ from slurm_power.core.rolling import Rolling
 from slurm_power.service.above import AboveMax
 from slurm_power.service.draws import Draws, Element
 from slurm_power.service.overdrawn import Breach, Overdrawn
+from slurm_power.service.troubles import Troubles
 
 _LEAST = 50
 """No less than a fiftieth is drawn of what has been running for a while."""
@@ -36,8 +37,8 @@ class Measured:
         self.expected = Expected()
         self.overdrawn = Overdrawn()
         self.above = AboveMax()
-        self.troubles: dict[str, str] = {}
-        """Source, or path or URL of a signal of the facility's → why it cannot be read; empty where it can."""
+        self.troubles = Troubles()
+        """Of sources by name, and of the facility's signals by path or URL."""
         self.heard: set[str] = set()
         """Zones of which anything has been known since the start."""
         self.since = since

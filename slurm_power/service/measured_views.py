@@ -29,7 +29,7 @@ def measured_row(desk: Desk, kind: Kind, meter: Meter) -> Row:
 
 def source_rows(desk: Desk) -> list[Row]:
     """The sources that have been asked, and what is wrong with each."""
-    return [{"source": name, "trouble": text} for name, text in sorted(desk.measured.troubles.items())]
+    return [{"source": name, "trouble": text} for name, text in sorted(desk.measured.troubles.asked.items())]
 
 
 def doubts_of(desk: Desk) -> Mapping[Element, Sequence[Doubt]]:

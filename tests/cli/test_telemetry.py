@@ -1,6 +1,7 @@
 """spower telemetry: what is measured, what disagrees, what is silent, and which source cannot be read."""
 
 import json
+import logging
 from typing import Any
 
 from slurm_power.ports import Kind, Quantity, Reading
@@ -44,7 +45,7 @@ def test_what_is_known_of_each_element(stage: Stage) -> None:
     follow(stage)
     measure(stage, "pdu", 10_000)
     measure(stage, "bmc", 8_000)
-    stage.desk.measured.troubles["cdu"] = "no answer within 2 s"
+    stage.desk.measured.troubles.note("cdu", "no answer within 2 s", "telemetry", logging.getLogger("x"))
     feed, zone = sorted(shown(stage)["elements"], key=lambda row: row["kind"])
     assert (zone["element"], zone["smooth_w"], zone["stale"]) == ("rack01", 10_000, False)
     assert (zone["least_w"], zone["most_w"], zone["doubts"]) == (8_000, 10_000, [])

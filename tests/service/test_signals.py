@@ -55,7 +55,7 @@ class Grid:
 
     @property
     def trouble(self) -> str:
-        return self.signals.troubles.get(str(self.path), "")
+        return self.rig.desk.measured.troubles.there.get(str(self.path), "")
 
 
 @pytest.fixture
@@ -177,13 +177,13 @@ def test_a_url_is_followed_as_a_file_is(grid: Grid) -> None:
         following(grid, grid.rig.text + telemetry, lambda: grid.limit_w == 15_000)
         assert [one.source for one in grid.rig.desk.derates] == [server.url]
         server.does = answers(b"", 500)
-        following(grid, grid.rig.text + telemetry, lambda: server.url in grid.signals.troubles)
-        assert "answers 500" in grid.signals.troubles[server.url]
+        following(grid, grid.rig.text + telemetry, lambda: server.url in grid.rig.desk.measured.troubles.there)
+        assert "answers 500" in grid.rig.desk.measured.troubles.there[server.url]
         assert grid.limit_w == 15_000
         old = formatdate(grid.rig.clock.instant - STALE_S - 1, usegmt=True)
         server.does = answers(b'{"readings": []}', Last_Modified=old)
         following(grid, grid.rig.text + telemetry, lambda: grid.limit_w == 20_000)
-        assert "has not been written" in grid.signals.troubles[server.url]
+        assert "has not been written" in grid.rig.desk.measured.troubles.there[server.url]
 
 
 def test_readings_that_come_along_are_passed_on(grid: Grid) -> None:
@@ -203,7 +203,7 @@ def test_a_sensor_that_makes_no_sense_voids_no_cut(grid: Grid) -> None:
         os.utime(grid.path, (grid.rig.clock.instant,) * 2)
         assert grid.look() == limit_w
         assert "readings.0.watts" in grid.trouble
-        assert grid.rig.desk.measured.troubles[str(grid.path)] == grid.trouble
+        assert grid.rig.desk.measured.troubles.asked[str(grid.path)] == grid.trouble
         [(_, [reading])] = grid.measured
         assert (reading.element, reading.value) == ("b", 9_000)
         grid.measured.clear()

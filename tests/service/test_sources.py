@@ -66,6 +66,10 @@ class Polled:
 
         asyncio.run(poll())
 
+    @property
+    def troubles(self) -> dict[str, str]:
+        return dict(self.rig.desk.measured.troubles.there)
+
     def draw_w(self, zone: str) -> int | None:
         found = self.rig.desk.measured.draws.draw(Element(Kind.ZONE, zone), self.rig.desk.ledger.now)
         return found.latest_w if found is not None else None
@@ -93,14 +97,14 @@ def test_each_is_read_again_and_again(told: Callable[[], list[str]]) -> None:
     polled.run(3.2)
     assert (polled.draw_w("a"), polled.draw_w("b")) == (4_000, 3_000)
     assert all(source.asked >= 3 and source.closed for source in polled.sources.values())
-    assert (dict(polled.polling.troubles), told()) == ({}, [])
+    assert (polled.troubles, told()) == ({}, [])
 
 
 def test_one_that_fails_is_told_once_and_asked_less_often(told: Callable[[], list[str]]) -> None:
     polled = Polled(fails(TelemetryError("pdu-a: refused")), says("b", 3_000))
     polled.run(4.4)
     assert polled.draw_w("b") == 3_000
-    assert polled.polling.troubles == {"redfish http://pdu-a a": "pdu-a: refused"}
+    assert polled.troubles == {"redfish http://pdu-a a": "pdu-a: refused"}
     assert told() == ["telemetry: pdu-a: refused"]
     assert polled.sources["http://pdu-a"].asked < polled.sources["http://pdu-b"].asked
 
@@ -111,7 +115,7 @@ def test_what_is_left_out_costs_nothing_else(told: Callable[[], list[str]]) -> N
     polled = Polled(lambda: Told([reading], "pdu-a: zone_celsius: refused"), says("b", 3_000))
     polled.run(3.2)
     assert (polled.draw_w("a"), polled.sources["http://pdu-a"].asked >= 3) == (4_000, True)
-    assert polled.polling.troubles == {"redfish http://pdu-a a": "pdu-a: zone_celsius: refused"}
+    assert polled.troubles == {"redfish http://pdu-a a": "pdu-a: zone_celsius: refused"}
     assert told() == ["telemetry: pdu-a: zone_celsius: refused"]
 
 
@@ -143,7 +147,7 @@ def test_one_that_cannot_be_opened_is_told_and_the_other_is_read(told: Callable[
     del polled.sources["http://pdu-a"]
     polled.run(1.4)
     assert polled.draw_w("b") == 3_000
-    assert "cannot be opened" in polled.polling.troubles["redfish http://pdu-a a"]
+    assert "cannot be opened" in polled.troubles["redfish http://pdu-a a"]
     assert "cannot be opened" in told()[0]
 
 
@@ -151,5 +155,5 @@ def test_a_temperature_that_is_none_is_told(told: Callable[[], list[str]]) -> No
     polled = Polled(says("a", 850, Quantity.TEMPERATURE), says("b", 25, Quantity.TEMPERATURE))
     polled.run(2.6)
     told_of = "the temperature of zone a makes no sense and is left out"
-    assert polled.polling.troubles == {"redfish http://pdu-a a": told_of}
+    assert polled.troubles == {"redfish http://pdu-a a": told_of}
     assert told() == [f"telemetry: {told_of}"]
