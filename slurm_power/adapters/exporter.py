@@ -27,7 +27,7 @@ from slurm_power.core.errors import ConfigError
 from slurm_power.core.histogram import Distribution
 from slurm_power.ports.metrics import Metric, MetricKind
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger("slurm_power.exporter")
 
 Collect = Callable[[], Awaitable[Sequence[Metric]]]
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -121,7 +121,7 @@ class Exporter:
         try:
             return Response(await self.text(), media_type=TEXT)
         except Exception:  # whatever it is, the daemon goes on, and `up` is 0 for whoever asks
-            log.exception("metrics cannot be told")
+            _log.exception("metrics cannot be told")
             return Response("internal error, see the log\n", 500, media_type="text/plain")
 
 

@@ -21,7 +21,7 @@ from slurm_power.adapters.lines import LIMIT_BYTES
 from slurm_power.adapters.lines_bind import BoundSocket
 from slurm_power.core.errors import PowerError, UsageError
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger("slurm_power.socket")
 
 _CREDENTIALS = struct.Struct("iII")
 _CHUNK = 1 << 16
@@ -142,7 +142,7 @@ class LineServer:
             return
         except OSError as error:
             # Out of descriptors: the connection stays in the queue, so to look again at once would spin.
-            log.warning("%s: cannot accept: %s", self.path, error.strerror)
+            _log.warning("%s: cannot accept: %s", self.path, error.strerror)
             self._pause()
             loop.call_later(_ACCEPT_PAUSE_S, self._listen_unless_stopped, listener)
             return
@@ -156,7 +156,7 @@ class LineServer:
         if refusal is None:
             connection.read()
         else:
-            log.warning("%s: %s turned away: %s", self.path, connection.peer, refusal)
+            _log.warning("%s: %s turned away: %s", self.path, connection.peer, refusal)
             connection.fail(refusal)
 
     def _listen_unless_stopped(self, listener: socket.socket) -> None:
@@ -202,9 +202,9 @@ class LineServer:
 
     def _failed(self, connection: "_Connection", error: Exception) -> None:
         if isinstance(error, PowerError):
-            log.debug("%s: %s: %s", self.path, connection.peer, error)
+            _log.debug("%s: %s: %s", self.path, connection.peer, error)
         else:
-            log.error("%s: %s: the request failed", self.path, connection.peer, exc_info=error)
+            _log.error("%s: %s: the request failed", self.path, connection.peer, exc_info=error)
         connection.fail(error)
 
 
@@ -308,7 +308,7 @@ class _Connection:
         return True
 
     def _gone(self, why: str) -> None:
-        log.debug("%s: %s: %s", self._server.path, self.peer, why)
+        _log.debug("%s: %s: %s", self._server.path, self.peer, why)
         self.close()
 
     def _watch(self, event: int) -> None:
@@ -334,7 +334,7 @@ class _Connection:
             self._timer = self._loop.call_later(left_s, self._late)
             return
         seconds = self._server.limits.idle_s
-        log.debug("%s: %s: nothing whole within %g s", self._server.path, self.peer, seconds)
+        _log.debug("%s: %s: nothing whole within %g s", self._server.path, self.peer, seconds)
         if self._unsent or (self._server.lasting and not self._buffer):
             self.close()
         else:

@@ -9,7 +9,7 @@ import click
 from slurm_power.adapters.users import uid_of, user_of
 from slurm_power.cli import times
 from slurm_power.cli.link import Link, link_options, names_from
-from slurm_power.cli.options import output_options
+from slurm_power.cli.options import LONG_S, limit_option, output_options, since_option
 from slurm_power.cli.output import Output
 from slurm_power.cli.table import Answer, Columns, Row, Table, count, numbers, text, words
 
@@ -35,9 +35,6 @@ _SHOWN = (
 )  # fmt: skip
 _OF_REASONS = ("asked_w", "free_w", "short_w")
 _DAEMON = "daemon"
-_LINES = 1_000
-_PATIENCE_S = 60.0
-"""100,000 lines took the daemon and this command 8 s on two busy cores."""
 
 
 @click.command("audit", short_help="Who decided what, why, by which rule.")
@@ -52,17 +49,9 @@ _PATIENCE_S = 60.0
     shell_complete=names_from("reservations", "name"),
 )
 @click.option("-a", "--action", "actions", metavar="ACTION,…", help="These actions: admit, hold, deny, mode, …")
-@click.option("-S", "--since", metavar="TIME", help="From this time on: 2026-04-20T18:00:00Z, now-2hours, today, 24h.")
+@since_option
 @click.option("-E", "--until", metavar="TIME", help="Before this time.")
-@click.option(
-    "-n",
-    "--limit",
-    type=click.IntRange(1, 100_000),
-    default=_LINES,
-    show_default=True,
-    metavar="LINES",
-    help="No more than the newest so many; at most 2000 but for root and SlurmUser.",
-)
+@limit_option
 @output_options(COLUMNS, json_lines=True)
 @link_options
 def audit(
@@ -94,7 +83,7 @@ def audit(
         "until": None if until is None else times.since(until),
     }
     wanted = {name: value for name, value in asked.items() if value is not None}
-    output.show(lambda: present(link.ask("audit", patience_s=_PATIENCE_S, limit=limit, **wanted)))
+    output.show(lambda: present(link.ask("audit", patience_s=LONG_S, limit=limit, **wanted)))
 
 
 def present(found: Mapping[str, Any]) -> Answer:

@@ -9,7 +9,7 @@ from slurm_power.adapters.users import user_of
 from slurm_power.cli import times
 from slurm_power.cli.levels import present_holders, present_levels
 from slurm_power.cli.link import Link, link_options, names_from
-from slurm_power.cli.options import output_options
+from slurm_power.cli.options import LONG_S, limit_option, output_options, since_option
 from slurm_power.cli.output import Output
 from slurm_power.cli.table import Answer, Columns, Row, Table, count, text, words
 
@@ -27,8 +27,6 @@ COLUMNS = Columns(
 )
 _SHOWN = ("at", "job", "user", "account", "action", "zones", "reasons", "text")
 _COUNTS = Columns(text("action", "name"), count("times"))
-_LINES = 1_000
-_PATIENCE_S = 60.0
 
 
 @click.command("report", short_help="What was decided, how often and why.")
@@ -36,17 +34,8 @@ _PATIENCE_S = 60.0
 @click.option("--sla", "levels", is_flag=True, help="Runs by tier: how many missed their service level, and why.")
 @click.option("--holders", is_flag=True, help="Who owns watts, until when, and what if the job never starts.")
 @click.option("-z", "--zone", help="Holders in this zone.", shell_complete=names_from("zones", "name"))
-@click.option(
-    "-S", "--since", metavar="TIME", help="From this time on: 2026-04-20T18:00:00Z, now-2hours, today, 24h."
-)
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 100_000),
-    default=_LINES,
-    show_default=True,
-    metavar="LINES",
-    help="Read no more than the newest so many decisions; at most 2000 but for root and SlurmUser.",
-)
+@since_option
+@limit_option
 @output_options(COLUMNS, iterate=True)
 @link_options
 def report(
@@ -71,7 +60,7 @@ def report(
         raise click.UsageError("--zone goes with --holders; spower audit has decisions by zone")
     if levels:
         period = {} if since is None else {"since": times.since(since)}
-        output.show(lambda: present_levels(link.ask("levels", patience_s=_PATIENCE_S, **period)))
+        output.show(lambda: present_levels(link.ask("levels", patience_s=LONG_S, **period)))
         return
     if holders:
         where: dict[str, Any] = {} if zone is None else {"zone": zone}

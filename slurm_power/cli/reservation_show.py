@@ -10,6 +10,7 @@ from slurm_power.cli.link import Link, link_options, names_from
 from slurm_power.cli.options import output_options
 from slurm_power.cli.output import Output
 from slurm_power.cli.table import Answer, Columns, Row, Table, count, duration, fact, text, watts, words
+from slurm_power.cli.verdicts import REASONS
 from slurm_power.core.errors import UsageError
 
 COLUMNS = Columns(
@@ -43,7 +44,6 @@ COLUMNS = Columns(
 _SHOWN = ("name", "state", "accounts", "users", "granted_in", "granted", "used", "start", "end", "tier", "cause")
 _FACTS = tuple(column.name for column in COLUMNS.all)
 _OFFERS = Columns(text("instead", "kind"), text("zones"), watts("watts"), text("start"), text("end"), words("text"))
-_REASONS = Columns(text("code"), text("subject"), watts("asked"), watts("free"), watts("short"), words("text"))
 
 
 @click.command("show", short_help="Reservations.")
@@ -87,7 +87,7 @@ def answered(found: Mapping[str, Any]) -> Answer:
         lines += ["", *found["commands"]]
     parts = []
     if found["reasons"]:
-        parts.append(Table(_REASONS.all, found["reasons"], "REASON"))
+        parts.append(Table(REASONS.all, found["reasons"], "REASON"))
     if found["alternatives"]:
         parts.append(Table(_OFFERS.all, found["alternatives"]))
     return Answer(found, Table(COLUMNS.all, [row]), lines, parts=parts)

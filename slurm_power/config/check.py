@@ -23,7 +23,9 @@ def references(file: SiteFile, problems: Problems) -> None:
     _tiers(file, problems)
     _classes(file, problems)
     _tariffs(file, problems)
-    _later(file, problems)
+    _preemption(file, problems)
+    _service_levels(file, problems)
+    _telemetry(file, problems)
 
 
 def default_tier(file: SiteFile) -> str:
@@ -33,8 +35,8 @@ def default_tier(file: SiteFile) -> str:
     return "bronze" if "bronze" in file.tiers else list(file.tiers)[-1]
 
 
-def warn_of_later(file: SiteFile, problems: Problems) -> None:
-    """One warning for each part of the file that this version does not act on."""
+def warn_of_hres(file: SiteFile, problems: Problems) -> None:
+    """A warning where the file asks for what this version does not act on."""
     if file.native == "hres":
         problems.warn(
             ("native",), "hres is read and checked, but has no effect in this version: licences count"
@@ -212,13 +214,19 @@ def _tariffs(file: SiteFile, problems: Problems) -> None:
             problems.add((*path, "from"), problem, "a day of its own for each tariff")
 
 
-def _later(file: SiteFile, problems: Problems) -> None:
+def _preemption(file: SiteFile, problems: Problems) -> None:
     for index, tier in enumerate(file.preemption.emergency):
         _known(tier, file.tiers, ("preemption", "emergency", index), "tier", problems)
+
+
+def _service_levels(file: SiteFile, problems: Problems) -> None:
     for tier in file.sla or {}:
         _known(tier, file.tiers, ("sla", tier), "tier", problems)
+
+
+def _telemetry(file: SiteFile, problems: Problems) -> None:
+    nodes = dict.fromkeys(node for zone in file.zones.values() for node in zone.nodes)
     for index, source in enumerate(file.telemetry or ()):
-        nodes = dict.fromkeys(node for zone in file.zones.values() for node in zone.nodes)
         for what, names in (("zone", file.zones), ("feed", file.feeds), ("node", nodes)):
             element = getattr(source, what, None)
             if element is not None:

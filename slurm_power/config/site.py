@@ -82,7 +82,7 @@ def load_site(path: Path | None = None, *, text: str | None = None) -> Site:
     topology = build_topology(file, problems)
     zone = _timezone(file.timezone, problems)
     problems.raise_any()
-    check.warn_of_later(file, problems)
+    check.warn_of_hres(file, problems)
     return Site(
         path=where,
         topology=topology,

@@ -145,7 +145,7 @@ def test_a_request_carries_the_protocols_version(directory: Path) -> None:
         (["zones", "-i", "0"], "Invalid value for '-i'"),
         (["zones", "-i", "soon"], "Invalid value for '-i'"),
         (["zones", "--timeout", "0"], "Invalid value for '--timeout'"),
-        (["report", "--limit", "0"], "Invalid value for '--limit'"),
+        (["report", "--limit", "0"], "Invalid value for '-n'"),
         (["audit", "-n", "0"], "Invalid value for '-n'"),
         (["audit", "--until", "someday"], "'someday' is not a time"),
         (["audit", "--json-lines", "--json"], "--json-lines has every field; leave --json, -P and -o out"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from slurm_power.adapters.slurm.runner import Commands
 from slurm_power.core.errors import SlurmError, SlurmParseError
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger("slurm_power.slurm")
 
 Version = tuple[int, int, int]
 _VERSION = re.compile(r"\b(\d+)\.(\d+)\.(\d+)")
@@ -53,7 +53,7 @@ def dialect_for(version: Version) -> Dialect:
     if not fitting:
         raise SlurmError(f"Slurm {_name(version)} is too old; 22.05 or later is needed")
     if version[:2] > DIALECTS[-1].since:
-        log.warning("Slurm %s is newer than any known here; reading it as %s", _name(version), DIALECTS[-1].name)
+        _log.warning("Slurm %s is newer than any known here; reading it as %s", _name(version), DIALECTS[-1].name)
     return fitting[-1]
 
 

@@ -21,7 +21,7 @@ from slurm_power.adapters.slurm.text import Numbers, Words, fold_tasks, instant,
 from slurm_power.core.errors import SlurmError, SlurmParseError
 from slurm_power.ports import JobRecord, JobState
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger("slurm_power.slurm")
 
 Row = list[str]
 
@@ -78,7 +78,7 @@ def job_state(word: str, has_nodes: bool) -> JobState:
     known = _STATES.get(word)
     if known is not None:
         return known
-    log.warning("job state %r is not known here", word)
+    _log.warning("job state %r is not known here", word)
     return JobState.RUNNING if has_nodes else JobState.PENDING
 
 

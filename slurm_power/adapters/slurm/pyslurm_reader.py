@@ -19,7 +19,7 @@ from slurm_power.adapters.slurm.runner import Commands
 from slurm_power.core.errors import SlurmError, SlurmParseError
 from slurm_power.ports import JobRecord, JobState
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger("slurm_power.slurm")
 
 WORKER = (sys.executable, "-m", "slurm_power.adapters.slurm.pyslurm_worker")
 """The command that starts pyslurm's process: by the Python that runs this program."""
@@ -60,12 +60,12 @@ def find(commands: Commands, version: Version, worker: Sequence[str] = WORKER) -
     except (SlurmError, ValueError) as error:
         told = _last_words(error)
         if told != NONE:  # which is usual
-            log.info("pyslurm cannot be used (%s); jobs are read by squeue", told)
+            _log.info("pyslurm cannot be used (%s); jobs are read by squeue", told)
         return None
     if said.split(".")[:2] != [str(part) for part in version[:2]]:
-        log.info("pyslurm %s is not for Slurm %d.%02d; jobs are read by squeue", said, *version[:2])
+        _log.info("pyslurm %s is not for Slurm %d.%02d; jobs are read by squeue", said, *version[:2])
         return None
-    log.info("jobs are read by pyslurm %s", said)
+    _log.info("jobs are read by pyslurm %s", said)
     return PyslurmReader(commands, f"pyslurm {said}", tuple(worker))
 
 
@@ -112,7 +112,7 @@ class FallingBack:
             return self.first.read()
         except SlurmError as error:
             jobs = self.second.read()  # raises too while slurmctld is away, which is no fault of pyslurm's
-            log.warning("pyslurm failed (%s); jobs are read by squeue from now on", _last_words(error))
+            _log.warning("pyslurm failed (%s); jobs are read by squeue from now on", _last_words(error))
             self._failed = True
             return jobs
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, text
 from slurm_power.adapters.store.engine import WRITE
 from slurm_power.core.errors import StoreError
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger("slurm_power.store")
 
 _LOCK_KEY = 0x706F776572
 """Any number, the same in all processes: the name of PostgreSQL's advisory lock."""
@@ -42,7 +42,7 @@ def upgrade(engine: Engine, place: str, revision: str = "head") -> None:
         if heads != set(scripts.get_heads()):
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
-            log.info("%s: schema brought from %s to %s", place, ", ".join(sorted(heads)) or "nothing", revision)
+            _log.info("%s: schema brought from %s to %s", place, ", ".join(sorted(heads)) or "nothing", revision)
 
 
 @contextmanager

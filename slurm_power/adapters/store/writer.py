@@ -21,7 +21,7 @@ from slurm_power.adapters.store.errors import StoreDataError
 from slurm_power.core.errors import StoreError
 from slurm_power.ports import Decision, Store, StoredJob
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger("slurm_power.store")
 
 T = TypeVar("T")
 _MAX_ROWS = 500
@@ -184,7 +184,7 @@ class StoreWriter:
             self._fail_futures(StoreError("the state database's writer was closed before this was written"))
             self._queue.clear()
         if left:
-            log.error("state database: %d changes were lost at the end: %s", left, self._error or "too slow")
+            _log.error("state database: %d changes were lost at the end: %s", left, self._error or "too slow")
         return not left
 
     def _put_jobs(self, jobs: dict[str, StoredJob | None]) -> None:
@@ -371,19 +371,19 @@ class StoreWriter:
         with self._changed:
             recovered, self._error = self._error, ""
         if recovered:
-            log.info("state database: writing again")
+            _log.info("state database: writing again")
 
     def _note_failure(self, error: Exception) -> None:
         with self._changed:
             self._failures += 1
             before, self._error = self._error, str(error)
         if before != str(error):
-            log.error("state database: cannot write, will try again: %s", error)
+            _log.error("state database: cannot write, will try again: %s", error)
 
     def _note_given_up(self, error: Exception) -> None:
         with self._changed:
             self._given_up += 1
-        log.error("state database: a change can never be stored and is given up: %s", error)
+        _log.error("state database: a change can never be stored and is given up: %s", error)
 
 
 def _transient(error: Exception) -> bool:

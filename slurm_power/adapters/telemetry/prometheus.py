@@ -26,7 +26,7 @@ from slurm_power.core.errors import TelemetryError
 from slurm_power.core.immutable import immutable
 from slurm_power.ports import Kind, Quantity, Reading, Told
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger("slurm_power.telemetry")
 _PATH = "/api/v1/query"
 _DOMAIN = re.compile(r"[:.]")
 _OLD = (
@@ -202,7 +202,7 @@ class PrometheusSource:
             return  # asked again with the next reading
         else:
             self._lookback_known = True
-            log.warning(_OLD, self._config.place, self._config.stale, self._config.stale)
+            _log.warning(_OLD, self._config.place, self._config.stale, self._config.stale)
 
 
 def node_name(label: str) -> str:

@@ -19,7 +19,7 @@ from slurm_power.core.errors import TelemetryError
 from slurm_power.core.immutable import immutable
 from slurm_power.ports import Kind, Quantity, Reading, Told
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger("slurm_power.telemetry")
 
 _MOST_ROWS = 256
 _ROWS = 30
@@ -84,7 +84,7 @@ class SnmpSource:
             usual = wanted.object.scale
             if usual is not None and usual != wanted.scale:
                 text = "%s: %s: %s usually takes the scale %g, and has %g"
-                log.warning(text, config.host, wanted.key, wanted.object.label, float(usual), float(wanted.scale))
+                _log.warning(text, config.host, wanted.key, wanted.object.label, float(usual), float(wanted.scale))
         return found
 
     def _speak(self) -> Dialect:

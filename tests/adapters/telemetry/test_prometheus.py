@@ -495,4 +495,4 @@ def test_of_many_troubles_a_few_are_told() -> None:
 
 @pytest.fixture(autouse=True)
 def _what_the_log_says(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING, "slurm_power.adapters.telemetry.prometheus")
+    caplog.set_level(logging.WARNING, "slurm_power.telemetry")
