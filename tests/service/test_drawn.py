@@ -1,16 +1,19 @@
 """What is drawn, put together from what is heard of parts: phases, inlets, nodes, zones behind a feed."""
 
+import random
 from collections.abc import Iterator
+from math import inf, nan
 
 import pytest
 
 from slurm_power.core.derate import WHOLE, Derate
 from slurm_power.core.window import FOREVER, Window
 from slurm_power.ports import JobState, Kind, Quantity, Reading, RequeueHold
-from slurm_power.service.drawn import disagree
+from slurm_power.service.drawn import disagree, seen
 from slurm_power.service.draws import Element
 from slurm_power.service.measured_views import doubts_of
 from slurm_power.service.measuring import take
+from tests.core.recount import differences
 from tests.service.preempt_rig import SITE
 from tests.service.test_measuring import INLETS, METERED, PAIR, Metered
 
@@ -374,3 +377,39 @@ def test_readings_of_one_measurement_are_one_however_the_clock_runs(rig: Metered
     assert rig.state(job) is JobState.RUNNING
 
 
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_is_heard_nobody_is_let_in_beyond_what_is_drawn(seed: int) -> None:
+    """Sensors that are silent, half silent, wrong in any way: what is drawn at least is off the headroom at once."""
+    chance = random.Random(seed)
+    rig = Metered(text=(LOOP, INLETS, NODES, PAIR)[seed % 4])
+    topology, sources = rig.site.topology, len(rig.sources)
+    names = [(Kind.ZONE, n) for n in topology.zones] + [(Kind.FEED, n) for n in topology.feeds]
+    names += [(Kind.NODE, n) for n in topology.zone_of_node]
+    odd = (nan, inf, -5.0, 0.0, 16.0, 1e9)
+    for _ in range(150):
+        if chance.random() < 0.15:
+            tier = chance.choice(("gold", "silver", "bronze"))
+            rig.submit(tier, est_w=chance.randrange(1_000, 12_000), time_limit_s=90)
+        for source in range(sources):
+            if chance.random() < 0.3:
+                continue
+            told = [
+                Reading(
+                    *chance.choice(names),
+                    chance.choice((Quantity.POWER, Quantity.POWER, Quantity.ENERGY)),
+                    chance.choice(odd) if chance.random() < 0.2 else chance.uniform(100, 25_000),
+                    chance.choice((0, 0, 0, 1.5, 30, -3_600)),
+                    chance.choice(("", "left", "right")),
+                    chance.choice(("", "", "L1", "L2", "L3")),
+                )
+                for _ in range(chance.randrange(6))
+            ]
+            take(rig.desk, rig.sources[source], told)
+            for zone in topology.zones:
+                draw, meter = seen(rig.desk, Element(Kind.ZONE, zone)), rig.desk.ledger.meters[zone]
+                assert draw is None or meter.committed_w + meter.stray_w >= draw.high_w
+        rig.later(chance.choice((1, 1, 1, 25)))
+    assert differences(rig.desk.ledger) == []
+    rig.end()
