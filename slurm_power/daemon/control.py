@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar, Unpack
+from typing import Any, Unpack
 
 from slurm_power.adapters.lines import result_pieces
 from slurm_power.adapters.lines_server import Peer
@@ -17,6 +17,7 @@ from slurm_power.daemon.derating import DerateVerbs
 from slurm_power.daemon.overriding import OverrideVerbs
 from slurm_power.daemon.reserving import ReservationVerbs
 from slurm_power.daemon.rounds import Rounds
+from slurm_power.daemon.turns import in_turns
 from slurm_power.daemon.usage_verbs import UsageVerbs
 from slurm_power.ports import LINES, Decision, Store, Viewer, Wanted
 from slurm_power.service import views
@@ -30,11 +31,9 @@ from slurm_power.service.run_views import ended
 
 _LINES, _LINES_OF_MASTERS = 2_000, 100_000
 """Lines of a report at most, and for root and SlurmUser."""
-_BREATH = 50
 _FAULTS_SHOWN = 20
 _LATE_S = 10
 """How long a question about an instant may have been on its way."""
-Item = TypeVar("Item")
 Verb = Callable[[Peer, Mapping[str, Any]], Awaitable[dict[str, object]]]
 
 
@@ -88,18 +87,14 @@ class ControlHandler:
         verb = self._verbs.get(str(request.get("op")))
         if verb is None:
             raise UsageError(f"unknown op {request.get('op')!r}; known: {', '.join(self._verbs)}")
-        pieces = []
-        for number, piece in enumerate(result_pieces(await verb(peer, request))):
-            if number % _BREATH == 0:
-                await asyncio.sleep(0)
-            pieces.append(piece)
-        return "".join(pieces)
+        pieces = result_pieces(await verb(peer, request))
+        return "".join([piece async for piece in in_turns(pieces)])
 
     async def _zones(self, _: Peer, __: Mapping[str, Any]) -> dict[str, object]:
         desk, counted = self._desk, await self._rounds.licenses()
         desk.now()
-        zones = await _in_turns(lambda name: views.zone_row(desk, name, counted), sorted(desk.site.topology.zones))
-        feeds = await _in_turns(lambda name: views.feed_row(desk, name, counted), sorted(desk.site.topology.feeds))
+        zones = [views.zone_row(desk, name, counted) async for name in in_turns(sorted(desk.site.topology.zones))]
+        feeds = [views.feed_row(desk, name, counted) async for name in in_turns(sorted(desk.site.topology.feeds))]
         return views.zone_table(desk, zones, feeds)
 
     async def _telemetry(self, _: Peer, __: Mapping[str, Any]) -> dict[str, object]:
@@ -107,7 +102,7 @@ class ControlHandler:
         desk.now()
         doubts = doubts_of(desk)
         elements = sorted({one for one in desk.measured.draws.elements() if bounds(desk, one) is not None})
-        rows = await _in_turns(lambda one: element_row(desk, one, doubts.get(one, ())), elements)
+        rows = [element_row(desk, one, doubts.get(one, ())) async for one in in_turns(elements)]
         return {"schema": views.SCHEMA, "sources": source_rows(desk), "elements": rows}
 
     def _limited_to(self, peer: Peer) -> int | None:
@@ -119,7 +114,7 @@ class ControlHandler:
         entries = views.job_list(self._desk, uid if isinstance(uid, int) else viewer)
         if viewer is not None:
             entries = [entry for entry in entries if entry.uid == viewer]
-        return views.job_table(await _in_turns(lambda entry: views.job_row(self._desk, entry), entries))
+        return views.job_table([views.job_row(self._desk, entry) async for entry in in_turns(entries)])
 
     async def _explain(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
         name = str(request.get("job", ""))
@@ -191,7 +186,7 @@ class ControlHandler:
 
         found, names = await self._lines(uid=viewer, since=since, limit=limit, of_jobs=True)
         tally = views.Tally(viewer, names)
-        return tally.report(await _in_turns(tally.row, views.reported(found, would=would)))
+        return tally.report([tally.row(line) async for line in in_turns(views.reported(found, would=would))])
 
     async def _audit(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
         master, private = peer.uid in self._masters, self._desk.private_jobs
@@ -204,7 +199,7 @@ class ControlHandler:
             wanted["tokens"] = views.tokens_of(self._desk, wanted["job"])
         found, names = await self._lines(**wanted)
         limited = self._limited_to(peer) is not None
-        rows = await _in_turns(lambda line: views.audit_row(line, names, private=limited), found)
+        rows = [views.audit_row(line, names, private=limited) async for line in in_turns(found)]
         return {"schema": views.SCHEMA, "lines": rows}
 
     async def _lines(self, **wanted: Unpack[Wanted]) -> tuple[Sequence[Decision], Mapping[str, str]]:
@@ -250,13 +245,3 @@ class ControlHandler:
             "store_error": store.error,
             "store_lost": store.given_up,
         }
-
-
-async def _in_turns(make: Callable[[Item], dict[str, object]], items: Sequence[Item]) -> list[dict[str, object]]:
-    """Rows made a few at a time: a long list must not keep the hook waiting."""
-    rows = []
-    for number, item in enumerate(items):
-        if number % _BREATH == 0:
-            await asyncio.sleep(0)
-        rows.append(make(item))
-    return rows

@@ -10,11 +10,11 @@ from slurm_power.adapters.lines_server import Peer
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.core.derate import BREAKER, HEAT, WHOLE, Derate
 from slurm_power.core.errors import PowerError, StoreError, UsageError
-from slurm_power.core.steps import into
 from slurm_power.core.units import format_watts, parse_fraction
 from slurm_power.core.window import FOREVER, Window, format_instant
 from slurm_power.daemon.asked import name_in, whole
 from slurm_power.daemon.reservations import Reservations
+from slurm_power.daemon.turns import in_steps
 from slurm_power.ports import Decision, Rule, Store
 from slurm_power.service import views
 from slurm_power.service.derates import derate_rows
@@ -167,10 +167,8 @@ class DerateVerbs:
         dry_run = request.get("dry_run") is True
         one = _wanted(self._desk, request, peer.uid, needs_reason=not dry_run)
         if dry_run:
-            found: list[dict[str, object]] = []
-            for _ in into(found, hit_rows(self._desk, one)):
-                await asyncio.sleep(0)
-            return {**self._answer([one]), **found[0]}
+            hit = await in_steps(hit_rows(self._desk, one))
+            return {**self._answer([one]), **hit}
         await self._derating.add(one)
         return self._answer([one])
 

@@ -17,10 +17,10 @@ from slurm_power.config.exporter import shown
 from slurm_power.config.telemetry import TelemetrySource
 from slurm_power.core.errors import ConfigError
 from slurm_power.core.histogram import Histogram
-from slurm_power.core.steps import into
 from slurm_power.daemon.rounds import Rounds
 from slurm_power.daemon.sources import names
 from slurm_power.daemon.telemetry import Telemetry
+from slurm_power.daemon.turns import in_steps
 from slurm_power.ports import Store
 from slurm_power.ports.metrics import Metric
 from slurm_power.service.desk import Desk
@@ -143,13 +143,7 @@ class Exporting:
 
     async def collect(self) -> list[Metric]:
         """All metrics as of now, with a turn for everybody else whenever that has taken long enough."""
-        found: list[list[Metric]] = []
-        since = monotonic()
-        for _ in into(found, metrics(self._desk, self.outcomes, self.runs, self._pulse())):
-            if monotonic() - since >= _BREATH_S:
-                await asyncio.sleep(0)
-                since = monotonic()
-        return found[0]
+        return await in_steps(metrics(self._desk, self.outcomes, self.runs, self._pulse()), at_least_s=_BREATH_S)
 
     def _pulse(self) -> Pulse:
         health, store, reflexes = self._rounds.health, self._writer.health(), self._telemetry.reflexes

@@ -15,6 +15,7 @@ from slurm_power.core.score import DAY_S, FORGOTTEN
 from slurm_power.core.showback import Month, closed, month_at
 from slurm_power.core.usage import HOUR_S, Usage
 from slurm_power.core.window import Window
+from slurm_power.daemon.turns import in_turns
 from slurm_power.ports import USAGE_THROUGH, Decision, Rule, Store, StoredDraw
 from slurm_power.service.desk import Desk
 from slurm_power.service.profiles import MOST
@@ -32,7 +33,6 @@ _DRAWN_S = 600.0
 """How often what the runs that go on have drawn is written down."""
 _CLOSE_AFTER_S = DAY_S
 """So long after its end a month is closed."""
-_AT_ONCE = 50
 _PIECE = 24
 """Hours of usage that are deleted at a time."""
 
@@ -134,9 +134,7 @@ class UsageKeeper:
         With it what profiles have learnt of that, so that they do not learn it twice.
         """
         rows: list[StoredDraw] = []
-        for number, key in enumerate(list(self._desk.metering.drawn)):
-            if number % _AT_ONCE == 0:
-                await asyncio.sleep(0)
+        async for key in in_turns(list(self._desk.metering.drawn)):
             row = self._draw_of(key)
             if row is not None:
                 rows.append(row)
@@ -174,9 +172,7 @@ class UsageKeeper:
     async def _learn(self) -> None:
         """Profiles learn from the runs that go on."""
         desk, metering = self._desk, self._desk.metering
-        for number, key in enumerate(list(metering.drawn)):
-            if number % _AT_ONCE == 0:
-                await asyncio.sleep(0)
+        async for key in in_turns(list(metering.drawn)):
             entry, run, held = desk.book.get(key), metering.drawn.get(key), metering.accrual.held(key)
             if entry is not None and run is not None and held is not None:
                 metering.profiles.goes_on(entry, run, held, desk.ledger.now)

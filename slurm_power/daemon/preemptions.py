@@ -25,7 +25,8 @@ from slurm_power.core.giving_way import (
 )
 from slurm_power.core.lifecycle import State
 from slurm_power.core.policy import Mode
-from slurm_power.core.steps import Steps, T, into
+from slurm_power.core.steps import into
+from slurm_power.daemon.turns import in_steps
 from slurm_power.ports import Clock, Intent, Rule, Slurm, Store
 from slurm_power.service import preempt_lines as lines
 from slurm_power.service.book import Entry
@@ -239,7 +240,7 @@ class Preemptions:
 
     async def _strike_after_notice(self, one: Preemption) -> None:
         """Whoever need not go any more stays."""
-        stay = await _in_steps(spared(self._desk, one))
+        stay = await in_steps(spared(self._desk, one))
         left = replace(one, victims=tuple(victim for victim in one.victims if victim.key not in stay))
         if all_left(self._desk, left):
             await self._end(one, Step.CALL_OFF, "enough is free")
@@ -374,14 +375,6 @@ class Preemptions:
                 await self.act()
             self._soon()
             await asyncio.sleep(_FAR_S)  # where it could not be done, it is for the next round
-
-
-async def _in_steps(steps: Steps[T]) -> T:
-    """What they return, with a turn for everybody else between them."""
-    found: list[T] = []
-    for _ in into(found, steps):
-        await asyncio.sleep(0)
-    return found[0]
 
 
 def _is_rest(entry: Entry) -> bool:

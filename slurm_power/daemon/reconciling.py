@@ -17,6 +17,7 @@ from slurm_power.core.errors import SlurmError
 from slurm_power.core.policy import Mode
 from slurm_power.daemon.preemptions import ACTION
 from slurm_power.daemon.reservations import Reservations
+from slurm_power.daemon.turns import all_found
 from slurm_power.ports import HoldKind, Intent, Slurm, Store, StoredJob
 from slurm_power.service.desk import Desk
 from slurm_power.service.finding import Finding, Kind, Seen
@@ -168,14 +169,8 @@ class Reconciler:
         return replace(seen, rows=rows, holds=holds, intents=cut_off)
 
     async def _sorted(self, seen: Seen) -> list[Finding]:
-        found: list[Finding | None] = []
         self._desk.now()
-        for one in findings(self._desk, seen):
-            if one is None:
-                await asyncio.sleep(0)
-            else:
-                found.append(one)
-        return in_order(found)
+        return in_order(await all_found(findings(self._desk, seen)))
 
     # -- mending ------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from slurm_power.core.reservation import OPEN, Reservation, ReservationEvent, Re
 from slurm_power.core.units import format_watts
 from slurm_power.core.window import format_instant
 from slurm_power.daemon.reservations import Reservations
+from slurm_power.daemon.turns import in_turns
 from slurm_power.service import reservation_views as views
 from slurm_power.service.desk import Desk
 from slurm_power.service.mirror import holdings, in_use, node_holdings, node_steps, steps
@@ -22,8 +23,6 @@ from slurm_power.service.rights import Rights, check_owner
 from slurm_power.service.terms import fields_of, read_terms
 
 _ID_LETTERS = 8
-_ROWS_AT_ONCE = 50
-"""Of all that there ever were; then others get their turn."""
 Verb = Callable[[Rights, Mapping[str, Any]], Awaitable[dict[str, object]]]
 
 
@@ -79,12 +78,7 @@ class ReservationVerbs:
             newest = {one.name: one for one in sorted(found, key=lambda one: (one.created, one.live, one.id))}
             found = list(newest.values())
         found.sort(key=lambda one: (one.name, one.terms.window.start, one.created, one.live, one.id))
-        rows = []
-        for number, one in enumerate(found, start=1):
-            rows.append(views.row(self._desk, one))
-            if number % _ROWS_AT_ONCE == 0:
-                await asyncio.sleep(0)
-        return views.table(rows)
+        return views.table([views.row(self._desk, one) async for one in in_turns(found)])
 
     async def _rights(self, peer: Peer) -> Rights:
         return await self._keeper.rights(peer.uid, master=peer.uid in self._masters)

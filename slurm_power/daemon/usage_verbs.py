@@ -14,6 +14,7 @@ from slurm_power.core.window import FOREVER
 from slurm_power.daemon.asked import whole
 from slurm_power.daemon.metering import GAP, UsageKeeper
 from slurm_power.daemon.reservations import Reservations
+from slurm_power.daemon.turns import all_found, in_steps, in_turns
 from slurm_power.ports import Decision, PrivilegeRecord, Store, Viewer
 from slurm_power.service import usage_views as views
 from slurm_power.service.desk import Desk
@@ -24,7 +25,6 @@ from slurm_power.service.profile_views import may_see, profile_row
 from slurm_power.service.reservation_rows import from_row
 from slurm_power.service.rights import Rights
 
-_AT_ONCE = 100
 _PATIENCE_S = 2.0
 _MOST_LINES = 100_000
 _USUAL_S = 30 * 86_400
@@ -55,7 +55,7 @@ class UsageVerbs:
         self._desk.now()
         return {
             **views.usage_table(self._desk, asked, totals, known, gaps),
-            "zones": await self._zones(),
+            "zones": await in_steps(zone_rows(self._desk)),
         }
 
     async def levels(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
@@ -74,13 +74,8 @@ class UsageVerbs:
         rights = await self._rights(peer)
         viewer = peer.uid if desk.private_jobs and not rights.administers else None
         desk.now()
-        rows = []
-        for row in holder_rows(desk, rights.may_see, viewer, zone):
-            if row is None:
-                await asyncio.sleep(0)
-            else:
-                rows.append(row)
-        zones = [row for row in await self._zones() if zone in (None, row["zone"])]
+        rows = await all_found(holder_rows(desk, rights.may_see, viewer, zone))
+        zones = [row for row in await in_steps(zone_rows(desk)) if zone in (None, row["zone"])]
         return {"schema": views.SCHEMA, "zones": zones, "holders": rows}
 
     async def profiles(self, peer: Peer, request: Mapping[str, Any]) -> dict[str, object]:
@@ -90,9 +85,7 @@ class UsageVerbs:
             raise UsageError('"account" and "name" are texts')
         rights, private = await self._rights(peer), self._desk.private_jobs
         rows = []
-        for number, (key, learnt) in enumerate(sorted(self._desk.metering.profiles.learnt.items(), key=_by_key)):
-            if number % _AT_ONCE == 0:
-                await asyncio.sleep(0)
+        async for key, learnt in in_turns(sorted(self._desk.metering.profiles.learnt.items(), key=_by_key)):
             asked = wanted["account"] in (None, key.account) and wanted["name"] in (None, key.name)
             if asked and may_see(key.account, rights, private=private):
                 rows.append(profile_row(key, learnt))
@@ -115,16 +108,6 @@ class UsageVerbs:
         facts = from_hook(job)
         sees = not self._desk.private_jobs or peer.uid in self._masters or facts.account in accounts
         return facts, None if sees else {}
-
-    async def _zones(self) -> list[dict[str, object]]:
-        steps = zone_rows(self._desk)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                found: list[dict[str, object]] = end.value
-                return found
-            await asyncio.sleep(0)
 
     async def _rights(self, peer: Peer) -> Rights:
         return await self._reservations.rights(peer.uid, master=peer.uid in self._masters)
