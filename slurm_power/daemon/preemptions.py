@@ -5,7 +5,7 @@ Of each preemption one intent is open, which holds it as it stands; of two that 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import ceil
 
@@ -25,7 +25,7 @@ from slurm_power.core.giving_way import (
 )
 from slurm_power.core.lifecycle import State
 from slurm_power.core.policy import Mode
-from slurm_power.core.steps import into
+from slurm_power.daemon.breath import Breath
 from slurm_power.daemon.turns import in_steps
 from slurm_power.ports import Clock, Intent, Rule, Slurm, Store
 from slurm_power.service import preempt_lines as lines
@@ -126,13 +126,10 @@ class Preemptions:
         with self._desk.faults.apart("stage preemption"):
             await self.act()
 
-    async def after_pass(self, breathe: Callable[[Iterator[None]], AsyncIterator[None]]) -> None:
+    async def after_pass(self, breath: Breath) -> None:
         """New preemptions for those whom the pass found no place for, and their first step."""
-        found: list[list[Preemption]] = []
         with self._desk.faults.apart("stage preemption"):
-            async for _ in breathe(into(found, chosen(self._desk))):
-                pass
-            for one in found[0]:
+            for one in await breath.in_steps(chosen(self._desk)):
                 lines.planned(self._desk, one)
             await self.act()
 

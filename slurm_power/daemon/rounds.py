@@ -6,15 +6,15 @@ A failed read keeps the last good state.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
-from typing import TypeVar
 
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.config import Site
 from slurm_power.core.errors import PowerError, SlurmError, StoreError
 from slurm_power.core.policy import Mode, Native
+from slurm_power.core.steps import Steps
+from slurm_power.daemon.breath import Breath
 from slurm_power.daemon.derating import Derating
 from slurm_power.daemon.metering import UsageKeeper
 from slurm_power.daemon.mode import Choice, Settled, settle, settle_stored
@@ -48,14 +48,10 @@ from slurm_power.service.release import applied, run_freeing, run_pass
 
 _log = logging.getLogger("slurm_power.rounds")
 
-T = TypeVar("T")
-
 _BATCH = 100
 """Plans that are written to Slurm together."""
 _AT_A_TIME = 2
 """Batches that are being written at once. A busy slurmctld takes one after the other: both have to fit a time-out."""
-_BREATH_S = 0.0005
-"""After so long, at the end of the step that a round is in, the hook gets a chance to be answered."""
 _LULL_S = 0.005
 """So long after a submission rooms are measured."""
 _DOUBT_S = 0.5
@@ -123,6 +119,7 @@ class Rounds:
         self._observer = observer
         self._clock = clock
         self._pace = pace or Pace()
+        self._breath = Breath(desk, clock)
         self._pruning = Pruning(writer)
         self._wake = asyncio.Event()
         self._measuring: asyncio.Task[None] | None = None
@@ -163,7 +160,7 @@ class Rounds:
 
     async def _measure(self) -> None:
         await asyncio.sleep(_LULL_S)
-        await self._give_way()
+        await self._breath.give_way()
 
     async def run(self) -> None:
         """Rounds for ever; cancelled to end. Nothing that goes wrong in one ends the loop."""
@@ -191,12 +188,12 @@ class Rounds:
             self.derating.step()
             await self._measure_draws()
             await self.reservations.tick()
-            await self._look_at_limits()
+            await self._breath.in_steps(self._desk.metering.look(self._desk.ledger))
             self.usage.step(begun)
             await self._reconciler.turn(begun)
             await self.preemptions.before_pass()
             await self._carry_out(run_pass(self._desk))
-            await self.preemptions.after_pass(self._breathe)
+            await self.preemptions.after_pass(self._breath)
             await self.reservations.mirror()
             self.health.rounds += 1
             self.health.jobs = len(jobs)
@@ -389,7 +386,7 @@ class Rounds:
         plans: list[Plan] = []
         writes: list[asyncio.Task[None]] = []
         try:
-            async for plan in self._breathe(steps):
+            async for plan in self._breath.between(steps):
                 if plan is not None:
                     plans.append(plan)
                 if len(plans) >= _BATCH:
@@ -432,41 +429,19 @@ class Rounds:
 
     async def _take_in(self, plans: Sequence[Plan], outcomes: Sequence[Outcome]) -> None:
         async with self._taking_in:  # with the pass and two batches at once, the hook would wait for all three
-            async for plan, outcome in self._breathe(zip(plans, outcomes, strict=True)):
+            async for plan, outcome in self._breath.between(zip(plans, outcomes, strict=True)):
                 if outcome.error:
                     _log.warning("%s %s: %s", plan.action, plan.target, outcome.error, extra={"done": outcome.done})
                 with self._desk.faults.apart(plan.target):
                     applied(self._desk, plan, outcome)
 
     async def _observe(self, jobs: Sequence[JobRecord], begun: float) -> None:
-        async for _ in self._breathe(self._observer.steps(jobs, begun)):
-            pass
+        await self._breath.in_steps(self._observer.steps(jobs, begun))
 
     async def _measure_draws(self) -> None:
         with self._desk.faults.apart("stage measuring"):
-            async for _ in self._breathe(chain(measure(self._desk), measure_jobs(self._desk), note_draws(self._desk))):
-                pass
+            await self._breath.in_steps(_measurements(self._desk))
             look_for_crowds(self._desk)
-
-    async def _look_at_limits(self) -> None:
-        async for _ in self._breathe(self._desk.metering.look(self._desk.ledger)):
-            pass
-
-    async def _breathe(self, steps: Iterable[T]) -> AsyncIterator[T]:
-        """What the steps yield, with a turn for everybody else whenever they have taken long enough."""
-        since = self._clock.monotonic()
-        for step in steps:
-            yield step
-            if self._clock.monotonic() - since >= _BREATH_S:
-                await self._give_way()
-                since = self._clock.monotonic()
-        await self._give_way()
-
-    async def _give_way(self) -> None:
-        """Let others have their turn, with the rooms measured that have changed, so that no submission has to."""
-        for _ in self._desk.make_rooms():
-            await asyncio.sleep(0)
-        await asyncio.sleep(0)
 
     async def _pause(self) -> None:
         """At least as long as reading took in the last round, so that a large cluster is not read without a break.
@@ -478,6 +453,13 @@ class Rounds:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), max(self._pace.tick_s - gap_s, 0))
         self._wake.clear()
+
+
+def _measurements(desk: Desk) -> Steps[None]:
+    """What is drawn, by elements and by jobs."""
+    yield from measure(desk)
+    yield from measure_jobs(desk)
+    yield from note_draws(desk)
 
 
 async def _until_fewer(tasks: list[asyncio.Task[None]], most: int) -> None:

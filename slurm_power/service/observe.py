@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from slurm_power.core.lifecycle import State
 from slurm_power.core.record import find_record
+from slurm_power.core.steps import Steps
 from slurm_power.ports import HoldKind, JobRecord, JobState
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
@@ -38,7 +39,7 @@ class Observer:
         for _ in self.steps(records, begun, whole=whole):
             pass
 
-    def steps(self, records: Sequence[JobRecord], begun: float, *, whole: bool = True) -> Iterator[None]:
+    def steps(self, records: Sequence[JobRecord], begun: float, *, whole: bool = True) -> Steps[None]:
         """The same, yielding after every few records so that others can be answered meanwhile."""
         if whole:
             self.desk.mend_clock()
