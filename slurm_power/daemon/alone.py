@@ -17,7 +17,7 @@ from slurm_power.adapters.turn import Turn, TurnTaken
 from slurm_power.config import Site
 from slurm_power.core.errors import DaemonUnreachable, PowerError
 from slurm_power.daemon.journal import StoreJournal, remembered
-from slurm_power.daemon.mode import settle_stored
+from slurm_power.daemon.mode import stored_mode
 from slurm_power.daemon.rounds import Rounds
 from slurm_power.ports import Clock, Decision, Slurm, Store, StoredJob
 from slurm_power.service.desk import Desk
@@ -56,8 +56,7 @@ def one_look(site: Site, slurm: Slurm, store: Store, clock: Clock, *, dry_run: b
     try:
         desk = Desk(site, clock, _Silent() if dry_run else _Quiet(writer))
         rounds = Rounds(desk, slurm, writer, Observer(desk, remembered(store)), clock, left_open=True)
-        choice = settle_stored(store.setting("mode"), site.policy.mode).choice
-        desk.mode = choice.mode if choice is not None else site.policy.mode
+        desk.mode = stored_mode(store, site.policy.mode).mode(site.policy.mode)
         rounds.derating.load(store)
         rounds.usage.load(store)
         rounds.reservations.load(store.reservations(live_only=True))

@@ -160,12 +160,13 @@ class ControlHandler:
             raise PowerError("only root and SlurmUser may change the mode")
         if wanted not in set(Mode):
             raise UsageError(f"no mode {wanted!r}; there are {', '.join(Mode)}")
-        await self._rounds.set_mode(Mode(wanted), peer.uid)
+        await self._rounds.mode.set(Mode(wanted), peer.uid)
+        self._rounds.soon()
         self._mode_changed()
         return self._mode_now(0 if wanted == Mode.ENFORCE else await self._rounds.let_go())
 
     def _mode_now(self, released: int = 0) -> dict[str, object]:
-        choice = self._rounds.choice
+        choice = self._rounds.mode.choice
         return {
             "schema": views.SCHEMA,
             "mode": str(self._desk.mode),

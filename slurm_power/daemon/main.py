@@ -62,7 +62,7 @@ class Daemon:
         slurm = SlurmCommands(commands, pyslurm=PYSLURM_WORKER)
         self._rounds = Rounds(self.desk, slurm, self._writer, observer, clock)
         self._rounds.health.reader = slurm.reader
-        self._rounds.start_mode(store.setting("mode"))
+        self._rounds.mode.load(store)
         self._rounds.usage.resume(store)
         self._rounds.usage.load(store)
         self._rounds.derating.load(store)

@@ -12,26 +12,24 @@ from dataclasses import dataclass, field
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.config import Site
 from slurm_power.core.errors import PowerError, SlurmError, StoreError
-from slurm_power.core.policy import Mode, Native
+from slurm_power.core.policy import Native
 from slurm_power.core.steps import Steps
 from slurm_power.daemon.breath import Breath
 from slurm_power.daemon.derating import Derating
 from slurm_power.daemon.metering import UsageKeeper
-from slurm_power.daemon.mode import Choice, Settled, settle, settle_stored
+from slurm_power.daemon.mode import ModeKeeper
 from slurm_power.daemon.preemptions import Preemptions
 from slurm_power.daemon.pruning import Pruning
 from slurm_power.daemon.reconciling import CUT_OFF_S, Hands, Reconciler
 from slurm_power.daemon.reservations import Reservations
 from slurm_power.ports import (
     Clock,
-    Decision,
     Intent,
     JobRecord,
     LicenseRecord,
     NodeRecord,
     Outcome,
     PartitionRecord,
-    Rule,
     Slurm,
 )
 from slurm_power.service.balancing import look_for_crowds
@@ -110,9 +108,8 @@ class Rounds:
         self.usage = UsageKeeper(desk, writer)
         self.derating = Derating(desk, writer)
         self.preemptions = Preemptions(desk, slurm, writer, clock, self.soon)
+        self.mode = ModeKeeper(desk, writer, clock)
         self.health = Health()
-        self.choice: Choice | None = None
-        """The mode that `spower mode` has set and that holds still."""
         self._desk = desk
         self._slurm = slurm
         self._writer = writer
@@ -252,51 +249,11 @@ class Rounds:
             return {}
         return {record.name: record for record in found}
 
-    def start_mode(self, stored: str | None) -> None:
-        """At a start: the mode that was stored, unless the site file's has changed since."""
-        self._hold(settle_stored(stored, self._desk.site.policy.mode))
-
     def change_site(self, site: Site) -> None:
         """Another site file. Where it has another mode, that holds and no longer what `spower mode` said before."""
         before = self._desk.mode
         self._desk.change_site(site)
-        self._hold(settle(self.choice, site.policy.mode))
-        if self._desk.mode is not before:
-            self._record_mode(before, "site file")
-
-    def _hold(self, settled: Settled) -> None:
-        self.choice = settled.choice
-        self._desk.mode = settled.choice.mode if settled.choice is not None else self._desk.site.policy.mode
-        if settled.warning:
-            _log.warning("%s", settled.warning)
-            self._writer.put(lambda store: store.set_setting("mode", None))
-
-    async def set_mode(self, mode: Mode, uid: int) -> None:
-        """Change the mode, durably first. It holds from here on, whatever a round is waiting for."""
-        choice = Choice(mode, self._desk.site.policy.mode, uid, self._clock.now())
-        await self._writer.durable(lambda store: store.set_setting("mode", choice.stored()))
-        self.choice, before = choice, self._desk.mode
-        self._desk.mode = mode
-        self._record_mode(before, "spower mode", uid)
-        self.soon()
-
-    def _record_mode(self, before: Mode, where: str, uid: int | None = None) -> None:
-        """A line of the audit log about the mode that holds from now on; `uid`: who has set it."""
-        mode = self._desk.mode
-        self._desk.journal.record(
-            Decision(
-                at=self._clock.now(),
-                job="",
-                token="",
-                uid=uid or 0,
-                account="",
-                action="mode",
-                mode=mode,
-                actor=uid,
-                cause=f"{where}: {mode} after {before}",
-                rule=Rule.MODE,
-            )
-        )
+        self.mode.follow(before)
 
     async def let_go(self) -> int:
         """In observe and advise, release every power hold; their number, with what the present round releases."""

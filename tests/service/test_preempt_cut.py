@@ -247,10 +247,10 @@ def test_over_since_the_start_of_the_daemon(rig: Rig) -> None:
 @pytest.mark.parametrize("mode", [Mode.OBSERVE, Mode.ADVISE])
 def test_a_mode_that_does_not_act(rig: Rig, mode: Mode) -> None:
     rig.running("bronze", est_w=18_000, more=",zones=a")
-    asyncio.run(rig.rounds.set_mode(mode, 0))
+    asyncio.run(rig.rounds.mode.set(mode, 0))
     cut(rig, "15kW")
     rig.later(2, 3)
-    asyncio.run(rig.rounds.set_mode(Mode.ENFORCE, 0))
+    asyncio.run(rig.rounds.mode.set(Mode.ENFORCE, 0))
     assert quiet(rig)
 
 
@@ -386,7 +386,7 @@ def test_what_a_mode_in_between_has_called_off_is_not_begun_anew(rig: Rig) -> No
     cut(rig, "15kW")
     rig.later(2)
     for mode in (Mode.OBSERVE, Mode.ENFORCE):
-        asyncio.run(rig.rounds.set_mode(mode, 0))
+        asyncio.run(rig.rounds.mode.set(mode, 0))
     rig.later(2)
     assert rig.lines("preemption-called_off")[0].cause == "the cut is no more"
     rig.later(700, 2)

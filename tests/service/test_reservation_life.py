@@ -268,11 +268,11 @@ class TestModes:
     def test_slurm_holds_nothing_for_us_unless_we_enforce(self, bureau: Bureau, mode: Mode) -> None:
         bureau.open()
         assert bureau.held() == 15_000
-        bureau.run(bureau.rounds.set_mode(mode, ROOT))
+        bureau.run(bureau.rounds.mode.set(mode, ROOT))
         bureau.round()
         assert bureau.reserved_in_slurm() == {}
         assert (bureau.the().state, bureau.committed()) == (ACTIVE, 15_000)
-        bureau.run(bureau.rounds.set_mode(Mode.ENFORCE, ROOT))
+        bureau.run(bureau.rounds.mode.set(Mode.ENFORCE, ROOT))
         bureau.round()
         assert bureau.held() == 15_000
 

@@ -170,7 +170,7 @@ def test_the_mode_changes_while_a_round_waits_for_slurm(lab: Lab, monkeypatch: p
         waiting = asyncio.create_task(rounds.round())
         await asyncio.sleep(0.05)
         async with asyncio.timeout(10):
-            await rounds.set_mode(Mode.OBSERVE, 0)
+            await rounds.mode.set(Mode.OBSERVE, 0)
         assert lab.desk.mode is Mode.OBSERVE
         assert not waiting.done()
         freeing = asyncio.create_task(rounds.let_go())
@@ -200,7 +200,7 @@ def test_what_slurm_does_not_let_go_is_not_counted(
 
     async def switch() -> int:
         await rounds.look()
-        await rounds.set_mode(Mode.OBSERVE, 0)
+        await rounds.mode.set(Mode.OBSERVE, 0)
         return await rounds.let_go()
 
     assert asyncio.run(switch()) == len(waiting.all_jobs()) - 1
