@@ -91,7 +91,7 @@ class ControlHandler:
         return "".join([piece async for piece in in_turns(pieces)])
 
     async def _zones(self, _: Peer, __: Mapping[str, Any]) -> dict[str, object]:
-        desk, counted = self._desk, await self._rounds.licenses()
+        desk, counted = self._desk, await self._rounds.reader.licenses()
         desk.now()
         zones = [views.zone_row(desk, name, counted) async for name in in_turns(sorted(desk.site.topology.zones))]
         feeds = [views.feed_row(desk, name, counted) async for name in in_turns(sorted(desk.site.topology.feeds))]
@@ -238,8 +238,8 @@ class ControlHandler:
             "jobs": health.jobs,
             "reader": health.reader(),
             "claims": len(self._desk.ledger.claims),
-            "writes": health.writes,
-            "miscounts": dict(health.miscounts),
+            "writes": self._rounds.hand.writes,
+            "miscounts": dict(self._rounds.reader.miscounts),
             "faults": self._desk.faults.count,
             "faulty_jobs": dict(faulty[:_FAULTS_SHOWN]),
             "store_waiting": store.waiting,

@@ -78,7 +78,7 @@ class HookHandler:
         """
         try:
             if job_id is not None:
-                await self._rounds.learn(job_id)
+                await self._rounds.reader.learn(job_id)
             reply = launch(self._desk, env, final=False)
             if reply.verdict == "look":
                 await self._rounds.look()

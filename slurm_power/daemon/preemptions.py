@@ -26,6 +26,7 @@ from slurm_power.core.giving_way import (
 from slurm_power.core.lifecycle import State
 from slurm_power.core.policy import Mode
 from slurm_power.daemon.breath import Breath
+from slurm_power.daemon.reading import read_licenses
 from slurm_power.daemon.turns import in_steps
 from slurm_power.ports import Clock, Intent, Rule, Slurm, Store
 from slurm_power.service import preempt_lines as lines
@@ -276,12 +277,8 @@ class Preemptions:
             await self._end(one, Step.GIVE_UP, f"Slurm does not count their watts as free after {_GIVE_UP_S} s")
 
     async def _is_proved(self, one: Preemption) -> bool:
-        try:
-            counted = await asyncio.to_thread(self._slurm.licenses)
-        except SlurmError as error:
-            _log.warning("cannot read licences: %s", error)
-            return False
-        return proved(self._desk, one, {record.name: record for record in counted})
+        counted = await read_licenses(self._slurm)
+        return counted is not None and proved(self._desk, one, {record.name: record for record in counted})
 
     async def _free(self, one: Preemption) -> None:
         """A job is placed by the next pass; who else was short has its watts by now."""

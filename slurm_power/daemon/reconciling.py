@@ -7,17 +7,19 @@ the mode is not enforce, what would have to be written to Slurm.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from slurm_power.adapters.slurm.words import scontrol_words
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.core.errors import SlurmError
 from slurm_power.core.policy import Mode
 from slurm_power.daemon.preemptions import ACTION
+from slurm_power.daemon.reading import Reader
 from slurm_power.daemon.reservations import Reservations
 from slurm_power.daemon.turns import all_found
+from slurm_power.daemon.writing import Hand
 from slurm_power.ports import HoldKind, Intent, Slurm, Store, StoredJob
 from slurm_power.service.desk import Desk
 from slurm_power.service.finding import Finding, Kind, Seen
@@ -42,18 +44,6 @@ _BY_ROUNDS = _OF_TIME | _OF_HOLDS | _MIRRORED
 """Kinds that every round mends by itself, and that come up in the usual course of things."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hands:
-    """What reconciliation asks of the rounds: to read all of Slurm into the desk, and to carry out plans."""
-
-    look: Callable[[], Awaitable[None]]
-    carry_out: Callable[[Iterator[Plan | None]], Awaitable[None]]
-    miscounts: Callable[[], Mapping[str, int]]
-    """Licence → by how many W Slurm counts more than its jobs hold, or less."""
-    busy: Callable[[], Sequence[int]]
-    """Ids of the intents of which the rounds do not know yet what became of them."""
-
-
 class Reconciler:
     """Finds what has drifted, and mends it. `cut_off_s`: an intent open for longer belongs to nobody any more."""
 
@@ -63,14 +53,16 @@ class Reconciler:
         slurm: Slurm,
         writer: StoreWriter,
         reservations: Reservations,
-        hands: Hands,
+        reader: Reader,
+        hand: Hand,
         cut_off_s: int,
     ) -> None:
         self._desk = desk
         self._slurm = slurm
         self._writer = writer
         self._reservations = reservations
-        self._hands = hands
+        self._reader = reader
+        self._hand = hand
         self._cut_off_s = cut_off_s
         self._looked_at: float | None = None
         self._told: set[tuple[str, str]] = set()
@@ -103,7 +95,7 @@ class Reconciler:
 
     async def run(self, *, dry_run: bool) -> dict[str, object]:
         """All of it, now: the answer to `reconcile`. Raises SlurmError, StoreError."""
-        await self._hands.look()
+        await self._look()
         found = await self._find(qos=True)
         if not dry_run:
             found, left = await self._mend_all(found)
@@ -126,11 +118,11 @@ class Reconciler:
             if not mending:
                 break
             await self._mend(mending)
-            await self._hands.carry_out(run_holds(self._desk))
+            await self._hand.carry_out(run_holds(self._desk))
             await self._reservations.set_right()
             self._forget(mending)
             tried += mending
-            await self._hands.look()
+            await self._look()
             after = await self._find(qos=False)
             left, known = still(tried, after), {one.order for one in (*tried, *for_somebody)}
             new = [one for one in after if one.order not in known]
@@ -143,11 +135,15 @@ class Reconciler:
 
     # -- reading ------------------------------------------------------------------------------------------------
 
+    async def _look(self) -> None:
+        await self._reader.read_anew()
+        self._hand.close_unsure()
+
     async def _find(self, *, qos: bool) -> list[Finding]:
         holds = {key: entry.hold for key, entry in self._desk.book.entries.items()}
         stored = self._writer.submit_and_wait(_stored)  # behind all that the book has put before
         shown, counted = await self._reservations.look()
-        seen = Seen(shown, counted, miscounts=self._hands.miscounts())
+        seen = Seen(shown, counted, miscounts=self._reader.miscounts)
         if qos:
             names = frozenset(record.name for record in await asyncio.to_thread(self._slurm.qos))
             seen = replace(seen, qos=names or None)
@@ -160,7 +156,7 @@ class Reconciler:
         stored: "Future[tuple[Sequence[StoredJob], Sequence[Intent]]]",
     ) -> Seen:
         rows, intents = await asyncio.wrap_future(stored)
-        before, busy = self._desk.clock.now() - self._cut_off_s, set(self._hands.busy())
+        before, busy = self._desk.clock.now() - self._cut_off_s, set(self._hand.unsure)
         cut_off = [
             intent
             for intent in intents
@@ -185,7 +181,7 @@ class Reconciler:
         for _ in range(_WINDOWS):
             await self._reservations.tick()
         plans = [Plan("mend", one.subject, one.chain, one.keys) for one in found if one.kind in _OF_JOBS]
-        await self._hands.carry_out(iter(plans))
+        await self._hand.carry_out(iter(plans))
 
     def _forget(self, found: Sequence[Finding]) -> None:
         """What the database remembers for nobody; after all else, for an intent tells whose hold a job is held by."""

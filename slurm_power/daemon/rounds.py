@@ -6,13 +6,12 @@ A failed read keeps the last good state.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.config import Site
-from slurm_power.core.errors import PowerError, SlurmError, StoreError
-from slurm_power.core.policy import Native
+from slurm_power.core.errors import PowerError
 from slurm_power.core.steps import Steps
 from slurm_power.daemon.breath import Breath
 from slurm_power.daemon.derating import Derating
@@ -20,18 +19,11 @@ from slurm_power.daemon.metering import UsageKeeper
 from slurm_power.daemon.mode import ModeKeeper
 from slurm_power.daemon.preemptions import Preemptions
 from slurm_power.daemon.pruning import Pruning
-from slurm_power.daemon.reconciling import CUT_OFF_S, Hands, Reconciler
+from slurm_power.daemon.reading import Reader
+from slurm_power.daemon.reconciling import CUT_OFF_S, Reconciler
 from slurm_power.daemon.reservations import Reservations
-from slurm_power.ports import (
-    Clock,
-    Intent,
-    JobRecord,
-    LicenseRecord,
-    NodeRecord,
-    Outcome,
-    PartitionRecord,
-    Slurm,
-)
+from slurm_power.daemon.writing import Hand
+from slurm_power.ports import Clock, Slurm
 from slurm_power.service.balancing import look_for_crowds
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
@@ -41,21 +33,12 @@ from slurm_power.service.measuring import measure
 from slurm_power.service.observe import Observer
 from slurm_power.service.placing import place
 from slurm_power.service.plan import Plan
-from slurm_power.service.recount import READINGS, Recount
-from slurm_power.service.release import applied, run_freeing, run_pass
+from slurm_power.service.release import run_freeing, run_pass
 
 _log = logging.getLogger("slurm_power.rounds")
 
-_BATCH = 100
-"""Plans that are written to Slurm together."""
-_AT_A_TIME = 2
-"""Batches that are being written at once. A busy slurmctld takes one after the other: both have to fit a time-out."""
 _LULL_S = 0.005
 """So long after a submission rooms are measured."""
-_DOUBT_S = 0.5
-"""Between two readings of a count of licences that looks off."""
-_COUNT_S = 3.0
-"""How long who asks for our figures waits for Slurm's beside them, for instance while slurmctld is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +63,6 @@ class Health:
     error: str = ""
     last_good: int = 0
     jobs: int = 0
-    writes: int = 0
-    freed: int = 0
-    """Writes that took our hold off a job that we do not act on, and succeeded."""
-    miscounts: Mapping[str, int] = field(default_factory=dict)
-    """Licence → by how many W Slurm counts more than its jobs hold, or less."""
     reader: Callable[[], str] = str
     """Tells what reads jobs: `squeue`, or pyslurm with its version."""
 
@@ -111,32 +89,25 @@ class Rounds:
         self.mode = ModeKeeper(desk, writer, clock)
         self.health = Health()
         self._desk = desk
-        self._slurm = slurm
-        self._writer = writer
-        self._observer = observer
         self._clock = clock
         self._pace = pace or Pace()
         self._breath = Breath(desk, clock)
+        self.reader = Reader(
+            desk,
+            slurm,
+            observer,
+            clock,
+            self._breath,
+            partitions_s=self._pace.partitions_s,
+            shares_s=self._pace.shares_s,
+        )
+        self.hand = Hand(desk, slurm, writer, clock, self._breath)
+        cut_off_s = 0 if left_open else CUT_OFF_S
+        self._reconciler = Reconciler(desk, slurm, writer, self.reservations, self.reader, self.hand, cut_off_s)
         self._pruning = Pruning(writer)
         self._wake = asyncio.Event()
         self._measuring: asyncio.Task[None] | None = None
-        self._counting: asyncio.Task[dict[str, LicenseRecord]] | None = None
         self._turn = asyncio.Lock()
-        self._taking_in = asyncio.Lock()
-        self._partitions: Sequence[PartitionRecord] = ()
-        self._partitions_at = float("-inf")
-        self._shares_at = float("-inf")
-        self._nodes: Sequence[NodeRecord] = ()
-        self._licenses: frozenset[str] = frozenset()
-        self._recount = Recount()
-        self._missing: tuple[str, ...] = ()
-        self._private = True
-        self._took_s = 0.0
-        self._unsure: list[int] = []
-        """Intents of which it is not known what became of them: open until a whole snapshot shows it."""
-        hands = Hands(self._look_anew, self._carry_out, lambda: self._recount.found, lambda: self._unsure)
-        cut_off_s = 0 if left_open else CUT_OFF_S
-        self._reconciler = Reconciler(desk, slurm, writer, self.reservations, hands, cut_off_s)
 
     @property
     def drift(self) -> Mapping[str, int]:
@@ -153,9 +124,9 @@ class Rounds:
         Not at once: where submissions come one upon the other the next is waiting, and looks up one kind of rooms.
         """
         if self._measuring is None or self._measuring.done():
-            self._measuring = asyncio.create_task(self._measure())
+            self._measuring = asyncio.create_task(self._measure_rooms())
 
-    async def _measure(self) -> None:
+    async def _measure_rooms(self) -> None:
         await asyncio.sleep(_LULL_S)
         await self._breath.give_way()
 
@@ -181,7 +152,8 @@ class Rounds:
         async with self._turn:
             begun = self._clock.monotonic()
             await self.preemptions.learn()
-            jobs = await self._learn_all(begun)
+            jobs = await self.reader.read(begun)
+            self.hand.close_unsure()
             self.derating.step()
             await self._measure_draws()
             await self.reservations.tick()
@@ -189,7 +161,7 @@ class Rounds:
             self.usage.step(begun)
             await self._reconciler.turn(begun)
             await self.preemptions.before_pass()
-            await self._carry_out(run_pass(self._desk))
+            await self.hand.carry_out(run_pass(self._desk))
             await self.preemptions.after_pass(self._breath)
             await self.reservations.mirror()
             self.health.rounds += 1
@@ -202,52 +174,10 @@ class Rounds:
         async with self._turn:
             return await self._reconciler.run(dry_run=dry_run)
 
-    async def _look_anew(self) -> None:
-        """Read everything, also what is read at longer intervals; again where Slurm's count of licences looks off."""
-        for _ in range(READINGS):
-            self._partitions_at = float("-inf")
-            await self._learn_all(self._clock.monotonic())
-            if not self._recount.doubtful:
-                return
-            await asyncio.sleep(_DOUBT_S)
-
-    async def _learn_all(self, begun: float) -> Sequence[JobRecord]:
-        """Read Slurm and bring the desk in step. Returns all jobs."""
-        jobs = await self._read(begun)
-        await self._observe(jobs, begun)
-        self._took_s = self._clock.monotonic() - begun
-        self._close(self._unsure, "unsure; Slurm was read anew")
-        self._unsure = []
-        return jobs
-
     async def look(self) -> None:
-        """Read all jobs, and no more than that. Raises SlurmError."""
+        """Read all jobs, and no more than that; between two rounds. Raises SlurmError."""
         async with self._turn:
-            begun = self._clock.monotonic()
-            jobs = await asyncio.to_thread(self._slurm.jobs)
-            await self._observe(jobs, begun)
-
-    async def learn(self, job_id: int) -> None:
-        """Read one job, for a gate that cannot wait for the next round. Raises SlurmError."""
-        begun = self._clock.monotonic()
-        records = await asyncio.to_thread(self._slurm.jobs, [job_id])
-        self._observer.observe(records, begun, whole=False)
-
-    async def licenses(self) -> dict[str, LicenseRecord]:
-        """Slurm's own count of licences; empty where it cannot be read, or not soon. All wait for one reading."""
-        if self._counting is None or self._counting.done():
-            self._counting = asyncio.create_task(self._count_licenses())
-        counting = self._counting
-        await asyncio.wait([counting], timeout=_COUNT_S)
-        return counting.result() if counting.done() else {}
-
-    async def _count_licenses(self) -> dict[str, LicenseRecord]:
-        try:
-            found = await asyncio.to_thread(self._slurm.licenses)
-        except SlurmError as error:
-            _log.warning("cannot read licences: %s", error)
-            return {}
-        return {record.name: record for record in found}
+            await self.reader.look()
 
     def change_site(self, site: Site) -> None:
         """Another site file. Where it has another mode, that holds and no longer what `spower mode` said before."""
@@ -257,143 +187,17 @@ class Rounds:
 
     async def let_go(self) -> int:
         """In observe and advise, release every power hold; their number, with what the present round releases."""
-        before = self.health.freed
+        before = self.hand.freed
         async with self._turn:
-            await self._carry_out(run_freeing(self._desk))
-        return self.health.freed - before
+            await self.hand.carry_out(run_freeing(self._desk))
+        return self.hand.freed - before
 
     async def place(self, entry: Entry, zone: str | None) -> Plan:
         """Carry out an operator's override, between two rounds. Raises UsageError where it cannot be."""
         async with self._turn:
             plan = place(self._desk, entry, zone)
-            await self._carry_out(iter([plan]))
+            await self.hand.carry_out(iter([plan]))
         return plan
-
-    # -- reading ------------------------------------------------------------------------------------------------
-
-    async def _read(self, begun: float) -> Sequence[JobRecord]:
-        nodes = await asyncio.to_thread(self._slurm.nodes)
-        due = begun - self._partitions_at >= self._pace.partitions_s or self._desk.lost_partition
-        if due:
-            self._desk.lost_partition = False
-            self._desk.version = await asyncio.to_thread(self._slurm.version)
-            self._partitions = await asyncio.to_thread(self._slurm.partitions)
-            self._desk.private_jobs = await self._jobs_are_private()
-            self._partitions_at = begun
-        if begun - self._shares_at >= self._pace.shares_s:
-            self._desk.fair_shares = await self._fair_shares()
-            self._shares_at = begun
-        jobs = await asyncio.to_thread(self._slurm.jobs)
-        if due:
-            await self._read_licenses(jobs)
-        # Taken in together: else a job that has just started is counted on its node, and once more as one to come.
-        if due or nodes != self._nodes:
-            self._nodes = nodes
-            self._desk.survey(nodes, self._partitions, self._licenses)
-            self._warn_of_missing()
-        return jobs
-
-    async def _jobs_are_private(self) -> bool:
-        """PrivateData=jobs; where it cannot be read, as it was last, and before that yes."""
-        try:
-            self._private = "jobs" in await asyncio.to_thread(self._slurm.private_data)
-        except SlurmError as error:
-            _log.warning("cannot read PrivateData: %s", error)
-        return self._private
-
-    async def _read_licenses(self, jobs: Sequence[JobRecord]) -> None:
-        """Which licences Slurm has, and whether it counts what `jobs` hold of them; as before where it cannot tell."""
-        try:
-            found = await asyncio.to_thread(self._slurm.licenses)
-        except SlurmError as error:
-            _log.warning("cannot read licences: %s", error)
-            return
-        self._licenses = frozenset(record.name for record in found)
-        if self._recount.take(jobs, found):
-            self.health.miscounts = wrong = self._recount.found
-            if wrong:
-                _log.warning("Slurm's count of licences is not what its jobs hold", extra={"by_w": wrong})
-            else:
-                _log.info("Slurm's count of licences is what its jobs hold again")
-
-    def _warn_of_missing(self) -> None:
-        """Slurm lacks licences of ours: it does not guard those watts while we are away. Said once."""
-        missing = self._desk.binder.missing if self._desk.site.policy.native is Native.LICENSES else ()
-        if missing != self._missing:
-            self._missing = missing
-            if missing:
-                extra = {"missing": missing[:20], "count": len(missing)}
-                _log.warning("Slurm lacks licences; see `spower render slurm`", extra=extra)
-
-    async def _fair_shares(self) -> dict[tuple[str, str], float]:
-        """Without them the queue goes on, by age."""
-        try:
-            return dict(await asyncio.to_thread(self._slurm.fair_shares))
-        except SlurmError as error:
-            _log.warning("cannot read fair shares: %s", error)
-            return {}
-
-    # -- writing ------------------------------------------------------------------------------------------------
-
-    async def _carry_out(self, steps: Iterator[Plan | None]) -> None:
-        """Run a pass and write what it plans, in batches, each made durable as intents first.
-
-        Batches are written while the next are planned.
-        """
-        plans: list[Plan] = []
-        writes: list[asyncio.Task[None]] = []
-        try:
-            async for plan in self._breath.between(steps):
-                if plan is not None:
-                    plans.append(plan)
-                if len(plans) >= _BATCH:
-                    await _until_fewer(writes, _AT_A_TIME)
-                    writes.append(asyncio.create_task(self._write(plans)))
-                    plans = []
-            if plans:
-                writes.append(asyncio.create_task(self._write(plans)))
-        finally:  # also after a defect in the pass: nothing of it goes on into the next round
-            await _until_fewer(writes, 1)
-
-    async def _write(self, plans: list[Plan]) -> None:
-        now = self._clock.now()
-        intents = [Intent(plan.target, plan.action, now, {"keys": list(plan.keys)}) for plan in plans]
-        try:
-            opened = await self._writer.durable(lambda store: store.open_intents(intents))
-        except StoreError as error:
-            _log.error("nothing is written to Slurm while the database fails: %s", error)
-            await self._take_in(plans, [Outcome(0, "the state database fails", unreached=True)] * len(plans))
-            return
-        try:
-            outcomes = await asyncio.to_thread(self._slurm.write, [plan.chain for plan in plans])
-        except SlurmError as error:
-            _log.error("cannot write to Slurm: %s", error)
-            outcomes = [Outcome(0, str(error), unsure=True)] * len(plans)
-        await self._take_in(plans, outcomes)
-        ids: dict[bool, list[int]] = {False: [], True: []}
-        for intent, outcome in zip(opened, outcomes, strict=True):
-            if intent.id is not None:
-                ids[outcome.unsure].append(intent.id)
-        self._unsure += ids[True]
-        self._close(ids[False], "done")
-        self.health.writes += len(plans)
-        done = (plan for plan, outcome in zip(plans, outcomes, strict=True) if outcome.done == len(plan.chain))
-        self.health.freed += sum(plan.action == "free" for plan in done)
-
-    def _close(self, ids: Sequence[int], result: str) -> None:
-        if ids:
-            self._writer.put(lambda store: store.close_intents(ids, result))
-
-    async def _take_in(self, plans: Sequence[Plan], outcomes: Sequence[Outcome]) -> None:
-        async with self._taking_in:  # with the pass and two batches at once, the hook would wait for all three
-            async for plan, outcome in self._breath.between(zip(plans, outcomes, strict=True)):
-                if outcome.error:
-                    _log.warning("%s %s: %s", plan.action, plan.target, outcome.error, extra={"done": outcome.done})
-                with self._desk.faults.apart(plan.target):
-                    applied(self._desk, plan, outcome)
-
-    async def _observe(self, jobs: Sequence[JobRecord], begun: float) -> None:
-        await self._breath.in_steps(self._observer.steps(jobs, begun))
 
     async def _measure_draws(self) -> None:
         with self._desk.faults.apart("stage measuring"):
@@ -405,7 +209,7 @@ class Rounds:
 
         What the round wrote, and how long Slurm let it wait for that, is no reason to look away.
         """
-        gap_s = max(self._pace.gap_s, min(self._took_s, self._pace.longest_s))
+        gap_s = max(self._pace.gap_s, min(self.reader.took_s, self._pace.longest_s))
         await asyncio.sleep(gap_s)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), max(self._pace.tick_s - gap_s, 0))
@@ -417,16 +221,6 @@ def _measurements(desk: Desk) -> Steps[None]:
     yield from measure(desk)
     yield from measure_jobs(desk)
     yield from note_draws(desk)
-
-
-async def _until_fewer(tasks: list[asyncio.Task[None]], most: int) -> None:
-    """Wait until fewer than `most` of these are left; raises what one of them has raised, once all have ended."""
-    while len(tasks) >= most:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if errors := [error for task in tasks if task.done() and (error := task.exception())]:
-            await asyncio.wait(tasks)
-            raise errors[0]
-        tasks[:] = [task for task in tasks if not task.done()]
 
 
 def _being_cancelled() -> bool:

@@ -12,7 +12,7 @@ from slurm_power.core.reservation import Grant, Owner, Reservation, ReservationS
 from slurm_power.core.steps import finish
 from slurm_power.core.window import Window
 from slurm_power.daemon.preemptions import Preemptions
-from slurm_power.daemon.rounds import Rounds
+from slurm_power.daemon.writing import Hand
 from slurm_power.ports import Intent, JobState, QosRecord
 from slurm_power.service.hit import hit_rows
 from slurm_power.service.later import foresee
@@ -169,15 +169,15 @@ def test_a_round_in_which_the_cut_begins_calls_nobody_off(rig: Rig, monkeypatch:
     change(rig, derate(rig, 5_000, start=300, end=14_000))
     rig.later(10, 29)
     rig.later(9)
-    carry_out = Rounds._carry_out
+    carry_out = Hand.carry_out
 
-    async def slow(self: Rounds, *args: object) -> None:
+    async def slow(self: Hand, *args: object) -> None:
         await carry_out(self, *args)  # type: ignore[arg-type]
         rig.clock.instant += 3
 
-    monkeypatch.setattr(Rounds, "_carry_out", slow)
+    monkeypatch.setattr(Hand, "carry_out", slow)
     rig.round()
-    monkeypatch.setattr(Rounds, "_carry_out", carry_out)
+    monkeypatch.setattr(Hand, "carry_out", carry_out)
     rig.later(10, 40)
     assert (rig.signalled(), rig.written()) == ([str(silver)], [str(silver)])
 

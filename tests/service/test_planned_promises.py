@@ -36,15 +36,15 @@ def test_it_does_not_begin_while_zones_look_emptier_than_they_are(rig: Rig) -> N
     rig.running("gold", est_w=18_000, more=",zones=b")
     start = reserve(rig, terms(rig, 100)).terms.window.start
     swapped = rig.text.replace(A, A.replace("a[", "b[")).replace(B, B.replace("b[", "a["))
-    observe = rig.rounds._observe
+    observe = rig.rounds.reader._observe
 
     async def then_reload(jobs: Sequence[JobRecord], begun: float) -> None:
         await observe(jobs, begun)
-        rig.rounds._observe = observe  # type: ignore[method-assign]
+        rig.rounds.reader._observe = observe  # type: ignore[method-assign]
         rig.text, rig.site = swapped, load_site(text=swapped)
         rig.rounds.change_site(rig.site)
 
-    rig.rounds._observe = then_reload  # type: ignore[method-assign]
+    rig.rounds.reader._observe = then_reload  # type: ignore[method-assign]
     rig.clock.instant = start
     rig.slurm.tick(start)
     rig.round()

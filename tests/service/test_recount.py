@@ -73,4 +73,4 @@ def test_rounds_compare_and_go_on_where_licences_cannot_be_read(monkeypatch: pyt
         asyncio.run(rounds.round())
         lab.wait(30)
     writer.close(10)
-    assert rounds.health.miscounts == {"pw_rack01": 5_000}
+    assert rounds.reader.miscounts == {"pw_rack01": 5_000}

@@ -8,7 +8,7 @@ import pytest
 
 from slurm_power.adapters.store import StoreWriter
 from slurm_power.core.policy import Mode
-from slurm_power.daemon import rounds as rounds_module
+from slurm_power.daemon import reading, writing
 from slurm_power.daemon.rounds import Pace, Rounds
 from slurm_power.ports import Chain, JobRecord, JobState, LicenseRecord, Outcome
 from tests.fakes.slurm import FakeSlurm
@@ -79,7 +79,7 @@ def test_a_slow_write_does_not_put_off_the_next_look(lab: Lab, monkeypatch: pyte
 @pytest.fixture
 def waiting(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     """Five held jobs that have to be released, two in a batch."""
-    monkeypatch.setattr(rounds_module, "_BATCH", 2)
+    monkeypatch.setattr(writing, "_BATCH", 2)
     slurm = fake_slurm(lab.site)
     for number in range(5):
         slurm.submit(
@@ -101,7 +101,7 @@ def test_batches_are_written_while_others_are_planned(
             return write(chains)
 
     monkeypatch.setattr(waiting, "write", together)
-    rounds = rounds_until(lab, waiting, lambda rounds: rounds.health.writes >= 5)
+    rounds = rounds_until(lab, waiting, lambda rounds: rounds.hand.writes >= 5)
     assert rounds.health.failures == 0
     assert all(job.priority for job in waiting.all_jobs())
 
@@ -138,17 +138,17 @@ def test_who_asks_for_slurms_count_does_not_wait_for_a_slurmctld_that_is_away(
         return read()
 
     monkeypatch.setattr(slurm, "licenses", licenses)
-    monkeypatch.setattr(rounds_module, "_COUNT_S", 0.05)
+    monkeypatch.setattr(reading, "_COUNT_S", 0.05)
     writer = StoreWriter(MemoryStore())
     rounds = Rounds(lab.desk, slurm, writer, lab.observer, lab.clock)
 
     async def ask() -> None:
-        one, other = await asyncio.gather(rounds.licenses(), rounds.licenses())
+        one, other = await asyncio.gather(rounds.reader.licenses(), rounds.reader.licenses())
         assert (one, other) == ({}, {})
         assert calls == 1
         back.set()
-        monkeypatch.setattr(rounds_module, "_COUNT_S", 20)
-        assert await rounds.licenses() == {record.name: record for record in read()}
+        monkeypatch.setattr(reading, "_COUNT_S", 20)
+        assert await rounds.reader.licenses() == {record.name: record for record in read()}
 
     asyncio.run(ask())
     writer.close(10)
