@@ -78,8 +78,7 @@ def _leaves(desk: Desk, one: Preemption, zone: str) -> bool:
 
 def _interruptible(desk: Desk, zone: str) -> Steps[list[Candidate]]:
     """Those with no notice who run in this zone alone, whoever loses least first."""
-    found: list[Candidate] = []
-    yield from candidates(desk, None, found, {zone})
+    found = yield from candidates(desk, None, {zone})
     alone = [one for one in found if one.notice_s == 0 and len(one.claim.charges) == 1]
     return sorted(alone, key=lambda one: (one.lost_s, -one.claim.est_w, one.id))
 

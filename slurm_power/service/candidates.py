@@ -1,15 +1,17 @@
 """Jobs that may be preempted now: by sacctmgr's QOS, the site's notices, and what Slurm shows of each."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC
 from functools import lru_cache
+from operator import attrgetter
 
 from slurm_power.core.envelope import parse_comment
 from slurm_power.core.errors import EnvelopeError
 from slurm_power.core.lifecycle import State
 from slurm_power.core.offer import Candidate
 from slurm_power.core.policy import Tier
+from slurm_power.core.steps import Steps
 from slurm_power.ports import JobRecord, JobState
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
@@ -22,17 +24,17 @@ _AT_ONCE = 200
 def candidates(
     desk: Desk,
     lawful: frozenset[str] | None,
-    found: list[Candidate],
     zones: Collection[str] | None = None,
     *,
     over: bool = False,
     emergency: Sequence[str] = (),
-) -> Iterator[None]:
-    """Fill `found` with the candidates of these QOS in these zones (None: of all), in no order, yielding now and then.
+) -> Steps[list[Candidate]]:
+    """The candidates of these QOS in these zones (None: of all), in order of id.
 
     `over`: a limit is passed, and nobody is spared because he has only just started. `emergency`: these tiers alone, in
     this order, and without notice.
     """
+    found: list[Candidate] = []
     for number, key in enumerate(desk.book.keys_in(State.RUNNING)):
         if number % _AT_ONCE == 0:
             yield
@@ -48,6 +50,7 @@ def candidates(
         if obstacle(desk, entry, over=over, emergency=bool(emergency)) is None:
             one = candidate(desk, entry)
             found.append(_without_notice(desk, entry.record, one, emergency) if emergency else one)
+    return sorted(found, key=attrgetter("id"))
 
 
 def _without_notice(desk: Desk, record: JobRecord, one: Candidate, emergency: Sequence[str]) -> Candidate:

@@ -38,8 +38,7 @@ def gone_by(desk: Desk, at: int, limits_w: Mapping[str, int]) -> Steps[Shed]:
     nobody = yield from _shed_by(desk, at, _accounts(desk, limits_w, at, limits_w), ())
     if not nobody.left:
         return nobody
-    found: list[Candidate] = []
-    yield from candidates(desk, None, found, zones_of(desk, limits_w), over=True)
+    found = yield from candidates(desk, None, zones_of(desk, limits_w), over=True)
     return (yield from _shed_by(desk, at, _accounts(desk, limits_w, at, limits_w), found))
 
 

@@ -41,8 +41,7 @@ def hit_rows(desk: Desk, one: Derate) -> Steps[Row]:
 def _would_go(desk: Desk, one: Derate, limit_w: int) -> Steps[Shed]:
     """Who would have to give way to it."""
     if limit_w <= 0 and desk.declared.topology.is_power_feed(one.element):
-        found: list[Candidate] = []
-        yield from candidates(desk, None, found, over=True)
+        found = yield from candidates(desk, None, over=True)
         return (yield from _in_the_dark(desk, one.element, found, ended_by(desk, one.window.start)))
     declared, now = desk.declared.topology, desk.site.topology
     least_w, _ = desk.derates.foreseen(declared, now, one.window.start, [one])[one.element]

@@ -73,9 +73,8 @@ def for_max(desk: Desk) -> Steps[list[Preemption]]:
 
 def _drawn_off(desk: Desk, due: Mapping[str, int], *, urgent: bool) -> Steps[Shed]:
     """Those who have to go for so many W on each element."""
-    found: list[Candidate] = []
     emergency = desk.site.preemption.emergency if urgent else ()
-    yield from candidates(desk, None, found, zones_of(desk, due), over=True, emergency=emergency)
+    found = yield from candidates(desk, None, zones_of(desk, due), over=True, emergency=emergency)
     desk.now()
     return (yield from shed_draw(desk, unless_changed(desk, found), due))
 
@@ -84,7 +83,7 @@ def shed_draw(desk: Desk, found: Iterable[Candidate], due: Mapping[str, int]) ->
     """Those of the candidates whose est gives back so many W on each element, whatever these may carry."""
     meters = desk.ledger.meters
     accounts = {name: Account(meters[name], less_w=watts) for name, watts in due.items() if name in meters}
-    return (yield from shed(desk.ledger, sorted(found, key=lambda one: one.id), accounts=accounts))
+    return (yield from shed(desk.ledger, found, accounts=accounts))
 
 
 def _less(desk: Desk, due: Mapping[str, int], chosen: Iterable[Candidate]) -> dict[str, int]:
@@ -155,8 +154,7 @@ def shed_of(
     over: bool = False,
 ) -> Steps[Shed]:
     """Victims after whom these elements hold no more than they may."""
-    found: list[Candidate] = []
-    yield from candidates(desk, lawful, found, zones_of(desk, elements), over=over)
+    found = yield from candidates(desk, lawful, zones_of(desk, elements), over=over)
     return (yield from _chosen(desk, found, elements))
 
 
@@ -182,5 +180,5 @@ def _chosen(desk: Desk, found: Iterable[Candidate], elements: Sequence[str]) -> 
     desk.now()
     ledger = desk.ledger
     away = {one.id: one for one in (*leaving(desk), *not_started(desk))}
-    there = sorted((one for one in unless_changed(desk, found) if one.id not in away), key=lambda one: one.id)
+    there = [one for one in unless_changed(desk, found) if one.id not in away]
     return (yield from shed(ledger, there, [name for name in elements if name in ledger.meters], away.values()))

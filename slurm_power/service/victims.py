@@ -22,7 +22,7 @@ from slurm_power.service.desk import Desk
 from slurm_power.service.hourly import too_many
 from slurm_power.service.leaving import begun, keep, leaving, not_started, on_nodes
 from slurm_power.service.nearest import nearest
-from slurm_power.service.shedding import for_cuts, for_draws, for_max, shed_draw, shed_of
+from slurm_power.service.shedding import for_cuts, for_draws, for_max, shed_draw, shed_of, unless_changed
 
 _log = logging.getLogger("slurm_power.victims")
 _OVER = {
@@ -153,8 +153,7 @@ def _for_job(desk: Desk, entry: Entry) -> Steps[list[Preemption]]:
         return _none(desk, entry.key, f"QOS {qos} may preempt no other")
     if entry.ask is None or entry.ask.facts.het or entry.ask.request.reservation:
         return _none(desk, entry.key, "others give way neither to components nor to jobs that name a reservation")
-    found: list[Candidate] = []
-    yield from candidates(desk, lawful, found)
+    found = yield from candidates(desk, lawful)
     found = yield from nearest(desk, entry.ask.request.with_copies(1), found)
     if not _waits(desk, entry):
         return []
@@ -220,15 +219,13 @@ def _for_planned(desk: Desk, reservation: Reservation, lawful: frozenset[str]) -
     longest_s = max((tier.notice_s or 0 for tier in desk.tiers if tier.qos in lawful), default=0)
     if claim is None or _early_s(desk, claim) > longest_s or not lacking_for(desk.ledger, claim):
         return []
-    found: list[Candidate] = []
-    yield from candidates(desk, lawful, found, {charge.zone for charge in claim.charges})
+    found = yield from candidates(desk, lawful, {charge.zone for charge in claim.charges})
     desk.now()
     early_s = _early_s(desk, claim)
     if desk.reserved.get(reservation.name) is not reservation or early_s > _longest_s(found):
         return []
-    found = [one for one in found if desk.ledger.claims.get(one.id) is one.claim]
-    ledger, found = desk.ledger, sorted(found, key=lambda one: one.id)
-    victims = yield from make_room(ledger, claim, found, leaving(desk))
+    ledger = desk.ledger
+    victims = yield from make_room(ledger, claim, unless_changed(desk, found), leaving(desk))
     if desk.ledger is not ledger or desk.reserved.get(reservation.name) is not reservation:
         return []
     if victims is None:
