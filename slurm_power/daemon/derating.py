@@ -117,10 +117,7 @@ class Derating:
         desk.journal.record(
             Decision(
                 at=desk.ledger.now,
-                job="",
-                token="",
                 uid=actor or 0,
-                account="",
                 action=action,
                 mode=desk.mode,
                 zones=(one.element,),

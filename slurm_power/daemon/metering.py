@@ -72,10 +72,6 @@ class UsageKeeper:
             self._desk.journal.record(
                 Decision(
                     at=now,
-                    job="",
-                    token="",
-                    uid=0,
-                    account="",
                     action=GAP,
                     mode=self._desk.mode,
                     cause="the daemon was away; jobs that came and went meanwhile are not known",

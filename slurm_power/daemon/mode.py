@@ -85,10 +85,7 @@ class ModeKeeper:
         self._desk.journal.record(
             Decision(
                 at=self._clock.now(),
-                job="",
-                token="",
                 uid=uid or 0,
-                account="",
                 action="mode",
                 mode=mode,
                 actor=uid,

@@ -105,8 +105,6 @@ class Reservations:
         self._desk.journal.record(
             Decision(
                 at=self._clock.now(),
-                job="",
-                token="",
                 uid=one.created_by,
                 account=",".join(one.terms.owner.accounts),
                 action=action,

@@ -56,15 +56,15 @@ class Decision:
     """
 
     at: int
-    job: str
-    """The job id where one is known, else the token; empty in a line about no job."""
-    token: str
-    uid: int
-    """Whose job or reservation it is; without either, who acted."""
-    account: str
     action: str
     """admit, hold, reject, release, deny, launch, end, mode, would-…"""
     mode: str
+    job: str = ""
+    """The job id where one is known, else the token; empty in a line about no job."""
+    token: str = ""
+    uid: int = 0
+    """Whose job or reservation it is; without either, who acted."""
+    account: str = ""
     zones: tuple[str, ...] = ()
     reasons: tuple[Mapping[str, object], ...] = ()
     reservation: str = ""

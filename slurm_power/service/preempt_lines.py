@@ -5,6 +5,7 @@ whom stands in a line of no job and no account, which root and SlurmUser alone c
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from slurm_power.core.giving_way import PHYSICAL, Preemption, Trigger, Victim
 from slurm_power.core.reasons import Code, Reason
@@ -24,8 +25,8 @@ def planned(desk: Desk, one: Preemption) -> None:
     _of_beneficiary(desk, one, "preempting", "others are to give way")
     named = ", ".join(f"{victim.job} ({victim.tier})" for victim in one.victims)
     zones = tuple(sorted({zone for victim in one.victims for zone in victim.zones}))
-    cause = f"{named} give way to {_name(desk, one)}"
-    _record(desk, one, action="preemption", zones=zones, cause=cause, numbers=_sums(one))
+    line = _line(desk, one, "preemption", f"{named} give way to {_name(desk, one)}")
+    desk.journal.record(replace(line, zones=zones, numbers=_sums(one)))
 
 
 def of_victims(desk: Desk, one: Preemption, action: str, cause: str) -> None:
@@ -36,18 +37,17 @@ def of_victims(desk: Desk, one: Preemption, action: str, cause: str) -> None:
 
 def of_victim(desk: Desk, one: Preemption, victim: Victim, action: str, cause: str) -> None:
     """A line for one victim: its tier as data, for how many of a tier give way within an hour is counted by it."""
-    _record(
-        desk,
-        one,
-        job=victim.job,
-        token=victim.token,
-        uid=victim.uid,
-        account=victim.account,
-        action=action,
-        zones=victim.zones,
-        cause=cause,
-        reasons=(Reason(Code.PREEMPTED, victim.tier, detail=for_whom(one)).as_json(),),
-        numbers={"est_w": victim.est_w, "notice_s": victim.notice_s, "lost_s": victim.lost_s},
+    desk.journal.record(
+        replace(
+            _line(desk, one, action, cause),
+            job=victim.job,
+            token=victim.token,
+            uid=victim.uid,
+            account=victim.account,
+            zones=victim.zones,
+            reasons=(Reason(Code.PREEMPTED, victim.tier, detail=for_whom(one)).as_json(),),
+            numbers={"est_w": victim.est_w, "notice_s": victim.notice_s, "lost_s": victim.lost_s},
+        )
     )
 
 
@@ -117,54 +117,20 @@ def _sums(one: Preemption) -> Mapping[str, int]:
 
 
 def _of_beneficiary(desk: Desk, one: Preemption, action: str, cause: str) -> None:
+    zones = tuple(charge.zone for charge in one.charges)
+    line = replace(_line(desk, one, action, cause), zones=zones, numbers=_sums(one))
     entry = desk.book.get(one.beneficiary) if one.trigger is Trigger.JOB else None
     reservation = desk.reserved.get(one.beneficiary) if one.trigger is Trigger.RESERVATION else None
-    account = entry.record.account if entry is not None and entry.record is not None else ""
+    if entry is not None:
+        account = entry.record.account if entry.record is not None else ""
+        line = replace(line, job=entry.name, token=entry.token, uid=entry.uid, account=account)
     if reservation is not None:
-        account = ",".join(reservation.terms.owner.accounts)
-    _record(
-        desk,
-        one,
-        job=entry.name if entry is not None else "",
-        token=entry.token if entry is not None else "",
-        uid=entry.uid if entry is not None else reservation.created_by if reservation is not None else 0,
-        account=account,
-        action=action,
-        cause=cause,
-        reservation=reservation.name if reservation is not None else "",
-        numbers=_sums(one),
-    )
+        accounts = ",".join(reservation.terms.owner.accounts)
+        line = replace(line, reservation=reservation.name, uid=reservation.created_by, account=accounts)
+    desk.journal.record(line)
 
 
-def _record(
-    desk: Desk,
-    one: Preemption,
-    *,
-    action: str,
-    cause: str,
-    numbers: Mapping[str, int],
-    zones: tuple[str, ...] | None = None,
-    job: str = "",
-    token: str = "",
-    uid: int = 0,
-    account: str = "",
-    reservation: str = "",
-    reasons: tuple[Mapping[str, object], ...] = (),
-) -> None:
-    desk.journal.record(
-        Decision(
-            at=desk.ledger.now,
-            job=job,
-            token=token,
-            uid=uid,
-            account=account,
-            action=action,
-            mode=desk.mode,
-            zones=tuple(charge.zone for charge in one.charges) if zones is None else zones,
-            reasons=reasons,
-            reservation=reservation,
-            cause=cause,
-            rule=_rule(one.trigger),
-            numbers=numbers,
-        )
-    )
+def _line(desk: Desk, one: Preemption, action: str, cause: str) -> Decision:
+    """What every line of a preemption has; it is about no job and no reservation yet."""
+    rule = _rule(one.trigger)
+    return Decision(at=desk.ledger.now, action=action, mode=desk.mode, cause=cause, rule=rule)

@@ -260,7 +260,8 @@ def test_audit_tells_who_changed_the_mode_and_lines_of_old_versions(stage: Stage
     env = {"SLURM_POWER_SOCKET": str(stage.socket)}
     assert run("mode", "observe", env=env).exit_code == 0
     reason = {"code": "over", "subject": "rack03", "asked_w": 5, "free_w": 1, "text": "rack03 lacks 4W for it"}
-    stage.store.record([Decision(1, "7", "t7", 4711, "a", "found-running-over", "enforce", ("rack03",), (reason,))])
+    line = Decision(1, "found-running-over", "enforce", job="7", uid=4711, zones=("rack03",), reasons=(reason,))
+    stage.store.record([line])
     old, changed = run("audit", "-h", "-o", "at,job,user,actor,cause,rule,numbers", env=env).output.splitlines()
     assert old.split() == ["1970-01-01T00:00:01Z", "7", "4711", "daemon", "-", "-", "-"]
     assert " ".join(changed.split()[1:]) == f"- {getpass.getuser()} {getpass.getuser()} " + (

@@ -108,7 +108,7 @@ def test_every_kind_of_line_is_described(stage: Stage) -> None:
     stage.slurm.submit(uid=ALICE, node_count=2, cpus=64, exclusive=True, comment="power:est=40kW", time_limit_s=3_600)
     stage.round()
     stage.round()
-    stage.store.record([Decision(1, "7", "7", 1, "a", "end", "enforce")])
+    stage.store.record([Decision(1, "end", "enforce", job="7", token="7", uid=1, account="a")])
     answer = json.loads(run("audit", *socket).stdout)
     actions = {line["action"] for line in answer["lines"]}
     assert {"hold", "reject", "mode", "found-running-over", "end"} <= actions

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner, Result
@@ -36,12 +37,8 @@ def scene() -> Iterator[Scene]:
             ],
             1 << 50,
         )
-        stage.store.record(
-            [
-                Decision(DAY + 9, "7", "tok7", ALICE, "research", "sla", "enforce", cause=cause, rule="sla.gold")
-                for cause in ("watts", "burst", "watts")
-            ]
-        )
+        missed = Decision(DAY + 9, "sla", "enforce", job="7", uid=ALICE, account="research", rule="sla.gold")
+        stage.store.record([replace(missed, cause=cause) for cause in ("watts", "burst", "watts")])
         yield Scene(stage, jobs)
 
 

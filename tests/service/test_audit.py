@@ -158,9 +158,9 @@ def seen(office: Office, peer: int, **asked: object) -> list[tuple[str, str]]:
 
 def filled(office: Office) -> Office:
     """With a reservation of bob's account that alice has made, and one of nobody's."""
-    common: dict[str, Any] = {"at": START, "job": "", "token": "", "action": "degrade", "mode": "enforce"}
+    common: dict[str, Any] = {"at": START, "action": "degrade", "mode": "enforce"}
     mine = Decision(uid=ALICE, account=f"of{BOB}", reservation="nightly", cause="unused", rule="grace", **common)
-    office.writer.record([mine, Decision(uid=ROOT, account="", reservation="spare", **common)])
+    office.writer.record([mine, Decision(uid=ROOT, reservation="spare", **common)])
     return office
 
 
@@ -274,7 +274,7 @@ def test_components_were_submissions_of_their_own(open_: Office) -> None:
 
 
 def test_a_line_about_no_job_gets_no_jobs_name(open_: Office) -> None:
-    open_.writer.record([Decision(START, "813", "", ALICE, "a", "end", "enforce")])
+    open_.writer.record([Decision(START, "end", "enforce", job="813", uid=ALICE, account="a")])
     assert seen(open_, ROOT)[2:] == [NIGHTLY, SPARE, ("end", "813")]
 
 
@@ -314,6 +314,7 @@ def test_what_cannot_be_asked_for(open_: Office, asked: dict[str, object]) -> No
 
 
 def test_nobody_gets_more_lines_than_a_report_has(open_: Office) -> None:
-    open_.writer.record([Decision(at, "7", "t7", BOB, "a", "end", "enforce") for at in range(2_100)])
+    line = Decision(0, "end", "enforce", job="7", token="t7", uid=BOB, account="a")
+    open_.writer.record([replace(line, at=at) for at in range(2_100)])
     assert [len(lines(open_, uid, limit=90_000)) for uid in (BOB, ROOT)] == [2_000, 2_104]
     assert len(lines(open_, ROOT)) == 1_000

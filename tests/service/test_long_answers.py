@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Unpack
 
 import pytest
@@ -35,7 +36,8 @@ class TestLongAnswers:
     @pytest.mark.parametrize(("uid", "lines"), [(1001, 2_000), (0, 2_500)])
     def test_a_report_is_made_in_turns_and_bounded(self, lab: Lab, uid: int, lines: int) -> None:
         store = MemoryStore()
-        store.record([Decision(at, "7", "t7", 1001, "a", "admit", "enforce") for at in range(2_500)])
+        line = Decision(0, "admit", "enforce", job="7", token="t7", uid=1001, account="a")
+        store.record([replace(line, at=at) for at in range(2_500)])
         writer = StoreWriter(store)
         turns = 0
 

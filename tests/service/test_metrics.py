@@ -262,7 +262,7 @@ def test_emergencies_are_counted(rig: Watched) -> None:
 
 
 def test_missed_service_levels_are_counted(rig: Watched) -> None:
-    line = Decision(START, "1", "t", 1000, "research", "sla", "enforce", cause="power", rule="sla.gold")
+    line = Decision(START, "sla", "enforce", job="1", uid=1000, cause="power", rule="sla.gold")
     rig.outcomes.recorded(line)
     assert rig.value("sla_missed_total", "gold", "power") == 1
     assert rig.value("sla_missed_total", "bronze", "power") == 0
@@ -270,7 +270,7 @@ def test_missed_service_levels_are_counted(rig: Watched) -> None:
 
 def test_lines_about_jobs_that_are_gone_are_counted_all_the_same(rig: Watched) -> None:
     for action in ("deny", GAVE_WAY):
-        rig.outcomes.recorded(Decision(START, "5", "t", 1000, "", action, "enforce"))
+        rig.outcomes.recorded(Decision(START, action, "enforce", job="5", token="t", uid=1000))
     assert rig.value("failed_launches_total", "none", "gate") == 1
     assert rig.value("preempted_jobs_total", "none", "unknown") == 1
 

@@ -43,7 +43,7 @@ class Keeper:
         self.rounds = Rounds(self.lab.desk, slurm, self.writer, self.lab.observer, self.lab.clock)
 
     def decided(self, at: int, count: int = 1) -> None:
-        self.store.record([Decision(at, "7", "t7", 1001, "a", "admit", "enforce")] * count)
+        self.store.record([Decision(at, "admit", "enforce", job="7", token="t7", uid=1001, account="a")] * count)
 
     def round(self) -> None:
         asyncio.run(self.rounds.round())

@@ -216,7 +216,7 @@ class StoreContract:
             rule="launch_gate",
             numbers={"est_w": 18_500, "big_w": 1 << 60},
         )
-        bare = Decision(2, "813", "", 0, "", "end", "enforce")
+        bare = Decision(2, "end", "enforce", job="813")
         store.record([full, bare])
         assert list(store.decisions()) == [full, bare]
 

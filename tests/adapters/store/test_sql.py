@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +22,7 @@ from slurm_power.adapters.store import SqlStore, StoreDataError, migrate, open_s
 from slurm_power.adapters.store.engine import make_engine, place_of
 from slurm_power.adapters.store.migrate import upgrade
 from slurm_power.core.errors import StoreError
-from slurm_power.ports import Decision, HoldKind, Wanted
+from slurm_power.ports import HoldKind, Wanted
 from tests.adapters.store.other_user import NOBODY, as_user
 from tests.adapters.store.samples import intent, job, learnt, line
 
@@ -191,9 +192,7 @@ def test_a_database_of_the_first_schema_is_brought_up_with_what_is_in_it(url: st
         connection.exec_driver_sql(_OLD_LINE)
     engine.dispose()
     store = open_store(url)
-    old = Decision(
-        1, "812", "Zk3", 1_000, "research", "admit", "enforce", ("rack01", "rack02"), reasons=({"code": "gate"},)
-    )
+    old = replace(line(1), reasons=({"code": "gate"},))
     assert list(store.decisions(zone="rack02", account="research", job="812")) == [old]
     store.record([line(2)])
     assert list(store.decisions()) == [old, line(2)]
