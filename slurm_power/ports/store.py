@@ -147,6 +147,16 @@ class HoldKind(StrEnum):
     ADMIN = "admin"
     """An administrator, whoever else: only he lets it go."""
 
+    @property
+    def by_user(self) -> bool:
+        """Whether its user holds it, whoever else but an administrator."""
+        return self in (HoldKind.USER, HoldKind.BOTH)
+
+    @property
+    def by_us(self) -> bool:
+        """Whether it is held for power, whoever else but an administrator."""
+        return self in (HoldKind.POWER, HoldKind.BOTH)
+
 
 @immutable
 class StoredJob:

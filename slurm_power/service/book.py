@@ -94,6 +94,16 @@ class Entry:
         return self.job_id is not None
 
     @property
+    def held_by_user(self) -> bool:
+        """Whether its user holds it, as far as we know; an administrator's hold is neither his nor ours."""
+        return self.hold is not None and self.hold.by_user
+
+    @property
+    def held_by_us(self) -> bool:
+        """Whether we hold it for power."""
+        return self.hold is not None and self.hold.by_us
+
+    @property
     def name(self) -> str:
         """How people call it: `812`, `812_3`, `812+1`, or the token while Slurm has not shown it."""
         if self.task is not None:

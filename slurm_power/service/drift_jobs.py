@@ -13,7 +13,7 @@ from slurm_power.core.lifecycle import CLAIMING, State
 from slurm_power.core.policy import Mode, Native
 from slurm_power.core.queue import SHADOW
 from slurm_power.core.record import AdmissionRecord, Standing, find_record
-from slurm_power.ports import Chain, HoldKind, JobRecord, JobState, LicenseRecord, Update
+from slurm_power.ports import Chain, JobRecord, JobState, LicenseRecord, Update
 from slurm_power.service.binding import Binding
 from slurm_power.service.book import Entry
 from slurm_power.service.desk import Desk
@@ -25,7 +25,6 @@ _AT_ONCE = 100
 """Entries that are looked at before others get their turn."""
 _ON_NODES = frozenset({JobState.RUNNING, JobState.SUSPENDED, JobState.COMPLETING})
 _HELD_STATES = frozenset({State.WAITING, State.PARKED})
-_POWERS = (HoldKind.POWER, HoldKind.BOTH)
 _OURS = re.compile(rf"{PREFIX}[A-Za-z0-9_.-]+")
 
 
@@ -91,7 +90,7 @@ class JobDrift:
             found = "waits for watts and is free to start"
             return Finding(Kind.HOLD_LOST, entry.name, found, "held again", keys=(entry.key,))
         groundless = entry.state is State.FREE or (entry.state in _HELD_STATES and not enforce)
-        if record.held and groundless and entry.hold in _POWERS:
+        if record.held and groundless and entry.held_by_us:
             found = "is held for power, and nothing of ours wants that"
             return Finding(Kind.HOLD_GROUNDLESS, entry.name, found, "our hold is taken off", keys=(entry.key,))
         return None

@@ -141,7 +141,7 @@ def _priority(desk: Desk, entry: Entry, job: Mapping[str, object], *, owner: boo
         if entry.state is State.BINDING:
             return _deny("its release is on its way to Slurm and would lift this hold too; please hold it again")
         if owner and entry.hold is not HoldKind.ADMIN:
-            entry.hold = HoldKind.USER if entry.hold in (None, HoldKind.USER) else HoldKind.BOTH
+            entry.hold = HoldKind.BOTH if entry.held_by_us else HoldKind.USER
             entry.touched = desk.clock.monotonic()
             if entry.state is State.WAITING:
                 desk.book.move(entry, Event.PARK)

@@ -22,7 +22,6 @@ _AFTER_END = re.compile(r"after(?:any|ok|notok):(\d+)(?:_(?:\d+|\*))?(?:\(unfulf
 _REFUSED = "BadConstraints"
 _PATIENCE_S = 300
 """How long a job is put off for which Slurm found no nodes where it was bound."""
-_USERS = (HoldKind.USER, HoldKind.BOTH)
 
 
 class Pending:
@@ -116,7 +115,7 @@ class Pending:
         parked = entry.hold is not HoldKind.POWER or ask.waits is not None
         if parked and entry.state is not State.PARKED:
             desk.book.move(entry, Event.PARK)
-            waits = ask.waits or (Reason(Code.USER_HOLD) if entry.hold in _USERS else None)
+            waits = ask.waits or (Reason(Code.USER_HOLD) if entry.held_by_user else None)
             if waits is not None and entry.hold is not HoldKind.ADMIN:
                 begins = ask.request.not_before
                 entry.verdict = Hold((waits,), begins if begins > desk.ledger.now else None)
@@ -150,7 +149,7 @@ class Pending:
         if entry.state is State.BINDING:
             desk.book.move(entry, Event.BOUND, desk.ledger.claims[entry.key])
             entry.hold = None
-        elif entry.hold in _USERS:
+        elif entry.held_by_user:
             entry.hold = None  # Slurm did not take it, or somebody has lifted it
         if found is None or found.standing is not Standing.ADMIT:
             self._stray(entry, record)
@@ -242,7 +241,7 @@ class Pending:
             entry.ask = under_law(known, desk.world)
             return entry.ask
         facts = replace(
-            from_record(record), user_hold=entry.hold in _USERS, dependency=self.unmet(record.dependency)
+            from_record(record), user_hold=entry.held_by_user, dependency=self.unmet(record.dependency)
         )
         if known is not None:
             facts = with_unseen(facts, known.facts)

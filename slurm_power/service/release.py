@@ -26,7 +26,6 @@ _PATIENCE_S, _LONGEST_S = 30, 900
 """How long a job is put off that Slurm has refused to bind, the first time and at most."""
 _AT_ONCE = 500
 """Entries that are looked at before others get their turn."""
-_POWERS = (HoldKind.POWER, HoldKind.BOTH)
 _PUT_OFF = {"bind": "bind", "free": "release"}
 """Actions that are tried again later where Slurm refuses them, and how to say them."""
 _STARTING_REASONS = frozenset({"Dependency", "Prolog", "None"})
@@ -112,7 +111,7 @@ def _freeing(record: JobRecord, parts: Sequence[Entry]) -> Plan:
         if part.record is not None:
             kept = AdmissionRecord(part.token, Standing.FREE)
             updates.append(Update(part.record.target, unbinding(part, part.record, kept)))
-    users = any(part.hold in (HoldKind.USER, HoldKind.BOTH) for part in parts)
+    users = any(part.held_by_user for part in parts)
     last: Command = UserHold(whole(record)) if users else Release(whole(record))
     return Plan("free", whole(record), (*updates, last), tuple(part.key for part in parts))
 
@@ -134,7 +133,7 @@ def applied(desk: Desk, plan: Plan, outcome: Outcome) -> None:
         if plan.action == "bind" and entry.state is State.BINDING:
             _bound(desk, entry, plan, outcome, now)
         elif plan.action == "free" and outcome.done == len(plan.chain):
-            entry.hold = HoldKind.USER if entry.hold in (HoldKind.USER, HoldKind.BOTH) else None
+            entry.hold = HoldKind.USER if entry.held_by_user else None
             entry.refusals = entry.retry_at = 0
             desk.book.move(entry, Event.FREE)
             desk.book.decided(entry, "free", now, desk.mode, cause="the mode does not act on it", rule=Rule.MODE)
@@ -185,7 +184,7 @@ def _hold_strays(desk: Desk) -> Iterator[Plan | None]:
             continue
         if entry.state is State.DENIED:
             desk.book.move(entry, Event.WAIT)
-        entry.hold = HoldKind.BOTH if entry.hold in (HoldKind.USER, HoldKind.BOTH) else HoldKind.POWER
+        entry.hold = HoldKind.BOTH if entry.held_by_user else HoldKind.POWER
         desk.book.save(entry)
         yield _holding(entry, record)
 
@@ -204,7 +203,7 @@ def _overdue(desk: Desk) -> Iterator[Plan | None]:
         record = entry.record
         if record is None or not _startable(entry):
             continue
-        if entry.hold in (HoldKind.USER, HoldKind.BOTH):
+        if entry.held_by_user:
             continue  # its user has just held it, as the next snapshot will show
         if record.array_tasks and not desk.ledger.claims[entry.key].copies:
             entry.released = now  # as many of its tasks run as its throttle allows: the rest holds no watts till then
@@ -226,7 +225,7 @@ def _crowded_out(desk: Desk) -> Iterator[Plan | None]:
         if entry is None or record is None or reason is None:
             yield None
             continue
-        if record.array_tasks or record.het_job_id is not None or entry.hold in (HoldKind.USER, HoldKind.BOTH):
+        if record.array_tasks or record.het_job_id is not None or entry.held_by_user:
             continue
         found = yield from elsewhere(desk, entry)
         there = desk.book.get(entry.key) is entry and entry.state is State.ADMITTED and _startable(entry)
@@ -263,7 +262,7 @@ def _startable(entry: Entry) -> bool:
 
 
 def _held_by_us(entry: Entry) -> bool:
-    return entry.record is not None and entry.record.held and entry.hold in _POWERS
+    return entry.record is not None and entry.record.held and entry.held_by_us
 
 
 def _holding(entry: Entry, record: JobRecord) -> Plan:
