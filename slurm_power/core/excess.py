@@ -58,6 +58,11 @@ class Account:
             self.squares += after * after - before * before
 
 
+def accounts_over(meters: Mapping[str, Meter], elements: Iterable[str]) -> dict[str, Account]:
+    """The sums of those among these zones and feeds that hold more than they may."""
+    return {want.element: Account(meters[want.element]) for want in over(meters, elements)}
+
+
 class Excess:
     """Thinks victims away from these accounts and back again, as a trial does on the ledger."""
 

@@ -24,7 +24,7 @@ from slurm_power.core.request import Request
 from slurm_power.core.steps import Steps, finish
 from slurm_power.core.trial import Trial
 from slurm_power.core.victims import Price, choose, highest_touched, in_order, price
-from slurm_power.core.want import Aspect, Carried, Lacks, Want, gift, lacking, lacking_for, over
+from slurm_power.core.want import Aspect, Carried, Lacks, Want, gift, lacking, lacking_for
 from slurm_power.core.wiring import Loads
 
 _LOOKED_AT = 128
@@ -135,22 +135,15 @@ def fewest(ledger: Ledger, claim: Claim, candidates: Iterable[Candidate]) -> int
 def shed(
     ledger: Ledger,
     candidates: Iterable[Candidate],
-    elements: Iterable[str] | None = None,
+    accounts: Mapping[str, Account],
     gone: Iterable[Candidate] = (),
-    *,
-    accounts: Mapping[str, Account] | None = None,
 ) -> Steps[Shed]:
-    """The victims after whom committed ≤ usable and committed + burst ≤ limit on these zones and feeds (None: on all).
-
-    With `accounts` instead: just its elements, by these sums.
+    """The victims after whom committed ≤ usable and committed + burst ≤ limit by these sums of zones and feeds.
 
     Where all candidates together do not suffice, those without whom it would be more. `gone` are thought away
     beforehand. Whoever draws on a reservation is left alone, for that keeps what its jobs give back. The ledger is read
     at the first step and may change after it.
     """
-    if accounts is None:
-        looked_at = over(ledger.meters, ledger.meters if elements is None else elements)
-        accounts = {want.element: Account(ledger.meters[want.element]) for want in looked_at}
     accounts = dict(sorted(accounts.items()))
     stock = _Stock(ledger, accounts)
     Excess(accounts, stock.loads_of).without(gone)

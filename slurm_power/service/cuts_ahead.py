@@ -59,7 +59,7 @@ def needed_of(desk: Desk, one: Preemption, found: Sequence[Candidate]) -> Steps[
         at = one.cut_at or 0
         return (yield from _shed_by(desk, at, _accounts(desk, one.elements, at), found, one))
     gone = [*leaving(desk, but=one), *not_started(desk)]
-    return (yield from shed(desk.ledger, found, accounts=_accounts(desk, one.elements, desk.ledger.now), gone=gone))
+    return (yield from shed(desk.ledger, found, _accounts(desk, one.elements, desk.ledger.now), gone))
 
 
 def ended_by(desk: Desk, at: int) -> list[Candidate]:
@@ -88,7 +88,7 @@ def _shed_by(
     desk.now()
     away = {one.id: one for one in (*leaving(desk, but, by=at), *not_started(desk), *ended_by(desk, at))}
     there = [one for one in unless_changed(desk, found) if one.id not in away]
-    return (yield from shed(desk.ledger, there, accounts=accounts, gone=away.values()))
+    return (yield from shed(desk.ledger, there, accounts, away.values()))
 
 
 def _soon(desk: Desk) -> dict[int, set[str]]:

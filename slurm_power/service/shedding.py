@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from slurm_power.core.excess import Account
+from slurm_power.core.excess import Account, accounts_over
 from slurm_power.core.giving_way import AGAIN_S, LEAVE_S, Preemption, Stage, Trigger, Victim
 from slurm_power.core.offer import Candidate
 from slurm_power.core.preemption import Shed, shed
@@ -83,7 +83,7 @@ def shed_draw(desk: Desk, found: Iterable[Candidate], due: Mapping[str, int]) ->
     """Those of the candidates whose est gives back so many W on each element, whatever these may carry."""
     meters = desk.ledger.meters
     accounts = {name: Account(meters[name], less_w=watts) for name, watts in due.items() if name in meters}
-    return (yield from shed(desk.ledger, found, accounts=accounts))
+    return (yield from shed(desk.ledger, found, accounts))
 
 
 def _less(desk: Desk, due: Mapping[str, int], chosen: Iterable[Candidate]) -> dict[str, int]:
@@ -147,15 +147,16 @@ def without_notice(desk: Desk, victims: Sequence[Victim]) -> Preemption:
 
 
 def shed_of(
-    desk: Desk,
-    elements: Sequence[str],
-    lawful: frozenset[str] | None,
-    *,
-    over: bool = False,
+    desk: Desk, elements: Sequence[str], lawful: frozenset[str] | None, *, over: bool = False
 ) -> Steps[Shed]:
     """Victims after whom these elements hold no more than they may."""
     found = yield from candidates(desk, lawful, zones_of(desk, elements), over=over)
-    return (yield from _chosen(desk, found, elements))
+    desk.now()
+    away = {one.id: one for one in (*leaving(desk), *not_started(desk))}
+    there = [one for one in unless_changed(desk, found) if one.id not in away]
+    meters = desk.ledger.meters
+    accounts = accounts_over(meters, [name for name in elements if name in meters])
+    return (yield from shed(desk.ledger, there, accounts, away.values()))
 
 
 def zones_of(desk: Desk, elements: Iterable[str]) -> set[str]:
@@ -173,12 +174,3 @@ def tell_stuck(untold: Callable[[Iterable[str]], Sequence[str]], chosen: Shed, w
 def unless_changed(desk: Desk, found: Iterable[Candidate]) -> list[Candidate]:
     """Those whose claims are still what they were when they were found."""
     return [one for one in found if desk.ledger.claims.get(one.id) is one.claim]
-
-
-def _chosen(desk: Desk, found: Iterable[Candidate], elements: Sequence[str]) -> Steps[Shed]:
-    """Those of the candidates that are to go."""
-    desk.now()
-    ledger = desk.ledger
-    away = {one.id: one for one in (*leaving(desk), *not_started(desk))}
-    there = [one for one in unless_changed(desk, found) if one.id not in away]
-    return (yield from shed(ledger, there, [name for name in elements if name in ledger.meters], away.values()))

@@ -1,5 +1,6 @@
 """Plans of preemption and sheds: where, who, by which rules; the ledger stays as it was."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -7,12 +8,13 @@ import pytest
 from slurm_power.core.admission import Hold, decide
 from slurm_power.core.asker import Asker
 from slurm_power.core.claim import RESERVATION, Claim
+from slurm_power.core.excess import accounts_over
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.nodes import NodeFree, ZoneNodes
 from slurm_power.core.offer import Candidate
 from slurm_power.core.preemption import Plan, Shed, plan, shed
 from slurm_power.core.request import Request
-from slurm_power.core.steps import finish
+from slurm_power.core.steps import Steps, finish
 from slurm_power.core.topology import Lane, Side
 from slurm_power.core.trial import Trial, freed
 from slurm_power.core.want import Aspect, Want
@@ -39,6 +41,13 @@ def victims(found: Plan | Shed | None) -> list[str] | None:
 
 def place(found: Plan | None) -> dict[str, int] | None:
     return None if found is None else {charge.zone: charge.nodes for charge in found.verdict.claim.charges}
+
+
+def shed_over(
+    one: Ledger, found: list[Candidate], elements: Iterable[str] | None = None, gone: Iterable[Candidate] = ()
+) -> Steps[Shed]:
+    """The shed for what is over on these zones and feeds (None: on all)."""
+    return shed(one, found, accounts_over(one.meters, one.meters if elements is None else elements), gone)
 
 
 def filled(*claims: Claim, **limits_w: int) -> Ledger:
@@ -293,38 +302,38 @@ class TestSeveralZones:
 class TestShed:
     def test_nothing_is_over(self) -> None:
         one = filled(claim("a", "r1", 50_000), r1=50_000)
-        assert finish(shed(one, candidates(one))) == Shed(())
+        assert finish(shed_over(one, candidates(one))) == Shed(())
 
     def test_a_cut_zone_and_a_cut_feed(self) -> None:
         one = pair(200_000, r1=TWO_N, r2=TWO_N)
         one.load([claim(f"a{k}", "r1", 10_000 + k) for k in range(5)] + [claim("b", "r2", 12_000)])
         one.set_limit("r1", 41_000)
-        assert victims(finish(shed(one, candidates(one)))) == ["a0"]
+        assert victims(finish(shed_over(one, candidates(one)))) == ["a0"]
         one.set_limit("a", 30_006)
-        found = finish(shed(one, candidates(one)))
+        found = finish(shed_over(one, candidates(one)))
         assert sum(victim.claim.est_w for victim in found.victims) == 32_004
         assert not found.left
-        assert victims(finish(shed(one, candidates(one), ["r1"]))) == ["a0"]
+        assert victims(finish(shed_over(one, candidates(one), ["r1"]))) == ["a0"]
 
     def test_bursts_above_a_cut_limit(self) -> None:
         one = filled(claim("a", "r1", 20_000, 40_000), claim("b", "r1", 30_000), r1=80_000)
         one.set_limit("r1", 60_000)
-        assert victims(finish(shed(one, candidates(one)))) == ["a"]
+        assert victims(finish(shed_over(one, candidates(one)))) == ["a"]
 
     def test_bursts_that_do_not_add_up(self) -> None:
         """Sixteen groups of 2 kW burst by 16 kW together, thirteen by 14.4 kW, twelve by 13.9 kW."""
         one = filled(*(claim(f"j{k:02}", "r1", 1_000, 3_000) for k in range(16)), r1=32_000)
         one.set_limit("r1", 27_000)
-        assert victims(finish(shed(one, candidates(one)))) == ["j00", "j01", "j02", "j03"]
+        assert victims(finish(shed_over(one, candidates(one)))) == ["j00", "j01", "j02", "j03"]
 
     def test_who_helps_where_not_all_suffice_and_what_is_left(self) -> None:
         one = ledger([zone("r1", feeds=("p",)), zone("r2", feeds=("p",))], [feed("p", 100_000)])
         one.load([claim("a", "r1", 30_000), claim("b", "r1", 20_000), claim("c", "r2", 30_000)])
         one.set_limit("r1", 10_000)
-        found = finish(shed(one, candidates(one, "a", "c")))
+        found = finish(shed_over(one, candidates(one, "a", "c")))
         assert victims(found) == ["a"]
         assert found.left == ((Want("r1", Aspect.PACKING), 10_000), (Want("r1", Aspect.BURST), 10_000))[::-1]
-        assert finish(shed(one, [])).victims == ()
+        assert finish(shed_over(one, [])).victims == ()
 
     def test_cut_zones_apart_touch_no_higher_tier_for_each_other(self) -> None:
         one = filled(
@@ -339,29 +348,29 @@ class TestShed:
         )
         for name in one.nodes:
             one.set_limit(name, one.meters[name].limit_w - 1)
-        assert victims(finish(shed(one, candidates(one)))) == ["a", "both", "c"]
+        assert victims(finish(shed_over(one, candidates(one)))) == ["a", "both", "c"]
 
     def test_nobody_makes_up_for_those_who_go_already(self) -> None:
         one = filled(claim("a", "r1", 10_000), claim("b", "r1", 20_000), claim("c", "r1", 30_000, 45_000), r1=75_000)
         one.set_limit("r1", 55_000)
         gone, rest = candidates(one, "b"), candidates(one, "a", "c")
-        assert victims(finish(shed(one, rest, gone=gone))) == []
+        assert victims(finish(shed_over(one, rest, gone=gone))) == []
         one.set_limit("r1", 50_000)
-        assert victims(finish(shed(one, rest, gone=gone))) == ["a"]
+        assert victims(finish(shed_over(one, rest, gone=gone))) == ["a"]
 
     def test_who_draws_on_a_reservation_is_left_alone(self) -> None:
         one = filled(claim("a", "r1", 10_000), r1=20_000)
         one.keep(reservation("kept", "r1", 10_000, start_h=0, hours=9))
         one.add(one.drawing(claim("own", "r1", 9_000), f"{RESERVATION}kept"))
         one.set_limit("r1", 19_000)
-        assert victims(finish(shed(one, candidates(one, "a", "own")))) == ["a"]
-        assert victims(finish(shed(one, candidates(one, "own")))) == []
+        assert victims(finish(shed_over(one, candidates(one, "a", "own")))) == ["a"]
+        assert victims(finish(shed_over(one, candidates(one, "own")))) == []
 
     def test_the_ledger_may_change_between_two_steps(self) -> None:
         names = [f"j{number:03}" for number in range(600)]
         one = filled(*(claim(name, "r1", 100, 130) for name in names), r1=70_000)
         one.set_limit("r1", 50_000)
-        steps = shed(one, candidates(one))
+        steps = shed_over(one, candidates(one))
         for name in names[:8]:
             next(steps)
             one.remove(name)
@@ -374,7 +383,7 @@ class TestShed:
     def test_lowest_tier_first(self) -> None:
         one = filled(claim("a", "r1", 10_000), claim("b", "r1", 90_000, tier="bronze"), r1=100_000)
         one.set_limit("r1", 95_000)
-        assert victims(finish(shed(one, candidates(one)))) == ["b"]
+        assert victims(finish(shed_over(one, candidates(one)))) == ["b"]
 
 
 class TestTrial:

@@ -13,7 +13,7 @@ from slurm_power.core.nodes import ZoneNodes
 from slurm_power.core.offer import Candidate
 from slurm_power.core.placement import Placer
 from slurm_power.core.policy import BurstRule
-from slurm_power.core.preemption import plan, shed
+from slurm_power.core.preemption import plan
 from slurm_power.core.request import Request
 from slurm_power.core.steps import finish
 from slurm_power.core.topology import Topology
@@ -23,7 +23,7 @@ from slurm_power.core.window import FOREVER, Window
 from tests.core.floors import GOLD, NOW
 from tests.core.oracle import excess, touched
 from tests.core.recount import differences
-from tests.core.test_preemption import candidates
+from tests.core.test_preemption import candidates, shed_over
 from tests.core.test_properties import RULES, fingerprint, requests, topologies
 
 
@@ -131,16 +131,16 @@ def test_any_shed_ends_what_can_be_ended_and_spares_whom_it_can(
     for element in data.draw(st.sets(st.sampled_from(sorted(one.meters)), max_size=2)):
         one.set_limit(element, one.meters[element].limit_w * data.draw(st.integers(0, 100)) // 100)
     before = fingerprint(one)
-    found = finish(shed(one, lawful))
+    found = finish(shed_over(one, lawful))
     assert fingerprint(one) == before
     assert differences(one) == []
-    assert finish(shed(one, lawful[::-1])) == found
+    assert finish(shed_over(one, lawful[::-1])) == found
     gone = [each for each in lawful if data.draw(st.booleans())]
     rest = [each for each in lawful if each not in gone]
-    on_top = finish(shed(one, rest, gone=gone))
+    on_top = finish(shed_over(one, rest, gone=gone))
     with Trial(one) as trial:
         trial.without(gone)
-        assert finish(shed(one, rest)) == on_top
+        assert finish(shed_over(one, rest)) == on_top
 
     def left() -> int:
         found = 0
