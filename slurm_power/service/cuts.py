@@ -6,6 +6,7 @@ from typing import NamedTuple
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.topology import Tap
 from slurm_power.core.want import over
+from slurm_power.service.patience import Patience
 
 Taps = Mapping[str, tuple[Tap, ...]]
 """Zone → the feeds that carry it, each with its share."""
@@ -33,8 +34,7 @@ class Cuts:
 
     def __init__(self) -> None:
         self._before: dict[str, May] = {}
-        self._not_before: dict[str, int] = {}
-        self._told: set[str] = set()
+        self.patience = Patience()
         self.noted = 0
         """How often another site file came into force, or a derate."""
 
@@ -53,15 +53,14 @@ class Cuts:
             costs_more = name in (_dearer(was.taps, now.taps) if name in known else dearer)
             if costs_more or now.usable_w < was.usable_w or now.limit_w < was.limit_w:
                 self._before[name] = was
-        self.look_again()
+        self.patience.forget_all()
         self.noted += 1
 
     def lowered(self, before: Mapping[str, May]) -> None:
         """These may carry less from now on, and what they might before; victims are looked for anew."""
         for name, was in before.items():
             self._before.setdefault(name, was)
-            self._not_before.pop(name, None)
-            self._told.discard(name)
+            self.patience.forget(name)
         self.noted += bool(before)
 
     def go_on(self, elements: Iterable[str]) -> None:
@@ -71,33 +70,14 @@ class Cuts:
     def clear(self) -> None:
         """Nobody is to give way for any of them."""
         self._before.clear()
-        self.look_again()
-
-    def look_again(self) -> None:
-        """What was put off is due, and told anew."""
-        self._not_before.clear()
-        self._told.clear()
+        self.patience.forget_all()
 
     def due(self, ledger: Ledger, now: int) -> list[str]:
         """Those for which victims are to be looked for now, in order of name; what is over no more is forgotten."""
         known = [name for name in self._before if name in ledger.meters]
         too_much = {want.element for want in over(ledger.meters, known)}
         self._before = {name: self._before[name] for name in known if name in too_much}
-        return sorted(name for name in too_much if not self.waits(name, now))
-
-    def waits(self, element: str, now: int) -> bool:
-        """Whether no victims are to be looked for yet."""
-        return self._not_before.get(element, 0) > now
-
-    def put_off(self, elements: Iterable[str], until: int) -> None:
-        """No victims are looked for before this instant."""
-        self._not_before.update(dict.fromkeys(elements, until))
-
-    def untold(self, elements: Iterable[str]) -> list[str]:
-        """Those of whom nobody has been told yet that too few may be preempted; from here on somebody has."""
-        found = sorted(set(elements) - self._told)
-        self._told.update(found)
-        return found
+        return sorted(name for name in too_much if not self.patience.waits(name, now))
 
 
 def may(ledger: Ledger, name: str) -> May:

@@ -26,7 +26,8 @@ def for_cuts_ahead(desk: Desk) -> Steps[list[Preemption]]:
         desk.preempting.ahead[at] = desk.now() + AGAIN_S
         meters = [desk.ledger.meters[name] for name in sorted(elements) if name in desk.ledger.meters]
         chosen = yield from gone_by(desk, at, {meter.name: _limit_at(meter, at) for meter in meters})
-        tell_stuck(desk.preempting.cuts.untold, chosen, "planned cut below what jobs hold that nobody may preempt")
+        patience = desk.preempting.cuts.patience
+        tell_stuck(patience, chosen, "planned cut below what jobs hold that nobody may preempt")
         early_s = at - LEAVE_S - desk.ledger.now
         due = [victim for victim in chosen.victims if victim.notice_s >= early_s]
         made += by_notice(desk, Trigger.CUT, sorted(elements), due, at)

@@ -1,8 +1,9 @@
 """Zones and feeds that draw more than their limit, as measured, and how much of it is yet to be shed."""
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 
 from slurm_power.core.immutable import immutable
+from slurm_power.service.patience import Patience
 
 
 @immutable
@@ -35,8 +36,7 @@ class Overdrawn:
         """Elements that were over when they were last heard of."""
         self._given: dict[str, list[_Given]] = {}
         """Preemption → what each of its victims gives back."""
-        self._not_before: dict[str, int] = {}
-        self._told: set[str] = set()
+        self.patience = Patience()
 
     def __contains__(self, element: str) -> bool:
         """Whether it draws too much, or did when it was last heard of: silence calls nobody off."""
@@ -52,8 +52,7 @@ class Overdrawn:
         known = {**self._silent, **self.breaches}
         self._silent = {name: one for name, one in known.items() if name in blind and name not in breaches}
         self.breaches = breaches
-        self._told &= breaches.keys()
-        self._not_before = {name: until for name, until in self._not_before.items() if name in breaches}
+        self.patience.forget_all_but(breaches)
         for name, given in list(self._given.items()):
             self._given[name] = [one for one in given if one.until > now]
             if not self._given[name]:
@@ -64,7 +63,7 @@ class Overdrawn:
         found = {}
         for name, breach in self.breaches.items():
             left_w = breach.over_w - self._still_given(name, now, gone=breach.emergency)
-            if left_w > 0 and self._not_before.get(name, 0) <= now:
+            if left_w > 0 and not self.patience.waits(name, now):
                 found[name] = left_w
         return found
 
@@ -76,23 +75,13 @@ class Overdrawn:
         """Its victims stay."""
         self._given.pop(preemption, None)
 
-    def put_off(self, elements: Iterable[str], until: int) -> None:
-        """No victims are looked for before this instant."""
-        self._not_before.update(dict.fromkeys(elements, until))
-
     def emergencies(self) -> set[str]:
         """The elements whose breaker is about to trip."""
         return {name for name, breach in self.breaches.items() if breach.emergency}
 
-    def untold(self, elements: Iterable[str]) -> list[str]:
-        """Those of whom nobody has been told yet that too few may be preempted; from here on somebody has."""
-        found = sorted(set(elements) - self._told)
-        self._told.update(found)
-        return found
-
     def forget(self) -> None:
         """The clock has been set back: nothing is put off, and nothing counts as given."""
-        self._not_before.clear()
+        self.patience.hurry()
         self._given.clear()
 
     def _still_given(self, name: str, now: int, *, gone: bool) -> int:

@@ -75,7 +75,7 @@ class Preempting:
     def put_off(self, one: Preemption, until: int) -> None:
         """It came to nothing: no victims are looked for again before this instant."""
         if one.trigger is Trigger.OVER:
-            self.cuts.put_off(one.elements, until)
+            self.cuts.patience.put_off(one.elements, until)
         elif one.trigger is Trigger.CUT and one.cut_at is not None:
             self.ahead[one.cut_at] = until
         elif one.trigger not in PHYSICAL:
@@ -87,7 +87,7 @@ class Preempting:
         What is kept is booked on a ledger of now at once: see `move_to`.
         """
         self.not_before.clear()
-        self.cuts.look_again()
+        self.cuts.patience.forget_all()
         self.ahead.clear()
         self._given = {tier: [min(at, now) for at in times] for tier, times in self._given.items()}
         for one in self._live.values():

@@ -1,7 +1,7 @@
 """Who has to go where a zone or feed holds more than it may after a cut, or draws more than it may."""
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from slurm_power.core.excess import Account, accounts_over
@@ -12,6 +12,7 @@ from slurm_power.core.steps import Steps
 from slurm_power.service.candidates import candidate, candidates, obstacle
 from slurm_power.service.desk import Desk
 from slurm_power.service.leaving import begun, leaving, not_started
+from slurm_power.service.patience import Patience
 
 _log = logging.getLogger("slurm_power.shedding")
 
@@ -27,11 +28,11 @@ def for_cuts(desk: Desk) -> Steps[list[Preemption]]:
     if not elements:
         return []
     chosen = yield from shed_of(desk, elements, None, over=True)
-    tell_stuck(cuts.untold, chosen, "cut below what jobs hold that nobody may preempt")
+    tell_stuck(cuts.patience, chosen, "cut below what jobs hold that nobody may preempt")
     notices = sorted({victim.notice_s for victim in chosen.victims})
     again_s = notices[-1] + LEAVE_S if notices and not chosen.left else AGAIN_S
     if cuts.noted == noted:  # else there was another cut meanwhile, which asks for others on top
-        cuts.put_off(elements, desk.ledger.now + again_s)
+        cuts.patience.put_off(elements, desk.ledger.now + again_s)
     return by_notice(desk, Trigger.OVER, elements, chosen.victims)
 
 
@@ -53,8 +54,8 @@ def for_draws(desk: Desk) -> Steps[list[Preemption]]:
         found = yield from _drawn_off(desk, due, urgent=False)
         known = {one.id for one in chosen}
         chosen += [one for one in found.victims if one.id not in known]
-        tell_stuck(overdrawn.untold, found, "more is drawn than may be, and nobody may be preempted")
-        overdrawn.put_off((want.element for want, _ in found.left), desk.ledger.now + AGAIN_S)
+        tell_stuck(overdrawn.patience, found, "more is drawn than may be, and nobody may be preempted")
+        overdrawn.patience.put_off((want.element for want, _ in found.left), desk.ledger.now + AGAIN_S)
     return by_notice(desk, Trigger.DRAW, sorted(overdrawn.breaches), chosen)
 
 
@@ -164,9 +165,9 @@ def zones_of(desk: Desk, elements: Iterable[str]) -> set[str]:
     return {zone for name in elements for zone in desk.site.topology.zones_under.get(name, (name,))}
 
 
-def tell_stuck(untold: Callable[[Iterable[str]], Sequence[str]], chosen: Shed, what: str) -> None:
-    """Once for each element that stays above what it may hold; `untold` says of which nobody has been told."""
-    stuck = untold(want.element for want, _ in chosen.left)
+def tell_stuck(patience: Patience, chosen: Shed, what: str) -> None:
+    """Once for each element that stays above what it may hold."""
+    stuck = patience.untold(want.element for want, _ in chosen.left)
     if stuck:
         _log.warning(what, extra={"elements": stuck[:20]})
 
