@@ -10,7 +10,6 @@ from slurm_power.core.giving_way import AGAIN_S, LEAVE_S, Preemption, Trigger
 from slurm_power.core.meter import Meter
 from slurm_power.core.offer import Candidate
 from slurm_power.core.preemption import Shed, shed
-from slurm_power.core.reservation import Policy
 from slurm_power.core.steps import Steps
 from slurm_power.core.want import over
 from slurm_power.service.candidates import candidates
@@ -45,7 +44,7 @@ def gone_by(desk: Desk, at: int, limits_w: Mapping[str, int]) -> Steps[Shed]:
 
 def not_needed(desk: Desk, one: Preemption) -> str | None:
     """Why a preemption for a cut that is planned, or was, is not needed any more; None while it is."""
-    if desk.site.preemption.after_cut is not Policy.PREEMPT:
+    if not desk.ends_jobs_after_cuts:
         return "the site has jobs run to their ends"
     if _is_ahead(desk, one):
         meters = (desk.ledger.meters[name] for name in one.elements if name in desk.ledger.meters)
@@ -99,7 +98,7 @@ def _soon(desk: Desk) -> dict[int, set[str]]:
     """
     longest_s = max((tier.notice_s or 0 for tier in desk.tiers), default=0)
     found: dict[int, set[str]] = {}
-    if desk.site.preemption.after_cut is not Policy.PREEMPT:
+    if not desk.ends_jobs_after_cuts:
         return found
     now = desk.now()
     last, ahead = now + longest_s + LEAVE_S, desk.preempting.ahead

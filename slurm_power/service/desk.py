@@ -130,6 +130,11 @@ class Desk:
             self.book.look_again()
 
     @property
+    def ends_jobs_after_cuts(self) -> bool:
+        """Whether jobs give way where a limit falls below what they hold or draw; else they run to their ends."""
+        return self.mode is Mode.ENFORCE and self.site.preemption.after_cut is Policy.PREEMPT
+
+    @property
     def private_jobs(self) -> bool:
         """Whether Slurm keeps users' jobs from each other (PrivateData=jobs), and so do we."""
         return self._private_jobs
@@ -170,10 +175,10 @@ class Desk:
             _log.warning("feeds carry nothing: %s", ", ".join(sorted(dark)) or "none any more")
             self.dark = dark
             self._look(self._world(self.declared))
-            if self.mode is Mode.ENFORCE and self.site.preemption.after_cut is Policy.PREEMPT:
+            if self.ends_jobs_after_cuts:
                 self.preempting.cuts.note(before, self.ledger)
         lowered = self.derates.apply(self.ledger, self.declared.topology, now)
-        if self.mode is Mode.ENFORCE and self.site.preemption.after_cut is Policy.PREEMPT:
+        if self.ends_jobs_after_cuts:
             self.preempting.cuts.lowered(lowered)
 
     def _world(self, declared: Site) -> World:
@@ -255,7 +260,7 @@ class Desk:
         self.declared = site
         self.dark = self.derates.dark(site.topology, ledger.now)
         self._look(self._world(site))
-        if mode is self.mode is Mode.ENFORCE and site.preemption.after_cut is Policy.PREEMPT:
+        if mode is Mode.ENFORCE and self.ends_jobs_after_cuts:
             self.preempting.cuts.note(ledger, self.ledger)
         else:
             self.preempting.cuts.clear()

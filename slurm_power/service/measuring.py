@@ -12,8 +12,6 @@ what is committed.
 from collections.abc import Iterable, Mapping
 
 from slurm_power.core.gauge import Bounds, Draw
-from slurm_power.core.policy import Mode
-from slurm_power.core.reservation import Policy
 from slurm_power.core.steps import Steps
 from slurm_power.ports import Kind, Reading
 from slurm_power.service.desk import Desk
@@ -53,9 +51,8 @@ def measure(desk: Desk) -> Steps[None]:
     yield from _feeds(desk, expected, strays, breaches)
     if desk.ledger is not ledger:
         return
-    sheds = desk.mode is Mode.ENFORCE and desk.site.preemption.after_cut is Policy.PREEMPT
     blind = {name for name, meter in ledger.meters.items() if meter.blind}
-    desk.measured.overdrawn.find(breaches if sheds else {}, blind, ledger.now)
+    desk.measured.overdrawn.find(breaches if desk.ends_jobs_after_cuts else {}, blind, ledger.now)
     desk.measured.breaches = breaches
 
 
