@@ -108,6 +108,10 @@ class Meter(Live):
         """The one of these that holds at an instant."""
         return next((one for one in self.cuts if instant in one.window), None)
 
+    def limit_at(self, instant: int) -> int:
+        """What it may carry at an instant, in W, as far as it is known."""
+        return next((one.limit_w for one in self.planned if instant in one.window), self.limit_w)
+
     def unbook(self, claim_id: str) -> None:
         """Forget a claim that begins later."""
         booking = self.bookings.pop(claim_id, None)

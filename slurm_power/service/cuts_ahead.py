@@ -24,7 +24,7 @@ def for_cuts_ahead(desk: Desk) -> Steps[list[Preemption]]:
     for at, elements in sorted(_soon(desk).items()):
         desk.preempting.ahead[at] = desk.now() + AGAIN_S
         meters = [desk.ledger.meters[name] for name in sorted(elements) if name in desk.ledger.meters]
-        chosen = yield from gone_by(desk, at, {meter.name: _limit_at(meter, at) for meter in meters})
+        chosen = yield from gone_by(desk, at, {meter.name: meter.limit_at(at) for meter in meters})
         patience = desk.preempting.cuts.patience
         tell_stuck(patience, chosen, "planned cut below what jobs hold that nobody may preempt")
         early_s = at - LEAVE_S - desk.ledger.now
@@ -76,7 +76,7 @@ def _accounts(
     for name in elements:
         meter = desk.ledger.meters.get(name)
         if meter is not None:
-            limit_w = _limit_at(meter, at) if limits_w is None else limits_w[name]
+            limit_w = meter.limit_at(at) if limits_w is None else limits_w[name]
             found[name] = Account(meter, limit_w=limit_w, reserved=meter.reserved_sums(at))
     return found
 
@@ -112,13 +112,8 @@ def _soon(desk: Desk) -> dict[int, set[str]]:
     return found
 
 
-def _limit_at(meter: Meter, at: int) -> int:
-    """What it may carry at an instant, in W, as far as it is known."""
-    return next((one.limit_w for one in meter.planned if at in one.window), meter.limit_w)
-
-
 def _is_cut_at(desk: Desk, meter: Meter, at: int) -> bool:
-    return _limit_at(meter, at) < (desk.declared.topology.declared_w(meter.name) or 0)
+    return meter.limit_at(at) < (desk.declared.topology.declared_w(meter.name) or 0)
 
 
 def _is_ahead(desk: Desk, one: Preemption) -> bool:
