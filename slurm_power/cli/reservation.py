@@ -13,7 +13,7 @@ from slurm_power.cli.options import output_options
 from slurm_power.cli.output import Output
 from slurm_power.cli.reservation_show import COLUMNS, answered
 from slurm_power.core.errors import UsageError
-from slurm_power.core.reservation import Policy
+from slurm_power.core.reservation import WhenShort
 from slurm_power.core.units import parse_demand_w, parse_slurm_duration_s
 
 DOES_NOT_FIT, NEVER = 3, 4
@@ -42,7 +42,7 @@ def _terms_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("-N", "--nodes", metavar="N", help="Whole nodes that come with the watts, in one zone.")
     @click.option("-G", "--gpus", metavar="N", help="Or as many nodes as have so many GPUs.")
     @click.option("--tier", metavar="TIER", help="The promise, gold for example; else the site's default.")
-    @click.option("--policy", type=click.Choice([*map(str, Policy)]), help="What others do where it begins short.")
+    @click.option("--policy", type=click.Choice([*map(str, WhenShort)]), help="What others do where it begins short.")
     @click.option("--grace", metavar="D", help="How long it may lie unused before its watts return to everybody.")
     @click.option("--burst", metavar="W:D", help="What may come on top, and for how long: 5kW:2m.")
     @wraps(command)

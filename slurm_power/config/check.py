@@ -6,7 +6,7 @@ from slurm_power.config.fields import fold_hostlist
 from slurm_power.config.floor import side_of
 from slurm_power.config.problems import Path, Problems, nearest, one_of
 from slurm_power.config.schema import SiteFile, Zone
-from slurm_power.core.reservation import Policy
+from slurm_power.core.reservation import WhenShort
 from slurm_power.core.topology import FeedKind, Redundancy, Side
 
 
@@ -188,7 +188,7 @@ def _tiers(file: SiteFile, problems: Problems) -> None:
         elif above is not None and not accepts:
             problem = f"is 'avoid', and tier {above} above it accepts them: the lowest tier gives way first"
             problems.add(path, problem, f"'planned_cuts: accept', or 'avoid' for {above} too")
-        elif accepts and file.preemption.after_cut is not Policy.PREEMPT:
+        elif accepts and file.preemption.after_cut is not WhenShort.PREEMPT:
             problem = "is 'accept', and 'preemption.after_cut' is not 'preempt': no cut would end its jobs"
             problems.add(path, problem, "'after_cut: preempt', or 'planned_cuts: avoid'")
         above = name if accepts else above

@@ -4,7 +4,7 @@ from typing import Literal
 
 from slurm_power.config.fields import Count, Name, Seconds, SignalName
 from slurm_power.config.section import Section, key
-from slurm_power.core.reservation import Policy
+from slurm_power.core.reservation import WhenShort
 
 
 class Preemption(Section):
@@ -14,7 +14,7 @@ class Preemption(Section):
         "60", "the most jobs of one tier that give way within an hour; a cut of a limit knows no such bound"
     )
     min_run: Seconds = key("10m", "how long a job that was requeued runs before it may have to give way again")
-    after_cut: Policy = key(
+    after_cut: WhenShort = key(
         "preempt",
         "what becomes of running jobs where a reload of this file or a derate cuts a limit below what they hold: "
         "`preempt`: those that may be preempted give way; `wait`: they run to their ends",

@@ -85,8 +85,8 @@ GRANTED = KEEPING | OPEN
 """States in which what it was granted counts as its owner's share."""
 
 
-class Policy(StrEnum):
-    """What becomes of others where a reservation is short of its watts."""
+class WhenShort(StrEnum):
+    """What becomes of others where a reservation is short of its watts; of all jobs where a limit has been cut."""
 
     WAIT = "wait"
     """They end by themselves."""
@@ -127,7 +127,7 @@ class Terms:
     min_w: int | None = None
     """With partial fulfilment, the least that is useful; None: all or nothing."""
     tier: str = ""
-    policy: Policy = Policy.WAIT
+    policy: WhenShort = WhenShort.WAIT
     grace_s: int = 900
     burst_w: int = 0
     """What its jobs may draw above its watts …"""
@@ -192,7 +192,7 @@ class Reservation:
     @property
     def planned(self) -> bool:
         """Whether it has still to make room for itself: others plan around it, and nothing of it is committed yet."""
-        return self.state is ReservationState.APPROVED and self.terms.policy is Policy.PREEMPT
+        return self.state is ReservationState.APPROVED and self.terms.policy is WhenShort.PREEMPT
 
     def begun(self, now: int) -> bool:
         """Whether it has its watts, or has them any moment; one that makes room for itself may be late."""

@@ -12,7 +12,7 @@ from slurm_power.core.immutable import immutable
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.policy import Mode, Scope, Tier
 from slurm_power.core.request import Request
-from slurm_power.core.reservation import Policy, Reservation
+from slurm_power.core.reservation import Reservation, WhenShort
 from slurm_power.core.shortfall import Shortfall
 from slurm_power.core.steps import Steps, finish
 from slurm_power.ports import Clock, JobRecord, NodeRecord, PartitionRecord
@@ -132,7 +132,7 @@ class Desk:
     @property
     def ends_jobs_after_cuts(self) -> bool:
         """Whether jobs give way where a limit falls below what they hold or draw; else they run to their ends."""
-        return self.mode is Mode.ENFORCE and self.site.preemption.after_cut is Policy.PREEMPT
+        return self.mode is Mode.ENFORCE and self.site.preemption.after_cut is WhenShort.PREEMPT
 
     @property
     def private_jobs(self) -> bool:

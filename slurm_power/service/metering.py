@@ -15,7 +15,7 @@ from slurm_power.core.claim import Claim
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.lifecycle import State
 from slurm_power.core.overage import Overages
-from slurm_power.core.reservation import OPEN, Owner, Policy, Reservation
+from slurm_power.core.reservation import OPEN, Owner, Reservation, WhenShort
 from slurm_power.core.score import Standings, tenants
 from slurm_power.core.service_level import Miss, Promise, Run, cause_of, judge
 from slurm_power.core.steps import Steps
@@ -256,7 +256,7 @@ class Metering:
         share = Share(one.id, ",".join(one.terms.owner.accounts), one.created_by, one.terms.tier)
         granted = {grant.zone: grant.watts_w for grant in one.grants}
         window = one.terms.window
-        if one.terms.policy is Policy.PREEMPT:  # it began when its watts came free
+        if one.terms.policy is WhenShort.PREEMPT:  # it began when its watts came free
             window = Window(min(max(window.start, one.since), window.end - 1), window.end)
         self.accrual.open(one.claim_id, share, granted, window, now)
 

@@ -22,11 +22,11 @@ from slurm_power.core.reservation import (
     KEEPING,
     OPEN,
     Grant,
-    Policy,
     Reservation,
     ReservationEvent,
     ReservationState,
     Terms,
+    WhenShort,
     due,
 )
 from slurm_power.core.shortfall import Shortfall
@@ -79,7 +79,7 @@ def offer(desk: Desk, terms: Terms, instead: Reservation | None = None) -> Offer
     found = _offered(desk, terms, instead)
     begun = instead is not None and instead.state in OPEN
     unfit = begun or terms.nodes or len(terms.zones) > _PLANNED_IN
-    if found.answer is not Answer.LATER or terms.policy is not Policy.PREEMPT or unfit:
+    if found.answer is not Answer.LATER or terms.policy is not WhenShort.PREEMPT or unfit:
         return found
     lawful = desk.preempting.law.victims_of(desk.site.policy.tiers[terms.tier].qos)
     others = some_day(desk, lawful, terms.zones)
@@ -115,7 +115,7 @@ def _offered(desk: Desk, terms: Terms, instead: Reservation | None) -> Offer:
     if instead is None:
         return _offer(desk, ledger, terms, None)
     no_more = _no_more(instead, terms)
-    promised = terms.policy is Policy.WAIT and instead.planned  # what was but a plan has to fit from now on
+    promised = terms.policy is WhenShort.WAIT and instead.planned  # what was but a plan has to fit from now on
     if no_more is not None and not promised:
         return Offer(Answer.FITS, no_more)
     with ledger.set_aside(instead.claim_id):

@@ -11,7 +11,7 @@ from slurm_power.config import Site
 from slurm_power.core.binding import PREFIX
 from slurm_power.core.errors import UsageError
 from slurm_power.core.policy import Tier
-from slurm_power.core.reservation import Owner, Policy, Reservation, Terms
+from slurm_power.core.reservation import Owner, Reservation, Terms, WhenShort
 from slurm_power.core.units import MAX_WATTS, format_watts
 from slurm_power.core.window import FOREVER, Window
 
@@ -57,7 +57,7 @@ class _Asked(BaseModel):
     accounts: list[str] = Field(default=[], max_length=64)
     users: list[str] = Field(default=[], max_length=64)
     tier: str | None = None
-    policy: Policy | None = Field(default=None, strict=False)
+    policy: WhenShort | None = Field(default=None, strict=False)
     grace_s: int | None = Field(default=None, ge=0, le=_YEAR_S)
     burst_w: int = Field(default=0, ge=0, le=MAX_WATTS)
     burst_s: int = Field(default=0, ge=0, le=_YEAR_S)
@@ -204,8 +204,8 @@ def _tier(asked: _Asked, site: Site) -> Tier:
     return tiers[name]
 
 
-def _policy(asked: _Asked, tier: Tier) -> Policy:
+def _policy(asked: _Asked, tier: Tier) -> WhenShort:
     """A tier that is preempted at once preempts nobody."""
-    if asked.policy is Policy.PREEMPT and tier.notice_s == 0:
+    if asked.policy is WhenShort.PREEMPT and tier.notice_s == 0:
         raise UsageError(f"policy: tier {tier.name} preempts nobody; write --policy=wait, or a higher --tier")
-    return asked.policy or Policy.WAIT
+    return asked.policy or WhenShort.WAIT

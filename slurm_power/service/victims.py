@@ -10,7 +10,7 @@ from slurm_power.core.lifecycle import State
 from slurm_power.core.offer import Candidate
 from slurm_power.core.policy import Mode
 from slurm_power.core.preemption import make_room, plan, shed
-from slurm_power.core.reservation import Policy, Reservation, ReservationState
+from slurm_power.core.reservation import Reservation, ReservationState, WhenShort
 from slurm_power.core.steps import Steps
 from slurm_power.core.trial import Trial
 from slurm_power.core.want import lacking_for, over
@@ -203,7 +203,7 @@ def _for_reservation(desk: Desk, reservation: Reservation) -> Steps[list[Preempt
     name, terms, state, now = reservation.name, reservation.terms, desk.preempting, desk.now()
     busy = state.serving(Trigger.RESERVATION, name) is not None or state.not_before.get(name, 0) > now
     tier = desk.site.policy.tiers.get(terms.tier)
-    if terms.policy is not Policy.PREEMPT or busy or tier is None:
+    if terms.policy is not WhenShort.PREEMPT or busy or tier is None:
         return []
     lawful = state.law.victims_of(tier.qos)
     if reservation.planned:

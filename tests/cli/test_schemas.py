@@ -16,7 +16,7 @@ from slurm_power.core.estimate import EstFrom
 from slurm_power.core.lifecycle import State
 from slurm_power.core.policy import Mode
 from slurm_power.core.reasons import Code, Cure
-from slurm_power.core.reservation import Policy, ReservationState
+from slurm_power.core.reservation import ReservationState, WhenShort
 from slurm_power.core.topology import FeedKind, Lane, Redundancy
 from slurm_power.ports import Decision
 from slurm_power.sandbox.parts import Part
@@ -215,7 +215,7 @@ def test_enumerations_are_those_of_the_code() -> None:
     assert enumerated("redundancy") == set(map(str, Redundancy))
     assert enumerated("feed_kind") == set(map(str, FeedKind))
     assert enumerated("reservation_state") == set(map(str, ReservationState))
-    assert enumerated("policy") == set(map(str, Policy))
+    assert enumerated("policy") == set(map(str, WhenShort))
     assert enumerated("offer") == {*map(str, Answer), "done"}
     assert enumerated("alternative_kind") == set(map(str, Kind))
 

@@ -8,7 +8,7 @@ import pytest
 from slurm_power.config import load_site
 from slurm_power.core.errors import StoreError
 from slurm_power.core.giving_way import Stage
-from slurm_power.core.reservation import Grant, Owner, Policy, Reservation, ReservationState, Terms
+from slurm_power.core.reservation import Grant, Owner, Reservation, ReservationState, Terms, WhenShort
 from slurm_power.core.window import Window
 from slurm_power.ports import JobRecord, JobState, Outcome
 from slurm_power.service.rights import Rights
@@ -81,7 +81,7 @@ def test_it_is_moved_by_less_than_its_length(bureau: Bureau, begins_in: int) -> 
     bureau.round()
     now = bureau.clock.instant
     window = Window(now + begins_in, now + begins_in + 2 * HOUR)
-    asked = Terms("spring", Owner(("research",)), ("rack01",), 15_000, window, tier="gold", policy=Policy.PREEMPT)
+    asked = Terms("spring", Owner(("research",)), ("rack01",), 15_000, window, tier="gold", policy=WhenShort.PREEMPT)
     state, grants = ReservationState.APPROVED, (Grant("rack01", 15_000),)
     bureau.desk.reserved.put(Reservation("k3", asked, state, now, now, 0, grants=grants))
     assert bureau.update(start=now + HOUR, length_s=2 * HOUR)["verdict"] == "fits"

@@ -7,7 +7,7 @@ import pytest
 
 from slurm_power.core.giving_way import Stage
 from slurm_power.core.policy import Mode
-from slurm_power.core.reservation import OPEN, Owner, Policy, Reservation, ReservationState, Terms
+from slurm_power.core.reservation import OPEN, Owner, Reservation, ReservationState, Terms, WhenShort
 from slurm_power.core.window import Window, format_instant
 from slurm_power.ports import JobState
 from slurm_power.service import reserving
@@ -35,7 +35,7 @@ def terms(rig: Rig, begins_in: int = 2 * HOUR, **more: object) -> Terms:
     start = rig.clock.instant + begins_in
     asked = Terms(
         "spring", Owner(accounts=("ops",)), ("a",), 15_000, Window(start, start + HOUR), tier="gold",
-        policy=Policy.PREEMPT,
+        policy=WhenShort.PREEMPT,
     )  # fmt: skip
     return replace(asked, **more)  # type: ignore[arg-type]
 
@@ -72,7 +72,7 @@ class TestWhatIsOffered:
 
     @pytest.mark.parametrize(
         ("more", "begins_in"),
-        [({"policy": Policy.WAIT}, 7_200), ({"nodes": 2}, 7_200), ({"tier": "bronze"}, 7_200), ({}, 12 * HOUR)],
+        [({"policy": WhenShort.WAIT}, 7_200), ({"nodes": 2}, 7_200), ({"tier": "bronze"}, 7_200), ({}, 12 * HOUR)],
     )
     def test_who_has_no_need_of_it_or_no_right_to_it(
         self, rig: Rig, more: dict[str, object], begins_in: int
@@ -118,7 +118,7 @@ class TestWhatIsOffered:
         one = reserve(rig, terms(rig))
         less = replace(one.terms, watts_w=10_000)
         assert offer(rig.desk, less, one).answer is Answer.FITS
-        assert offer(rig.desk, replace(less, policy=Policy.WAIT), one).answer is Answer.LATER
+        assert offer(rig.desk, replace(less, policy=WhenShort.WAIT), one).answer is Answer.LATER
 
     def test_one_that_has_begun_takes_no_more_from_others(self, rig: Rig) -> None:
         one = replace(reserve(rig, terms(rig, 0)), state=ReservationState.ACTIVE)

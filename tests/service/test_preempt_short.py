@@ -10,7 +10,7 @@ import pytest
 from slurm_power.adapters.lines_server import Peer
 from slurm_power.core.errors import UsageError
 from slurm_power.core.giving_way import Stage, read_stored, stored
-from slurm_power.core.reservation import Grant, Owner, Policy, Reservation, ReservationState, Terms
+from slurm_power.core.reservation import Grant, Owner, Reservation, ReservationState, Terms, WhenShort
 from slurm_power.core.window import Window
 from slurm_power.daemon.checkpoints import Checkpoints
 from slurm_power.ports import JobState, QosRecord, Viewer
@@ -25,7 +25,7 @@ def rig() -> Iterator[Rig]:
     made.end()
 
 
-def reserve(rig: Rig, policy: Policy, tier: str = "gold") -> None:
+def reserve(rig: Rig, policy: WhenShort, tier: str = "gold") -> None:
     """15 kW in zone a, from now on, whatever runs there."""
     now = rig.clock.instant
     owner = Owner(accounts=("ops",))
@@ -38,7 +38,7 @@ def reserve(rig: Rig, policy: Policy, tier: str = "gold") -> None:
 def test_a_reservation_that_is_short_has_others_give_way(rig: Rig) -> None:
     small, large = (rig.running("bronze", est_w=watts, more=",zones=a") for watts in (4_000, 11_000))
     elsewhere = rig.running("bronze", est_w=12_000, more=",zones=b")
-    reserve(rig, Policy.PREEMPT)
+    reserve(rig, WhenShort.PREEMPT)
     rig.later(2)
     assert rig.written() == [str(large)]
     rig.later(2, 2)
@@ -51,7 +51,7 @@ def test_a_reservation_that_is_short_has_others_give_way(rig: Rig) -> None:
 
 def test_those_with_notice_have_it_for_a_reservation_too(rig: Rig) -> None:
     silver = rig.running("silver", est_w=11_000, more=",zones=a")
-    reserve(rig, Policy.PREEMPT)
+    reserve(rig, WhenShort.PREEMPT)
     rig.later(2)
     assert (rig.stages, rig.signalled()) == ([Stage.NOTICE], [str(silver)])
     rig.later(600)
@@ -64,7 +64,7 @@ def test_those_with_notice_have_it_for_a_reservation_too(rig: Rig) -> None:
 
 def test_a_reservation_that_is_cancelled_meanwhile(rig: Rig) -> None:
     silver = rig.running("silver", est_w=11_000, more=",zones=a")
-    reserve(rig, Policy.PREEMPT)
+    reserve(rig, WhenShort.PREEMPT)
     rig.later(2)
     one = rig.desk.reserved.get("spring")
     assert one is not None
@@ -75,8 +75,8 @@ def test_a_reservation_that_is_cancelled_meanwhile(rig: Rig) -> None:
     assert line.cause == "the reservation is over"
 
 
-@pytest.mark.parametrize(("policy", "tier"), [(Policy.WAIT, "gold"), (Policy.PREEMPT, "bronze")])
-def test_one_that_waits_or_may_not_preempt_anybody(rig: Rig, policy: Policy, tier: str) -> None:
+@pytest.mark.parametrize(("policy", "tier"), [(WhenShort.WAIT, "gold"), (WhenShort.PREEMPT, "bronze")])
+def test_one_that_waits_or_may_not_preempt_anybody(rig: Rig, policy: WhenShort, tier: str) -> None:
     rig.running("bronze", est_w=15_000, more=",zones=a")
     reserve(rig, policy, tier)
     rig.later(2, 3)

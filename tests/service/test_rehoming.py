@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 
 from slurm_power.core.derate import Derate
-from slurm_power.core.reservation import Grant, Owner, Policy, Reservation, ReservationState, Terms
+from slurm_power.core.reservation import Grant, Owner, Reservation, ReservationState, Terms, WhenShort
 from slurm_power.core.window import FOREVER, Window
 from slurm_power.ports import JobState, RequeueHold
 from slurm_power.service.reserving import Answer, offer
@@ -30,7 +30,7 @@ def reserve(
     """In zone a, and b where it may be there as well."""
     now = rig.desk.now()
     window = Window(now + start_s, now + start_s + 2 * HOUR)
-    terms = Terms("spring", Owner(("research",)), zones, watts_w, window, any_zone, tier="gold", policy=Policy.WAIT)
+    terms = Terms("spring", Owner(("research",)), zones, watts_w, window, any_zone, tier="gold", policy=WhenShort.WAIT)
     state = ReservationState.APPROVED if start_s else ReservationState.ACTIVE
     one = Reservation("r1", terms, state, now, now, 1000, (Grant("a", watts_w),))
     rig.desk.reserved.put(one)

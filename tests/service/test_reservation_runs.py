@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
-from slurm_power.core.reservation import Policy
+from slurm_power.core.reservation import WhenShort
 from slurm_power.core.window import Window
 from tests.service.conftest import HISTORIES, LONG
 from tests.service.driver import Driver, array, components, spec
@@ -51,7 +51,7 @@ class EstateDriver(Driver):
         if rng.random() < 0.3:
             terms = replace(terms, burst_w=2_000, burst_s=60)
         if rng.random() < 0.3:
-            terms = replace(terms, policy=Policy.PREEMPT, tier="gold")
+            terms = replace(terms, policy=WhenShort.PREEMPT, tier="gold")
         self.estate.reserve(terms, dies=rng.random() < 0.03)
 
     def _change(self) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slurm_power.core.errors import PowerError, UsageError
-from slurm_power.core.reservation import Policy, Reservation, ReservationState, Terms
+from slurm_power.core.reservation import Reservation, ReservationState, Terms, WhenShort
 from slurm_power.core.window import FOREVER, Window
 from slurm_power.service.terms import read_terms
 from tests.service.bureau import ALICE, HOUR, ROOT, START, TERMS, Bureau
@@ -26,7 +26,7 @@ def read(**changes: Any) -> Terms:
 
 def test_what_is_left_out_is_the_sites() -> None:
     found = read()
-    assert (found.tier, found.policy, found.grace_s, found.min_w) == ("bronze", Policy.WAIT, 900, None)
+    assert (found.tier, found.policy, found.grace_s, found.min_w) == ("bronze", WhenShort.WAIT, 900, None)
     assert (found.window, found.any_zone, found.burst_w) == (Window(START, START + HOUR), False, 0)
 
 
@@ -123,7 +123,7 @@ class TestAnUpdate:
 
     def test_what_waits_for_others_to_give_way_may_begin_later_still(self) -> None:
         now = START + HOUR + 100
-        planned = replace(self.before, terms=replace(self.terms, tier="silver", policy=Policy.PREEMPT))
+        planned = replace(self.before, terms=replace(self.terms, tier="silver", policy=WhenShort.PREEMPT))
         assert read_terms({"start": now + 60}, SITE, now, planned).window.start == now + 60
         begun = replace(planned, state=ReservationState.ACTIVE)
         with pytest.raises(UsageError, match="it has begun already"):
