@@ -14,7 +14,7 @@ from slurm_power.core.want import Lacks, over
 from slurm_power.core.wiring import Loads
 
 
-class Account:
+class ElementSums:
     """A meter's sums of what is live, as they were at one instant.
 
     With `limit_w` that is what it may carry, beside what is `reserved`; with `less_w` so much less than what is
@@ -58,24 +58,24 @@ class Account:
             self.squares += after * after - before * before
 
 
-def accounts_over(meters: Mapping[str, Meter], elements: Iterable[str]) -> dict[str, Account]:
+def sums_over(meters: Mapping[str, Meter], elements: Iterable[str]) -> dict[str, ElementSums]:
     """The sums of those among these zones and feeds that hold more than they may."""
-    return {want.element: Account(meters[want.element]) for want in over(meters, elements)}
+    return {want.element: ElementSums(meters[want.element]) for want in over(meters, elements)}
 
 
 class Excess:
-    """Thinks victims away from these accounts and back again, as a trial does on the ledger."""
+    """Thinks victims away from these sums and back again, as a trial does on the ledger."""
 
     tries_at_once = 50
 
-    def __init__(self, accounts: Mapping[str, Account], loads_of: Callable[[Candidate], Loads]) -> None:
-        self._accounts = accounts
+    def __init__(self, sums: Mapping[str, ElementSums], loads_of: Callable[[Candidate], Loads]) -> None:
+        self._sums = sums
         self._loads_of = loads_of
         self._gone: dict[str, Candidate] = {}
 
     def lacks(self) -> Lacks:
         """What still passes usable or limit."""
-        return over(self._accounts, self._accounts)
+        return over(self._sums, self._sums)
 
     def without(self, victims: Iterable[Candidate]) -> None:
         """Have just these out."""
@@ -98,7 +98,7 @@ class Excess:
 
     def _change(self, victim: Candidate, sign: int) -> None:
         loads, group = self._loads_of(victim), victim.claim.group
-        for name, account in self._accounts.items():
+        for name, own in self._sums.items():
             load = loads.get(name)
             if load is not None:
-                account.change(load, group, sign)
+                own.change(load, group, sign)

@@ -338,8 +338,8 @@ class Meter(Live):
                     found.setdefault(at, []).append((change, sign))
         return found
 
-    def account(self) -> tuple[object, ...]:
-        """All numbers that adding and removing keep up to date, to be compared with a fresh count."""
+    def numbers(self) -> tuple[object, ...]:
+        """All numbers that adding and removing keep up to date: tests compare them with a fresh count."""
         ends = {
             end: (e.est_w, e.burst_w, e.squares, e.node_milli, e.claims, e.yielding_w) for end, e in self.ends.items()
         }

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from slurm_power.core.admission import Admit, admit
 from slurm_power.core.claim import Claim
-from slurm_power.core.excess import Account, Excess
+from slurm_power.core.excess import ElementSums, Excess
 from slurm_power.core.immutable import immutable
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.offer import Candidate, Offer
@@ -135,7 +135,7 @@ def fewest(ledger: Ledger, claim: Claim, candidates: Iterable[Candidate]) -> int
 def shed(
     ledger: Ledger,
     candidates: Iterable[Candidate],
-    accounts: Mapping[str, Account],
+    sums: Mapping[str, ElementSums],
     gone: Iterable[Candidate] = (),
 ) -> Steps[Shed]:
     """The victims after whom committed ≤ usable and committed + burst ≤ limit by these sums of zones and feeds.
@@ -144,22 +144,22 @@ def shed(
     beforehand. Whoever draws on a reservation is left alone, for that keeps what its jobs give back. The ledger is read
     at the first step and may change after it.
     """
-    accounts = dict(sorted(accounts.items()))
-    stock = _Stock(ledger, accounts)
-    Excess(accounts, stock.loads_of).without(gone)
+    sums = dict(sorted(sums.items()))
+    stock = _Stock(ledger, sums)
+    Excess(sums, stock.loads_of).without(gone)
     yield from stock.fill(one for one in candidates if not ledger.kept_beside(one.claim))
     victims: list[Candidate] = []
     left: Lacks = {}
-    for part in (yield from _apart(stock, accounts)):
-        chosen, lacks = yield from _shed_part(stock, {name: accounts[name] for name in part})
+    for part in (yield from _apart(stock, sums)):
+        chosen, lacks = yield from _shed_part(stock, {name: sums[name] for name in part})
         victims += chosen
         left |= lacks
     return Shed(in_order(victims), tuple(sorted(left.items())))
 
 
-def _shed_part(stock: "_Stock", accounts: Mapping[str, Account]) -> Steps[tuple[tuple[Candidate, ...], Lacks]]:
+def _shed_part(stock: "_Stock", sums: Mapping[str, ElementSums]) -> Steps[tuple[tuple[Candidate, ...], Lacks]]:
     """Victims of these zones and feeds, and what then is still over."""
-    excess = Excess(accounts, stock.loads_of)
+    excess = Excess(sums, stock.loads_of)
     victims = yield from _settle(excess, stock, excess.lacks)
     if victims is not None:
         return victims, {}

@@ -5,7 +5,7 @@ That is where a planned cut begins, and where a reservation begins while a limit
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from slurm_power.core.excess import Account
+from slurm_power.core.excess import ElementSums
 from slurm_power.core.giving_way import AGAIN_S, LEAVE_S, Preemption, Trigger
 from slurm_power.core.meter import Meter
 from slurm_power.core.offer import Candidate
@@ -35,11 +35,11 @@ def for_cuts_ahead(desk: Desk) -> Steps[list[Preemption]]:
 
 def gone_by(desk: Desk, at: int, limits_w: Mapping[str, int]) -> Steps[Shed]:
     """Who would have to have left by an instant at which these elements may carry no more than so many W."""
-    nobody = yield from _shed_by(desk, at, _accounts(desk, limits_w, at, limits_w), ())
+    nobody = yield from _shed_by(desk, at, _sums(desk, limits_w, at, limits_w), ())
     if not nobody.left:
         return nobody
     found = yield from candidates(desk, None, zones_of(desk, limits_w), over=True)
-    return (yield from _shed_by(desk, at, _accounts(desk, limits_w, at, limits_w), found))
+    return (yield from _shed_by(desk, at, _sums(desk, limits_w, at, limits_w), found))
 
 
 def not_needed(desk: Desk, one: Preemption) -> str | None:
@@ -49,17 +49,17 @@ def not_needed(desk: Desk, one: Preemption) -> str | None:
     if _is_ahead(desk, one):
         meters = (desk.ledger.meters[name] for name in one.elements if name in desk.ledger.meters)
         return None if any(_is_cut_at(desk, meter, one.cut_at or 0) for meter in meters) else "the cut is no more"
-    accounts = _accounts(desk, one.elements, desk.ledger.now)
-    return None if over(accounts, accounts) else "enough is free"
+    sums = _sums(desk, one.elements, desk.ledger.now)
+    return None if over(sums, sums) else "enough is free"
 
 
 def needed_of(desk: Desk, one: Preemption, found: Sequence[Candidate]) -> Steps[Shed]:
     """Those of its victims who still have to go."""
     if _is_ahead(desk, one):
         at = one.cut_at or 0
-        return (yield from _shed_by(desk, at, _accounts(desk, one.elements, at), found, one))
+        return (yield from _shed_by(desk, at, _sums(desk, one.elements, at), found, one))
     gone = [*leaving(desk, but=one), *not_started(desk)]
-    return (yield from shed(desk.ledger, found, _accounts(desk, one.elements, desk.ledger.now), gone))
+    return (yield from shed(desk.ledger, found, _sums(desk, one.elements, desk.ledger.now), gone))
 
 
 def ended_by(desk: Desk, at: int) -> list[Candidate]:
@@ -68,27 +68,27 @@ def ended_by(desk: Desk, at: int) -> list[Candidate]:
     return [Candidate(claim, 0, 0) for claim in claims if claim.window.end <= at and not claim.within]
 
 
-def _accounts(
+def _sums(
     desk: Desk, elements: Iterable[str], at: int, limits_w: Mapping[str, int] | None = None
-) -> dict[str, Account]:
+) -> dict[str, ElementSums]:
     """What elements carry now and what is reserved by an instant, under the limits of then, or others."""
     found = {}
     for name in elements:
         meter = desk.ledger.meters.get(name)
         if meter is not None:
             limit_w = meter.limit_at(at) if limits_w is None else limits_w[name]
-            found[name] = Account(meter, limit_w=limit_w, reserved=meter.reserved_sums(at))
+            found[name] = ElementSums(meter, limit_w=limit_w, reserved=meter.reserved_sums(at))
     return found
 
 
 def _shed_by(
-    desk: Desk, at: int, accounts: Mapping[str, Account], found: Iterable[Candidate], but: Preemption | None = None
+    desk: Desk, at: int, sums: Mapping[str, ElementSums], found: Iterable[Candidate], but: Preemption | None = None
 ) -> Steps[Shed]:
     """Those of the candidates who have to go by then; reservations that begin by then count, plans do not."""
     desk.now()
     away = {one.id: one for one in (*leaving(desk, but, by=at), *not_started(desk), *ended_by(desk, at))}
     there = [one for one in unless_changed(desk, found) if one.id not in away]
-    return (yield from shed(desk.ledger, there, accounts, away.values()))
+    return (yield from shed(desk.ledger, there, sums, away.values()))
 
 
 def _soon(desk: Desk) -> dict[int, set[str]]:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from slurm_power.core.derate import Derate
-from slurm_power.core.excess import accounts_over
+from slurm_power.core.excess import sums_over
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.offer import Candidate
 from slurm_power.core.preemption import Shed, shed
@@ -62,7 +62,7 @@ def _in_the_dark(desk: Desk, feed: str, found: Collection[Candidate], gone: Sequ
             ledger.set_limit(name, meter.limit_w)
     was_over = {want.element for want in over(before.meters, before.meters)}
     elements = [name for name in ledger.meters if name not in was_over and name != feed]
-    return (yield from shed(ledger, found, accounts_over(ledger.meters, elements), gone))
+    return (yield from shed(ledger, found, sums_over(ledger.meters, elements), gone))
 
 
 def _left_w(desk: Desk, chosen: Shed) -> int:

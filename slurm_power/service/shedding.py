@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from slurm_power.core.excess import Account, accounts_over
+from slurm_power.core.excess import ElementSums, sums_over
 from slurm_power.core.giving_way import AGAIN_S, LEAVE_S, Preemption, Stage, Trigger, Victim
 from slurm_power.core.offer import Candidate
 from slurm_power.core.preemption import Shed, shed
@@ -83,8 +83,8 @@ def _drawn_off(desk: Desk, due: Mapping[str, int], *, urgent: bool) -> Steps[She
 def shed_draw(desk: Desk, found: Iterable[Candidate], due: Mapping[str, int]) -> Steps[Shed]:
     """Those of the candidates whose est gives back so many W on each element, whatever these may carry."""
     meters = desk.ledger.meters
-    accounts = {name: Account(meters[name], less_w=watts) for name, watts in due.items() if name in meters}
-    return (yield from shed(desk.ledger, found, accounts))
+    sums = {name: ElementSums(meters[name], less_w=watts) for name, watts in due.items() if name in meters}
+    return (yield from shed(desk.ledger, found, sums))
 
 
 def _less(desk: Desk, due: Mapping[str, int], chosen: Iterable[Candidate]) -> dict[str, int]:
@@ -156,8 +156,8 @@ def shed_of(
     away = {one.id: one for one in (*leaving(desk), *not_started(desk))}
     there = [one for one in unless_changed(desk, found) if one.id not in away]
     meters = desk.ledger.meters
-    accounts = accounts_over(meters, [name for name in elements if name in meters])
-    return (yield from shed(desk.ledger, there, accounts, away.values()))
+    sums = sums_over(meters, [name for name in elements if name in meters])
+    return (yield from shed(desk.ledger, there, sums, away.values()))
 
 
 def zones_of(desk: Desk, elements: Iterable[str]) -> set[str]:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from slurm_power.core.claim import Claim
-from slurm_power.core.excess import accounts_over
+from slurm_power.core.excess import sums_over
 from slurm_power.core.giving_way import AGAIN_S, LEAVE_S, Preemption, Trigger
 from slurm_power.core.lifecycle import State
 from slurm_power.core.offer import Candidate
@@ -130,8 +130,8 @@ def spared(desk: Desk, one: Preemption) -> Steps[frozenset[str]]:
         left = (yield from needed_of(desk, one, found)).victims
     else:
         gone = [*leaving(desk, but=one), *not_started(desk)]
-        accounts = accounts_over(desk.ledger.meters, _elements(desk, one))
-        left = (yield from shed(desk.ledger, found, accounts, gone)).victims
+        sums = sums_over(desk.ledger.meters, _elements(desk, one))
+        left = (yield from shed(desk.ledger, found, sums, gone)).victims
     return frozenset(each.id for each in found) - {each.id for each in left}
 
 

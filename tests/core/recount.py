@@ -16,9 +16,9 @@ def differences(ledger: Ledger) -> list[str]:
         fresh.close(zone, why)
     fresh.load([*ledger.claims.values(), *ledger.bookings()])
     found = [
-        f"{name}: kept {meter.account()}, counted {fresh.meters[name].account()}"
+        f"{name}: kept {meter.numbers()}, counted {fresh.meters[name].numbers()}"
         for name, meter in ledger.meters.items()
-        if meter.account() != fresh.meters[name].account()
+        if meter.numbers() != fresh.meters[name].numbers()
     ]
     for kept, counted, what in (
         (ledger._promised, fresh._promised, "promised nodes"),

@@ -196,8 +196,8 @@ class TestChanges:
         for one in many:
             slow.add(one)
         fast.load(iter(many))
-        assert {n: m.account() for n, m in fast.meters.items()} == {
-            n: m.account() for n, m in slow.meters.items()
+        assert {n: m.numbers() for n, m in fast.meters.items()} == {
+            n: m.numbers() for n, m in slow.meters.items()
         }
         assert differences(fast) == differences(slow) == []
 

@@ -69,7 +69,7 @@ class TestPacking:
         live(one, 7_000, 100, "u/a", NOW + 70)
         one.remove((7_000, 100, 0, "u/a", NOW + 70, None))
         one.remove((5_000, 900, 500, "u/a", NOW + 50, None))
-        assert one.account() == fresh.account()
+        assert one.numbers() == fresh.numbers()
 
 
 class TestBurst:

@@ -8,7 +8,7 @@ import pytest
 from slurm_power.core.admission import Hold, decide
 from slurm_power.core.asker import Asker
 from slurm_power.core.claim import RESERVATION, Claim
-from slurm_power.core.excess import accounts_over
+from slurm_power.core.excess import sums_over
 from slurm_power.core.ledger import Ledger
 from slurm_power.core.nodes import NodeFree, ZoneNodes
 from slurm_power.core.offer import Candidate
@@ -47,7 +47,7 @@ def shed_over(
     one: Ledger, found: list[Candidate], elements: Iterable[str] | None = None, gone: Iterable[Candidate] = ()
 ) -> Steps[Shed]:
     """The shed for what is over on these zones and feeds (None: on all)."""
-    return shed(one, found, accounts_over(one.meters, one.meters if elements is None else elements), gone)
+    return shed(one, found, sums_over(one.meters, one.meters if elements is None else elements), gone)
 
 
 def filled(*claims: Claim, **limits_w: int) -> Ledger:

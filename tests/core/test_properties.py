@@ -95,7 +95,7 @@ def zone_nodes(draw: st.DrawFn, count: int) -> ZoneNodes:
 
 def fingerprint(ledger: Ledger) -> object:
     """All that a decision could change."""
-    meters = {name: (meter.limit_w, meter.account()) for name, meter in ledger.meters.items()}
+    meters = {name: (meter.limit_w, meter.numbers()) for name, meter in ledger.meters.items()}
     rooms = {zone: ledger.room_w(zone) for zone in ledger.nodes}
     promised = {zone: ledger.promised_milli(zone) for zone in ledger.nodes}
     bookings = {claim.id: claim for claim in ledger.bookings()}

@@ -238,10 +238,10 @@ class TestDecision:
         one = ledger([zone("a", 50_000), zone("b", 50_000)], [feed("f", 60_000)])
         full = kept({"a": 40_000, "b": 20_000}, burst_w=1_000)
         one.keep(full)
-        before = {name: meter.account() for name, meter in one.meters.items()}
+        before = {name: meter.numbers() for name, meter in one.meters.items()}
         for watts in (1_000, 30_000, 90_000):
             ask(one, full, request(watts, id="j1", nodes=2))
-        assert {name: meter.account() for name, meter in one.meters.items()} == before
+        assert {name: meter.numbers() for name, meter in one.meters.items()} == before
         assert not differences(one)
 
 

@@ -25,9 +25,9 @@ def roomy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bureau]:
 
 def state(bureau: Bureau) -> object:
     """All that a refused change must leave as it was."""
-    accounts = {name: meter.account() for name, meter in bureau.desk.ledger.meters.items()}
+    numbers = {name: meter.numbers() for name, meter in bureau.desk.ledger.meters.items()}
     claims = {**bureau.desk.ledger.claims, **{claim.id: claim for claim in bureau.desk.ledger.bookings()}}
-    return list(bureau.desk.reserved), accounts, claims, bureau.rows()
+    return list(bureau.desk.reserved), numbers, claims, bureau.rows()
 
 
 class TestShares:

@@ -179,8 +179,8 @@ def _shared(patch: pytest.MonkeyPatch) -> Bureau:
 
 
 def _state(bureau: Bureau) -> object:
-    accounts = {name: meter.account() for name, meter in bureau.desk.ledger.meters.items()}
-    return list(bureau.desk.reserved), accounts, bureau.reserved_in_slurm()
+    numbers = {name: meter.numbers() for name, meter in bureau.desk.ledger.meters.items()}
+    return list(bureau.desk.reserved), numbers, bureau.reserved_in_slurm()
 
 
 def test_an_unknown_wish_names_those_that_there_are(bureau: Bureau) -> None:
