@@ -37,7 +37,7 @@ from slurm_power.service.leaving import keep, on_nodes
 from slurm_power.service.release import UNBIND
 from slurm_power.service.shedding import hurried, without_notice
 from slurm_power.service.striking import Write, all_left, blows, proved, struck, warnings
-from slurm_power.service.victims import chosen, needed, spared
+from slurm_power.service.victims import chosen, spared, why_not_needed
 
 _log = logging.getLogger("slurm_power.preemptions")
 
@@ -179,7 +179,7 @@ class Preemptions:
 
     async def _untouched(self, one: Preemption) -> None:
         """It may still be called off; else those with notice are warned, or its time has come."""
-        why = needed(self._desk, one)
+        why = why_not_needed(self._desk, one)
         if why is None and all_left(self._desk, one):
             why = "those who were to give way have ended by themselves"
         if why is not None:
@@ -286,7 +286,7 @@ class Preemptions:
         if one.trigger not in PLACED:
             await self._end(one, Step.PLACE, "its watts are free")
         elif entry is None or entry.state in (State.PARKED, State.FREE):
-            await self._end(one, Step.GIVE_UP, needed(self._desk, one) or "")
+            await self._end(one, Step.GIVE_UP, why_not_needed(self._desk, one) or "")
         elif entry.state is not State.WAITING or (_is_rest(entry) and self._desk.preempting.kept(entry.key) is None):
             await self._end(one, Step.PLACE, "it has its place")
         elif self._clock.now() - one.since >= _PLACE_S:

@@ -65,7 +65,7 @@ def some_day(desk: Desk, lawful: frozenset[str], zones: Iterable[str]) -> list[C
     return [
         candidate(desk, entry)
         for entry in entries
-        if entry.record is not None and entry.record.qos in lawful and not lasting(desk, entry, entry.record)
+        if entry.record is not None and entry.record.qos in lawful and not lasting_obstacle(desk, entry, entry.record)
     ]
 
 
@@ -76,11 +76,11 @@ def obstacle(desk: Desk, entry: Entry, *, over: bool = False, emergency: bool = 
         return "it is not running, or has just changed"
     if desk.preempting.victim(entry.key) is not None:
         return "it gives way already"
-    unfit = lasting(desk, entry, record, over=over, emergency=emergency)
+    unfit = lasting_obstacle(desk, entry, record, over=over, emergency=emergency)
     return unfit if unfit is not None or over else _spared(desk, record)
 
 
-def lasting(
+def lasting_obstacle(
     desk: Desk, entry: Entry, record: JobRecord, *, over: bool = False, emergency: bool = False
 ) -> str | None:
     """Why a job with a claim may not be preempted later either; None if it may."""

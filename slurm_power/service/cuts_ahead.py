@@ -42,7 +42,7 @@ def gone_by(desk: Desk, at: int, limits_w: Mapping[str, int]) -> Steps[Shed]:
     return (yield from _shed_by(desk, at, _sums(desk, limits_w, at, limits_w), found))
 
 
-def not_needed(desk: Desk, one: Preemption) -> str | None:
+def why_not_needed(desk: Desk, one: Preemption) -> str | None:
     """Why a preemption for a cut that is planned, or was, is not needed any more; None while it is."""
     if not desk.ends_jobs_after_cuts:
         return "the site has jobs run to their ends"

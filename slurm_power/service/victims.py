@@ -1,6 +1,5 @@
 """For whom others have to give way, and who they are: one preemption at a time for each job and each reservation."""
 
-import logging
 from collections.abc import Iterable, Sequence
 
 from slurm_power.core.claim import Claim
@@ -15,17 +14,16 @@ from slurm_power.core.steps import Steps
 from slurm_power.core.trial import Trial
 from slurm_power.core.want import lacking_for, over
 from slurm_power.ports import HoldKind
+from slurm_power.service import cuts_ahead
 from slurm_power.service.balancing import for_balance
 from slurm_power.service.book import Entry
 from slurm_power.service.candidates import candidate, candidates, obstacle
-from slurm_power.service.cuts_ahead import for_cuts_ahead, needed_of, not_needed
 from slurm_power.service.desk import Desk
 from slurm_power.service.hourly import too_many
 from slurm_power.service.leaving import begun, keep, leaving, not_started, on_nodes
 from slurm_power.service.nearest import nearest
 from slurm_power.service.shedding import for_cuts, for_draws, for_max, shed_draw, shed_of, unless_changed
 
-_log = logging.getLogger("slurm_power.victims")
 _OVER = {
     Trigger.RESERVATION: "the reservation is over",
     Trigger.OVER: "the cut is no more",
@@ -36,8 +34,8 @@ _FEW = 1_000
 
 
 def chosen(desk: Desk) -> Steps[list[Preemption]]:
-    """New preemptions: for what was cut, at most one for the first held job of each tier, and one for each reservation
-    that is short.
+    """New preemptions: for limits that are cut or going to be, for what is drawn above a limit or a job's own max, for
+    crowded zones, at most one for the first held job of each tier, and one for each reservation that is short.
 
     They are kept from here on; what is done about them is for the caller, and nothing has been done yet.
     """
@@ -46,7 +44,7 @@ def chosen(desk: Desk) -> Steps[list[Preemption]]:
         return found
     _forget_the_gone(desk)
     found += yield from for_cuts(desk)
-    found += yield from for_cuts_ahead(desk)
+    found += yield from cuts_ahead.for_cuts_ahead(desk)
     found += yield from for_draws(desk)
     found += yield from for_max(desk)
     found += yield from for_balance(desk)
@@ -59,7 +57,7 @@ def chosen(desk: Desk) -> Steps[list[Preemption]]:
     return found
 
 
-def needed(desk: Desk, one: Preemption) -> str | None:
+def why_not_needed(desk: Desk, one: Preemption) -> str | None:
     """Why a preemption is no longer needed or allowed; None while it is."""
     if desk.mode is not Mode.ENFORCE:
         return f"the mode is {desk.mode}"
@@ -76,7 +74,7 @@ def needed(desk: Desk, one: Preemption) -> str | None:
         zones = (charge.zone for claim in claims if claim is not None for charge in claim.charges)
         return None if any(zone in desk.moves for zone in zones) else "its zone draws less by now"
     if one.trigger is Trigger.CUT:
-        return not_needed(desk, one)
+        return cuts_ahead.why_not_needed(desk, one)
     planned = _planned(desk, one)
     if planned is not None:
         if _early_s(desk, planned) > one.notice_s:
@@ -127,7 +125,7 @@ def spared(desk: Desk, one: Preemption) -> Steps[frozenset[str]]:
         due = {name: desk.measured.overdrawn.over_w(name) for name in _elements(desk, one)}
         left = (yield from shed_draw(desk, found, due)).victims
     elif one.trigger is Trigger.CUT:
-        left = (yield from needed_of(desk, one, found)).victims
+        left = (yield from cuts_ahead.needed_of(desk, one, found)).victims
     else:
         gone = [*leaving(desk, but=one), *not_started(desk)]
         sums = sums_over(desk.ledger.meters, _elements(desk, one))
