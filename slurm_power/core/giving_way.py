@@ -8,13 +8,14 @@ crash it is gone on with from there: a signal is sent in WARNING and never again
 be repeated. docs/states.md draws every step.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
 
 from slurm_power.core.claim import Charge
 from slurm_power.core.immutable import immutable
+from slurm_power.core.offer import Candidate
 
 AGAIN_S = 10
 """How long no victims are looked for again where there were none."""
@@ -164,7 +165,7 @@ class Preemption:
     @property
     def notice_s(self) -> int:
         """The longest notice that a victim has; all go together then, so that nobody loses more than he has to."""
-        return max((victim.notice_s for victim in self.victims), default=0)
+        return longest_notice_s(self.victims)
 
     @property
     def watts_w(self) -> int:
@@ -175,6 +176,11 @@ class Preemption:
     def live(self) -> bool:
         """Whether it is not over."""
         return self.stage in LIVE
+
+
+def longest_notice_s(victims: Iterable[Candidate | Victim]) -> int:
+    """The longest notice that one of them has, in seconds; 0 of nobody."""
+    return max((victim.notice_s for victim in victims), default=0)
 
 
 def follow(stage: Stage, step: Step) -> Stage:

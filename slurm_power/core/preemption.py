@@ -66,11 +66,6 @@ class Plan:
     placement: Placement
     verdict: Admit
 
-    @property
-    def notice_s(self) -> int:
-        """The longest notice that a victim has, in seconds."""
-        return max((victim.notice_s for victim in self.victims), default=0)
-
 
 @immutable
 class Shed:

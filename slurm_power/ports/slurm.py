@@ -101,7 +101,6 @@ class NodeRecord:
     gpus: int
     gpus_alloc: int
     memory_mb: int = 0
-    memory_alloc_mb: int = 0
     features: tuple[str, ...] = ()
     partitions: tuple[str, ...] = ()
     gpu_types: tuple[tuple[str, int], ...] = ()

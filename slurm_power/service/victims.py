@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from slurm_power.core.claim import Claim
 from slurm_power.core.excess import sums_over
-from slurm_power.core.giving_way import AGAIN_S, LEAVE_S, Preemption, Trigger
+from slurm_power.core.giving_way import AGAIN_S, LEAVE_S, Preemption, Trigger, longest_notice_s
 from slurm_power.core.lifecycle import State
 from slurm_power.core.offer import Candidate
 from slurm_power.core.policy import Mode
@@ -222,7 +222,7 @@ def _for_planned(desk: Desk, reservation: Reservation, lawful: frozenset[str]) -
     found = yield from candidates(desk, lawful, {charge.zone for charge in claim.charges})
     desk.now()
     early_s = _early_s(desk, claim)
-    if desk.reserved.get(reservation.name) is not reservation or early_s > _longest_s(found):
+    if desk.reserved.get(reservation.name) is not reservation or early_s > longest_notice_s(found):
         return []
     ledger = desk.ledger
     victims = yield from make_room(ledger, claim, unless_changed(desk, found), leaving(desk))
@@ -230,7 +230,7 @@ def _for_planned(desk: Desk, reservation: Reservation, lawful: frozenset[str]) -
         return []
     if victims is None:
         return _for_it(desk, reservation, ())
-    if not victims or early_s > _longest_s(victims):
+    if not victims or early_s > longest_notice_s(victims):
         return []  # those who give way already suffice, or it is not time yet
     return _for_it(desk, reservation, victims) if _suffice(desk, claim, victims) else []
 
@@ -252,11 +252,6 @@ def _still_may(desk: Desk, victims: Iterable[Candidate]) -> bool:
 def _early_s(desk: Desk, planned: Claim) -> int:
     """How long it is until those without notice go for a reservation, in s."""
     return planned.window.start - LEAVE_S - desk.ledger.now
-
-
-def _longest_s(victims: Iterable[Candidate]) -> int:
-    """The longest notice among them, in s."""
-    return max((victim.notice_s for victim in victims), default=0)
 
 
 def _for_it(desk: Desk, reservation: Reservation, victims: Sequence[Candidate]) -> list[Preemption]:

@@ -94,8 +94,6 @@ class Partition:
     record: PartitionRecord
     policy: PartitionPolicy
     zones: frozenset[str]
-    outside: bool
-    """Whether some of its nodes lie in no zone."""
     node_cpus: int
     node_gpus: int
     node_memory_mb: int
@@ -270,7 +268,6 @@ class World:
             record=record,
             policy=policy,
             zones=frozenset(zones),
-            outside=sum(counts.values()) < len(names),
             node_cpus=max((node.cpus for node in known), default=1),
             node_gpus=max((node.gpus for node in known), default=0),
             node_memory_mb=max((node.memory_mb for node in known), default=0),

@@ -282,7 +282,6 @@ def _node(fields: dict[str, str]) -> NodeRecord:
         gpus=count_gpus(fields.get(has, "")) or 0,
         gpus_alloc=count_gpus(fields.get(used, "")) or 0,
         memory_mb=int(fields.get("RealMemory", "0")),
-        memory_alloc_mb=int(fields.get("AllocMem", "0")),
         features=_list(fields.get("ActiveFeatures", "")),
         partitions=_list(fields.get("Partitions", "")),
         gpu_types=gpu_types(plain(fields.get("Gres", ""))),
