@@ -31,13 +31,14 @@ from slurm_power.daemon.turns import in_steps
 from slurm_power.ports import Clock, Intent, Rule, Slurm, Store
 from slurm_power.service import preempt_lines as lines
 from slurm_power.service.book import Entry
+from slurm_power.service.calling_off import spared, why_not_needed
 from slurm_power.service.desk import Desk
 from slurm_power.service.law import law_of
 from slurm_power.service.leaving import keep, on_nodes
 from slurm_power.service.release import UNBIND
 from slurm_power.service.shedding import hurried, without_notice
 from slurm_power.service.striking import Write, all_left, blows, proved, struck, warnings
-from slurm_power.service.victims import chosen, spared, why_not_needed
+from slurm_power.service.victims import chosen
 
 _log = logging.getLogger("slurm_power.preemptions")
 

@@ -3,32 +3,26 @@
 from collections.abc import Iterable, Sequence
 
 from slurm_power.core.claim import Claim
-from slurm_power.core.excess import sums_over
 from slurm_power.core.giving_way import AGAIN_S, LEAVE_S, Preemption, Trigger, longest_notice_s
 from slurm_power.core.lifecycle import State
 from slurm_power.core.offer import Candidate
 from slurm_power.core.policy import Mode
-from slurm_power.core.preemption import make_room, plan, shed
+from slurm_power.core.preemption import make_room, plan
 from slurm_power.core.reservation import Reservation, ReservationState, WhenShort
 from slurm_power.core.steps import Steps
 from slurm_power.core.trial import Trial
 from slurm_power.core.want import lacking_for, over
 from slurm_power.ports import HoldKind
-from slurm_power.service import cuts_ahead
 from slurm_power.service.balancing import for_balance
 from slurm_power.service.book import Entry
-from slurm_power.service.candidates import candidate, candidates, obstacle
+from slurm_power.service.candidates import candidates, obstacle
+from slurm_power.service.cuts_ahead import for_cuts_ahead
 from slurm_power.service.desk import Desk
 from slurm_power.service.hourly import too_many
-from slurm_power.service.leaving import begun, keep, leaving, not_started, on_nodes
+from slurm_power.service.leaving import begun, keep, leaving
 from slurm_power.service.nearest import nearest
-from slurm_power.service.shedding import for_cuts, for_draws, for_max, shed_draw, shed_of, unless_changed
+from slurm_power.service.shedding import for_cuts, for_draws, for_max, shed_of, unless_changed
 
-_OVER = {
-    Trigger.RESERVATION: "the reservation is over",
-    Trigger.OVER: "the cut is no more",
-    Trigger.DRAW: "no more is drawn than may be",
-}
 _FEW = 1_000
 """Instants of checkpoints that may be remembered beside twice as many as there are jobs."""
 
@@ -44,7 +38,7 @@ def chosen(desk: Desk) -> Steps[list[Preemption]]:
         return found
     _forget_the_gone(desk)
     found += yield from for_cuts(desk)
-    found += yield from cuts_ahead.for_cuts_ahead(desk)
+    found += yield from for_cuts_ahead(desk)
     found += yield from for_draws(desk)
     found += yield from for_max(desk)
     found += yield from for_balance(desk)
@@ -55,82 +49,6 @@ def chosen(desk: Desk) -> Steps[list[Preemption]]:
     for reservation in list(desk.reserved):
         found += yield from _for_reservation(desk, reservation)
     return found
-
-
-def why_not_needed(desk: Desk, one: Preemption) -> str | None:
-    """Why a preemption is no longer needed or allowed; None while it is."""
-    if desk.mode is not Mode.ENFORCE:
-        return f"the mode is {desk.mode}"
-    if one.trigger is Trigger.JOB:
-        entry = desk.book.get(one.beneficiary)
-        if entry is None:
-            return "the job is gone"
-        return None if _waits(desk, entry) else f"the job is {entry.state}"
-    if one.trigger is Trigger.MAX:
-        lasting = desk.measured.above.lasting(one.beneficiary, desk.ledger.now)
-        return None if lasting is not None else "it draws no more than its max"
-    if one.trigger is Trigger.MOVE:
-        claims = (desk.ledger.claims.get(victim.key) for victim in one.victims)
-        zones = (charge.zone for claim in claims if claim is not None for charge in claim.charges)
-        return None if any(zone in desk.moves for zone in zones) else "its zone draws less by now"
-    if one.trigger is Trigger.CUT:
-        return cuts_ahead.why_not_needed(desk, one)
-    planned = _planned(desk, one)
-    if planned is not None:
-        if _early_s(desk, planned) > one.notice_s:
-            return "it begins later"
-        return None if lacking_for(desk.ledger, planned) else "enough is free"
-    elements = _elements(desk, one)
-    if not elements:
-        return _OVER[one.trigger]
-    return None if one.trigger is Trigger.DRAW or over(desk.ledger.meters, elements) else "enough is free"
-
-
-def _planned(desk: Desk, one: Preemption) -> Claim | None:
-    """What a reservation has still to make room for; None where it has begun or is no more."""
-    reservation = desk.reserved.get(one.beneficiary) if one.trigger is Trigger.RESERVATION else None
-    return reservation.claim() if reservation is not None and reservation.planned else None
-
-
-def _elements(desk: Desk, one: Preemption) -> list[str]:
-    """The zones and feeds that hold too much; none where what it is for is no more."""
-    if one.trigger is Trigger.OVER:
-        return [name for name in one.elements if name in desk.preempting.cuts and name in desk.ledger.meters]
-    if one.trigger is Trigger.DRAW:
-        return [name for name in one.elements if name in desk.measured.overdrawn and name in desk.ledger.meters]
-    reservation = desk.reserved.get(one.beneficiary)
-    if reservation is None or reservation.state is not ReservationState.ACTIVE:
-        return []
-    return elements_of(desk, reservation)
-
-
-def spared(desk: Desk, one: Preemption) -> Steps[frozenset[str]]:
-    """The keys of victims who could stay after all: during their notice others may have made room."""
-    if one.trigger is Trigger.MAX:
-        return frozenset()
-    entries = [entry for victim in one.victims if (entry := on_nodes(desk, victim)) is not None]
-    found = [candidate(desk, entry) for entry in entries if entry.key in desk.ledger.claims]
-    planned = _planned(desk, one)
-    if planned is not None:
-        room = yield from make_room(desk.ledger, planned, found, leaving(desk, but=one))
-        left: Sequence[Candidate] = room or ()  # where they do not suffice any more, nobody goes in vain
-    elif one.trigger is Trigger.JOB:
-        entry = desk.book.get(one.beneficiary)
-        if entry is None or entry.ask is None:
-            return frozenset()
-        request = entry.ask.request.with_copies(1)
-        made = yield from plan(request, desk.ledger, found, leaving(desk, but=one), ignore=desk.ignored_by(request))
-        left = found if made is None else made.victims
-    elif one.trigger is Trigger.DRAW:
-        due = {name: desk.measured.overdrawn.over_w(name) for name in _elements(desk, one)}
-        left = (yield from shed_draw(desk, found, due)).victims
-    elif one.trigger is Trigger.CUT:
-        left = (yield from cuts_ahead.needed_of(desk, one, found)).victims
-    else:
-        gone = [*leaving(desk, but=one), *not_started(desk)]
-        sums = sums_over(desk.ledger.meters, _elements(desk, one))
-        left = (yield from shed(desk.ledger, found, sums, gone)).victims
-    return frozenset(each.id for each in found) - {each.id for each in left}
 
 
 def elements_of(desk: Desk, reservation: Reservation) -> list[str]:
@@ -155,13 +73,13 @@ def _for_job(desk: Desk, entry: Entry) -> Steps[list[Preemption]]:
         return _none(desk, entry.key, "others give way neither to components nor to jobs that name a reservation")
     found = yield from candidates(desk, lawful)
     found = yield from nearest(desk, entry.ask.request.with_copies(1), found)
-    if not _waits(desk, entry):
+    if not waits_for_power(desk, entry):
         return []
     desk.now()
     request = entry.ask.request.with_copies(1)
     ledger = desk.ledger
     made = yield from plan(request, ledger, found, leaving(desk), ignore=desk.ignored_by(request))
-    if desk.ledger is not ledger or not _waits(desk, entry):
+    if desk.ledger is not ledger or not waits_for_power(desk, entry):
         return []
     if made is None:
         return _none(desk, entry.key, "no jobs that it may preempt would make room for it")
@@ -177,7 +95,7 @@ def _for_job(desk: Desk, entry: Entry) -> Steps[list[Preemption]]:
     return [one]
 
 
-def _waits(desk: Desk, entry: Entry) -> bool:
+def waits_for_power(desk: Desk, entry: Entry) -> bool:
     """Whether it waits for power, and for nothing else."""
     return desk.book.get(entry.key) is entry and entry.state is State.WAITING and entry.hold is HoldKind.POWER
 
@@ -194,7 +112,7 @@ def _none(desk: Desk, key: str, why: str) -> list[Preemption]:
     return []
 
 
-# -- for a reservation, or after a cut --------------------------------------------------------------------------------
+# -- for a reservation ------------------------------------------------------------------------------------------------
 
 
 def _for_reservation(desk: Desk, reservation: Reservation) -> Steps[list[Preemption]]:
@@ -217,12 +135,12 @@ def _for_planned(desk: Desk, reservation: Reservation, lawful: frozenset[str]) -
     """Victims for one that is about to begin: in its own zones, and as early as their notice asks for."""
     claim = reservation.claim()
     longest_s = max((tier.notice_s or 0 for tier in desk.tiers if tier.qos in lawful), default=0)
-    if claim is None or _early_s(desk, claim) > longest_s or not lacking_for(desk.ledger, claim):
+    if claim is None or early_s(desk, claim) > longest_s or not lacking_for(desk.ledger, claim):
         return []
     found = yield from candidates(desk, lawful, {charge.zone for charge in claim.charges})
     desk.now()
-    early_s = _early_s(desk, claim)
-    if desk.reserved.get(reservation.name) is not reservation or early_s > longest_notice_s(found):
+    ahead_s = early_s(desk, claim)
+    if desk.reserved.get(reservation.name) is not reservation or ahead_s > longest_notice_s(found):
         return []
     ledger = desk.ledger
     victims = yield from make_room(ledger, claim, unless_changed(desk, found), leaving(desk))
@@ -230,7 +148,7 @@ def _for_planned(desk: Desk, reservation: Reservation, lawful: frozenset[str]) -
         return []
     if victims is None:
         return _for_it(desk, reservation, ())
-    if not victims or early_s > longest_notice_s(victims):
+    if not victims or ahead_s > longest_notice_s(victims):
         return []  # those who give way already suffice, or it is not time yet
     return _for_it(desk, reservation, victims) if _suffice(desk, claim, victims) else []
 
@@ -249,7 +167,7 @@ def _still_may(desk: Desk, victims: Iterable[Candidate]) -> bool:
     return all(entry is not None and obstacle(desk, entry) is None for entry in entries)
 
 
-def _early_s(desk: Desk, planned: Claim) -> int:
+def early_s(desk: Desk, planned: Claim) -> int:
     """How long it is until those without notice go for a reservation, in s."""
     return planned.window.start - LEAVE_S - desk.ledger.now
 
