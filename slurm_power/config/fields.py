@@ -1,7 +1,7 @@
 """The kinds of value in a site file: each a type for pydantic, with its parser, its name and what is expected."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from fractions import Fraction
@@ -203,7 +203,7 @@ def expand_hostlist_or_nothing(text: str) -> tuple[str, ...]:
         return ()
 
 
-def fold_hostlist(names: tuple[str, ...] | list[str]) -> str:
+def fold_hostlist(names: Iterable[str]) -> str:
     """Names as one hostlist, `gpu[001-004]`."""
     return str(NodeSet.fromlist(list(names), resolver=RESOLVER_NOGROUP))
 

@@ -9,7 +9,7 @@ from slurm_power.core.derate import Planned
 from slurm_power.core.gaps import Span, first_gap
 from slurm_power.core.immutable import immutable
 from slurm_power.core.ledger import Ledger
-from slurm_power.core.meter import STRAY_S, Meter
+from slurm_power.core.meter import Meter
 from slurm_power.core.placement import Placement, Placer, roomiest
 from slurm_power.core.policy import Tier
 from slurm_power.core.reasons import Code, Cure, Help, Reason
@@ -17,6 +17,7 @@ from slurm_power.core.request import Request
 from slurm_power.core.shortfall import Shortfall
 from slurm_power.core.steps import Steps, finish
 from slurm_power.core.units import format_watts
+from slurm_power.core.walk import STRAY_S
 from slurm_power.core.window import Window, format_instant
 
 _LOOKED_AT = 3

@@ -16,6 +16,7 @@ from slurm_power.core.rooms import Search, Section
 from slurm_power.core.shortfall import Shortfall
 from slurm_power.core.topology import Lane, Tap
 from slurm_power.core.units import ceil_share
+from slurm_power.core.walk import levels
 from slurm_power.core.window import Window
 from slurm_power.core.wiring import Loads, through
 
@@ -77,7 +78,7 @@ class Fit:
         meter = self.ledger.meters[zone]
         if not self.ahead:
             return meter.headroom_w
-        level = next(meter.levels(self.window, self.ledger.now, self.ignore))
+        level = next(levels(meter, self.window, self.ledger.now, self.ignore))
         return level.packing_w - level.committed_w
 
     def free_nodes(self, zone: str) -> int:

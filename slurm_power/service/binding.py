@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
+from slurm_power.config.fields import fold_hostlist
 from slurm_power.core.binding import (
     LicensePlan,
     bind_features,
@@ -16,7 +17,6 @@ from slurm_power.core.reasons import Code, Reason
 from slurm_power.core.record import AdmissionRecord, Standing, find_record, put_record
 from slurm_power.core.topology import Topology
 from slurm_power.service.asking import Ask
-from slurm_power.service.world import fold
 
 _LONGEST_LIST = 64_000
 """Characters of excluded nodes; an update is one argument of a command, and those are bounded."""
@@ -121,5 +121,5 @@ class Binder:
         """The nodes of all other zones, folded once."""
         if zone not in self._others:
             others = (node for name, z in self._topology.zones.items() if name != zone for node in z.nodes)
-            self._others[zone] = fold(others)
+            self._others[zone] = fold_hostlist(others)
         return self._others[zone]

@@ -11,6 +11,7 @@ from functools import lru_cache
 from hashlib import sha256
 from types import MappingProxyType
 
+from slurm_power.config.fields import fold_hostlist
 from slurm_power.core.binding import PREFIX, feature_of, reservation_of_nodes
 from slurm_power.core.claim import Charge
 from slurm_power.core.immutable import immutable
@@ -27,7 +28,6 @@ from slurm_power.ports import (
     UpdateReservation,
 )
 from slurm_power.service.desk import Desk
-from slurm_power.service.world import fold
 
 _ODD = re.compile(r"[^A-Za-z0-9_.-]+")
 _LONGEST = 60
@@ -129,7 +129,7 @@ def node_holdings(desk: Desk) -> list[NodeHolding]:
         feature = feature_of(grant.zone) if feature_of(grant.zone) in desk.world.features() else ""
         names = [] if feature else sorted(desk.site.topology.zones[grant.zone].nodes)[: grant.nodes]
         name, terms = reservation_of_nodes(reservation.name), reservation.terms
-        found.append(NodeHolding(name, terms.owner, terms.window, grant.nodes, feature, fold(names) if names else ""))
+        found.append(NodeHolding(name, terms.owner, terms.window, grant.nodes, feature, fold_hostlist(names) if names else ""))
     return found
 
 

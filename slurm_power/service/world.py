@@ -6,8 +6,6 @@ from itertools import product
 from math import prod
 from typing import NamedTuple
 
-from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet
-
 from slurm_power.config import Site
 from slurm_power.core.constraint import LONGEST, suiting
 from slurm_power.core.errors import SlurmParseError
@@ -80,11 +78,6 @@ def _numbers(ranges: str, most: int | None) -> list[str]:
             raise ValueError(f"'{text}' is no range, or too large a one")
         numbers.extend(str(number).zfill(len(span[1])) for number in range(first, last + 1, step))
     return numbers
-
-
-def fold(names: Iterable[str]) -> str:
-    """The hostlist of these names."""
-    return str(NodeSet.fromlist(list(names), resolver=RESOLVER_NOGROUP))
 
 
 @immutable

@@ -12,6 +12,7 @@ from slurm_power.core.asker import Asker
 from slurm_power.core.level import Booking, Load
 from slurm_power.core.meter import Meter
 from slurm_power.core.policy import BurstRule
+from slurm_power.core.walk import levels
 from slurm_power.core.window import FOREVER, Window
 from tests.core.floors import NOW, RSS, SUM
 
@@ -281,7 +282,7 @@ class TestLater:
             groups = {g: sum(b for b, of in left if of == g) for _, g in left}
             squares = sum(b * b for b in groups.values())
             burst_w = min(sum(groups.values()), ceil(2 * sqrt(squares) - 1e-6))
-            level = next(one.levels(Window(NOW + 60 * minute), NOW))
+            level = next(levels(one, Window(NOW + 60 * minute), NOW))
             assert level.committed_w == 2_000 * len(left)
             assert level.bursts_w == sum(groups.values())
             assert min(level.bursts_w, isqrt(4 * level.squares) + 1) >= burst_w

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from slurm_power.core.asker import Asker
 from slurm_power.core.level import Booking, Load
-from slurm_power.core.meter import STRAY_S, Meter
+from slurm_power.core.meter import Meter
+from slurm_power.core.walk import STRAY_S
 from slurm_power.core.window import FOREVER, Window
 from tests.core.floors import NOW, RSS, SUM
 
