@@ -129,7 +129,8 @@ def node_holdings(desk: Desk) -> list[NodeHolding]:
         feature = feature_of(grant.zone) if feature_of(grant.zone) in desk.world.features() else ""
         names = [] if feature else sorted(desk.site.topology.zones[grant.zone].nodes)[: grant.nodes]
         name, terms = reservation_of_nodes(reservation.name), reservation.terms
-        found.append(NodeHolding(name, terms.owner, terms.window, grant.nodes, feature, fold_hostlist(names) if names else ""))
+        nodes = fold_hostlist(names) if names else ""
+        found.append(NodeHolding(name, terms.owner, terms.window, grant.nodes, feature, nodes))
     return found
 
 
