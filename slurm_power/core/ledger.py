@@ -130,7 +130,7 @@ class Ledger:
         return self._shortfall_instead(old, new, ignore)
 
     def _shortfall_instead(self, old: str | None, new: Claim, ignore: str | None) -> Shortfall | None:
-        before = self.claims.get(old) or self._booked.get(old) if old is not None else None
+        before = self._find(old) if old is not None else None
         asker = Asker(new.group, new.window, ignore, new.through_cuts_s)
         if before is None:
             return self.shortfall(new.charges, asker)
@@ -292,7 +292,7 @@ class Ledger:
         """Bring what a reservation keeps in step with what is held of it."""
         if claim_id not in self._kept:
             return
-        left, before = self._kept.left(claim_id), self.claims.get(claim_id) or self._booked.get(claim_id)
+        left, before = self._kept.left(claim_id), self._find(claim_id)
         if left == before:
             return
         zones = {charge.zone for claim in (left, before) if claim is not None for charge in claim.charges}
@@ -373,6 +373,10 @@ class Ledger:
             return None
         return Shortfall(meter.name, lack.asked_w, lack.free_w, burst=lack.burst, at=lack.at)
 
+    def _find(self, claim_id: str) -> Claim | None:
+        """The claim of that id, live or booked."""
+        return self.claims.get(claim_id) or self._booked.get(claim_id)
+
     def _put(self, claim: Claim, lot: dict[Meter, list[Part]] | None = None) -> list[str]:
         """Count or book a claim; the zones whose rooms may have changed. With `lot` its meters are left for later."""
         if claim.id in self.claims or claim.id in self._booked:
@@ -383,15 +387,13 @@ class Ledger:
         if (claim.reserves and not live) or claim.group in self._reserving:
             self._keep_groups_apart(claim)
         self._draw(claim, at_once=lot is None)
-        if live:
-            self.claims[claim.id] = claim
-        else:
+        if not live:
             self._booked[claim.id] = claim
             if not claim.tentative:
                 insort(self._starts, (claim.window.start, claim.id))
-        if not live:
             self._count(claim, live=False)
             return []
+        self.claims[claim.id] = claim
         if lot is None:
             self._count(claim, live=True)
         else:
@@ -405,7 +407,7 @@ class Ledger:
 
     def _take(self, claim_id: str) -> Claim | None:
         """Take a claim out, its rooms not marked yet."""
-        claim = self.claims.get(claim_id) or self._booked.get(claim_id)
+        claim = self._find(claim_id)
         if claim is None:
             return None
         self._discount(claim)

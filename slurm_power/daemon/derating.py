@@ -201,7 +201,10 @@ def _wanted(desk: Desk, request: Mapping[str, Any], uid: int, *, needs_reason: b
     percent = _percent(request)
     if (limit_w is None) == (percent is None):
         raise UsageError("say how much: --limit=30kW or --percent=25, and not both")
-    one = Derate(desk.new_token(), element, Window(max(start, now), end), reason, now, uid, limit_w, percent)
+    window = Window(max(start, now), end)
+    one = Derate(
+        desk.new_token(), element, window, reason, created=now, uid=uid, limit_w=limit_w, percent=percent
+    )
     if one.allowed_w(declared_w) >= declared_w:
         raise UsageError(f"{element} carries {format_watts(declared_w)} at most by the site file: that derates nothing")
     return one
@@ -243,6 +246,13 @@ def _from_json(told: Mapping[str, Any]) -> Derate:
     percent = None if told["percent"] is None else Fraction(told["percent"])
     uid = None if told["uid"] is None else int(told["uid"])
     return Derate(
-        str(told["id"]), str(told["element"]), window, str(told["reason"]), int(told["created"]), uid,
-        told["limit_w"], percent, str(told["source"]),
-    )  # fmt: skip
+        id=str(told["id"]),
+        element=str(told["element"]),
+        window=window,
+        reason=str(told["reason"]),
+        created=int(told["created"]),
+        uid=uid,
+        limit_w=told["limit_w"],
+        percent=percent,
+        source=str(told["source"]),
+    )

@@ -203,4 +203,5 @@ def _doubt(one: Reading) -> str:
 
 def _derate(source: str, element: str, percent: Fraction, reason: str, now: int, mark: str = "") -> Derate:
     name = f"{source}:{element}:{percent}{mark}"
-    return Derate(name, element, Window(now, FOREVER), reason, now, None, None, percent, source)
+    window = Window(now, FOREVER)
+    return Derate(name, element, window, reason, created=now, uid=None, percent=percent, source=source)

@@ -101,7 +101,15 @@ class Signals:
                 if end > max(start, now):
                     window = Window(start, end)
                     found[name] = Derate(
-                        name, cut.element, window, cut.reason, now, None, cut.limit_w, cut.percent, path
+                        id=name,
+                        element=cut.element,
+                        window=window,
+                        reason=cut.reason,
+                        created=now,
+                        uid=None,
+                        limit_w=cut.limit_w,
+                        percent=cut.percent,
+                        source=path,
                     )
         return list(found.values())
 

@@ -166,7 +166,8 @@ def _dark_ahead(known: Sequence[Derate], declared: Topology, left: Topology) -> 
 
         for name, limit_w in _left_of(declared, left, then, limit_then):
             fades = _FADES if name in declared.zones else ""
-            found.setdefault(name, []).append(Derate("", name, Window(start, end), "", 0, None, limit_w, None, fades))
+            part = Derate("", name, Window(start, end), reason="", created=0, uid=None, limit_w=limit_w, source=fades)
+            found.setdefault(name, []).append(part)
     return found
 
 
