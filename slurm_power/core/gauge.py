@@ -47,39 +47,41 @@ class Draw:
     smooth_w: int
     """The mean over the window."""
     latest_w: int
+    mean_w: int
+    """The mean that proves something: 0 where it is of one reading alone, which may be a spike."""
     twice_w: int
     """The least of the last two readings in a row; 0 where there is one alone."""
     at: float
     """When the latest was measured."""
-    readings: int = field(default=2, compare=False)
-    """How many there are in the window: one alone may be a spike."""
+    beat_s: float = field(default=0, compare=False)
+    """How often it is measured."""
     whole: bool = field(default=True, compare=False)
     """Whether that is all of it. Else a part of it is silent, and at least so much is drawn."""
-    beat_s: float = field(default=0, compare=False)
-    """How long before the latest the one before it was measured; 0 where there is none."""
     late: bool = field(default=False, compare=False)
-    """Whether a part of it has missed a beat, and is left out here."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether this is all of it, and all of now."""
-        return self.whole and not self.late
+    """Whether a part of it has missed a beat. That part is in smooth and latest as it was, and proves nothing:
+    another may carry its load by now.
+    """
 
     @property
     def high_w(self) -> int:
         """What it draws at the most by this, for whoever is to be admitted."""
         return max(self.smooth_w, self.latest_w)
 
+    @property
+    def proven_w(self) -> int:
+        """What it draws for sure, by the mean of the window or by each of two readings in a row."""
+        return max(self.mean_w, self.twice_w)
+
     def __add__(self, other: "Draw") -> "Draw":
         """Of two parts together."""
         return Draw(
             self.smooth_w + other.smooth_w,
             self.latest_w + other.latest_w,
+            self.mean_w + other.mean_w,
             self.twice_w + other.twice_w,
-            min(self.at, other.at),
-            min(self.readings, other.readings),
-            self.whole and other.whole,
+            max(self.at, other.at),
             max(self.beat_s, other.beat_s),
+            self.whole and other.whole,
             self.late or other.late,
         )
 
@@ -88,27 +90,35 @@ class Draw:
         return Draw(
             max(self.smooth_w, other.smooth_w),
             max(self.latest_w, other.latest_w),
+            max(self.mean_w, other.mean_w),
             max(self.twice_w, other.twice_w),
             max(self.at, other.at),
-            max(self.readings, other.readings),
-            self.whole or other.whole,
             max(self.beat_s, other.beat_s),
-            not self.complete and not other.complete and (self.late or other.late),
+            self.whole or other.whole,
+            self.late or other.late,
         )
 
     def at_least(self) -> "Draw":
         """The same as a lower bound."""
         return replace(self, whole=False)
 
+    def missing_a_beat(self) -> "Draw":
+        """The same, if it may be another by now."""
+        return replace(self, late=True)
+
+    def unproven(self) -> "Draw":
+        """The same as an estimate: nobody is shed for it."""
+        return replace(self, mean_w=0, twice_w=0)
+
     def part(self, share_w: Callable[[int], int]) -> "Draw":
         """The part of it that flows elsewhere, `share_w` of so many W."""
-        watts = (share_w(self.smooth_w), share_w(self.latest_w), share_w(self.twice_w))
-        return Draw(*watts, self.at, self.readings, self.whole, self.beat_s, self.late)
-
-    def beside(self, newest: float) -> "Draw":
-        """The same as a part of what was measured at `newest`: has it missed a beat, others may carry its load now."""
-        missed = self.beat_s > 0 and newest - self.at > _LATE * self.beat_s
-        return replace(self, smooth_w=0, latest_w=0, twice_w=0, late=True) if missed else self
+        return replace(
+            self,
+            smooth_w=share_w(self.smooth_w),
+            latest_w=share_w(self.latest_w),
+            mean_w=share_w(self.mean_w),
+            twice_w=share_w(self.twice_w),
+        )
 
 
 def add_up(found: Iterable[Draw | None]) -> Draw | None:
@@ -118,30 +128,32 @@ def add_up(found: Iterable[Draw | None]) -> Draw | None:
     if not known:
         return None
     newest = max(one.at for one in known)
-    total = known[0].beside(newest)
-    for one in known[1:]:
-        total = total + one.beside(newest)
+    timely = (one.unproven().missing_a_beat() if newest - one.at > _LATE * one.beat_s else one for one in known)
+    total = next(timely)
+    for one in timely:
+        total = total + one
     return total if len(known) == len(parts) else total.at_least()
 
 
 class Gauge:
     """The readings of one source of one element, or of one inlet of it.
 
-    `stale_s`: the age at which one no longer counts; `window_s`: over how long they are smoothed; `stuck_s`: how long
-    the very same value is believed although work came or went.
+    `stale_s`: the age at which one no longer counts; `beat_s`: how often one comes; `window_s`: over how long they are
+    smoothed; `stuck_s`: how long the very same value is believed although work came or went.
     """
 
-    def __init__(self, stale_s: int, window_s: int, stuck_s: int) -> None:
-        self.judge_by(stale_s, window_s, stuck_s)
+    def __init__(self, stale_s: int, beat_s: int, window_s: int, stuck_s: int) -> None:
+        self.judge_by(stale_s, beat_s, window_s, stuck_s)
         self._readings: deque[tuple[float, int]] = deque()
         self._same: tuple[float, float, Bounds] | None = None
         """(value, since when it is the very same, what was expected then)."""
         self.trouble = ""
         """Why the last reading was unfit; empty where it was not."""
 
-    def judge_by(self, stale_s: int, window_s: int, stuck_s: int) -> None:
+    def judge_by(self, stale_s: int, beat_s: int, window_s: int, stuck_s: int) -> None:
         """By these bounds from now on, in s."""
         self.stale_s = stale_s
+        self._beat_s = beat_s
         self._window_s = window_s
         self._stuck_s = stuck_s
 
@@ -167,8 +179,8 @@ class Gauge:
         recent = [watts for then, watts in self._readings if then > at - self._window_s]
         before = self._readings[-2] if len(self._readings) > 1 else (0.0, 0)
         twice_w = min(latest_w, before[1]) if at - before[0] <= self.stale_s else 0
-        beat_s = at - before[0] if len(self._readings) > 1 else 0
-        return Draw(-(-sum(recent) // len(recent)), latest_w, twice_w, at, len(recent), beat_s=beat_s)
+        smooth_w = -(-sum(recent) // len(recent))
+        return Draw(smooth_w, latest_w, smooth_w if len(recent) > 1 else 0, twice_w, at, self._beat_s)
 
     @property
     def at(self) -> float | None:

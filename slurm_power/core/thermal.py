@@ -51,6 +51,10 @@ class Warmth(NamedTuple):
         """Where two sensors tell of the same zone, the hotter counts."""
         return Warmth(max(self.least_c, other.least_c), max(self.most_c, other.most_c))
 
+    def unproven(self) -> "Warmth":
+        """The same of long ago: it may be cooler by now, and nobody knows."""
+        return self._replace(least_c=float("-inf"))
+
 
 class Thermometer:
     """What one sensor has told. Instants are in s."""

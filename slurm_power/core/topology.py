@@ -230,7 +230,8 @@ class Topology:
         """
         below: dict[str, list[tuple[str, Tap]]] = {name: [] for name in self.feeds}
         for zone in self.zones.values():
-            for tap in self._taps_of(zone, self._flows):
+            doubled = zone.redundancy is Redundancy.TWO_N
+            for tap in self._taps_of(zone, self._flows) if doubled else self.taps[zone.name]:
                 below[tap.feed].append((zone.name, tap))
         return {name: tuple(flows) for name, flows in below.items()}
 

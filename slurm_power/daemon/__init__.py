@@ -5,7 +5,7 @@
     sockets                hook  control  asked  overriding  checkpoints  usage_verbs  reserving
     reservations           reservations
     who gives way          preemptions
-    what is measured       telemetry  sources  sensors  signals  reflexes  derating
+    what is measured       telemetry  sources  naming  sensors  signals  reflexes  derating
     usage, metrics         metering  exporting
     reconciliation         reconciling  alone
 """

@@ -17,7 +17,7 @@ from slurm_power.daemon.derating import DerateVerbs
 from slurm_power.daemon.overriding import OverrideVerbs
 from slurm_power.daemon.reserving import ReservationVerbs
 from slurm_power.daemon.rounds import Rounds
-from slurm_power.daemon.turns import in_turns
+from slurm_power.daemon.turns import in_steps, in_turns
 from slurm_power.daemon.usage_verbs import UsageVerbs
 from slurm_power.ports import LINES, Decision, Store, Viewer, Wanted
 from slurm_power.service import views
@@ -100,7 +100,7 @@ class ControlHandler:
     async def _telemetry(self, _: Peer, __: Mapping[str, Any]) -> dict[str, object]:
         desk = self._desk
         desk.now()
-        doubts = doubts_of(desk)
+        doubts = await in_steps(doubts_of(desk))
         elements = sorted({one for one in desk.measured.draws.elements() if bounds(desk, one) is not None})
         rows = [element_row(desk, one, doubts.get(one, ())) async for one in in_turns(elements)]
         return {"schema": views.SCHEMA, "sources": source_rows(desk), "elements": rows}

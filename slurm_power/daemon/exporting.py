@@ -17,8 +17,8 @@ from slurm_power.config.exporter import shown
 from slurm_power.config.telemetry import TelemetrySource
 from slurm_power.core.errors import ConfigError
 from slurm_power.core.histogram import Histogram
+from slurm_power.daemon.naming import names
 from slurm_power.daemon.rounds import Rounds
-from slurm_power.daemon.sources import names
 from slurm_power.daemon.telemetry import Telemetry
 from slurm_power.daemon.turns import in_steps
 from slurm_power.ports import Store

@@ -14,6 +14,7 @@ from slurm_power.core.gauge import AHEAD_S
 from slurm_power.core.thermal import HeatRules, Thermal, sensible
 from slurm_power.core.window import FOREVER, Window
 from slurm_power.daemon.derating import Derating
+from slurm_power.daemon.naming import names
 from slurm_power.ports import Kind, Quantity, Reading
 from slurm_power.service.breakers import Breakers
 from slurm_power.service.desk import Desk
@@ -62,7 +63,7 @@ class Reflexes:
         self.zones = {name: state for name, state in self.zones.items() if _rules(site) and name in site.topology.zones}
         self._breakers.keep({name for name in self._breakers.elements() if declared(name) is not None})
         self._breakers.expect(site.telemetry or ())
-        self._thermometers.clear()  # sources may be others
+        self._thermometers.keep(names(site.telemetry or ()))
         await self._apply()
 
     @property
@@ -197,7 +198,7 @@ def _doubt(one: Reading) -> str:
     if not isfinite(one.age_s):
         return f"{what} has no time and is left out"
     if one.age_s < -AHEAD_S:
-        return f"{what} is from a clock that is {-one.age_s:.0f} s ahead and is left out"
+        return f"{what} is from a clock that is ahead and is left out"
     return ""
 
 

@@ -33,10 +33,10 @@ class Signals:
         desk: Desk,
         derating: Derating,
         soon: Callable[[], None],
-        measured: Callable[[str, Sequence[Reading]], Awaitable[None]],
+        measured: Callable[[str, Sequence[Reading]], Awaitable[str]],
         opens: Open = open_signal,
     ) -> None:
-        """`measured` is given the readings that come along, by path or URL."""
+        """`measured` is given the readings that come along, by path or URL, and tells what of them makes no sense."""
         self._desk = desk
         self._derating = derating
         self._measured = measured
@@ -82,8 +82,8 @@ class Signals:
             await self._derating.take(path, self._wanted(path, signal))
             if before != list(self._desk.derates):
                 self._soon()
-            await self._measured(path, signal.readings)
-            troubles = (self._late(signal, stale_s), self._unknown(signal), signal.trouble)
+            unfit = await self._measured(path, signal.readings)
+            troubles = (self._late(signal, stale_s), self._unknown(signal), signal.trouble, unfit)
             self._say(path, "; ".join(filter(None, troubles)))
         except SignalError as error:
             self._say(path, str(error))

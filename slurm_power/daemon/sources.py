@@ -6,19 +6,19 @@ waits for time-outs all the time has no time for those that answer.
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 
 from slurm_power.config import Site
-from slurm_power.config.telemetry import Prometheus, Signal, TelemetrySource
+from slurm_power.config.telemetry import Signal, TelemetrySource
 from slurm_power.core.errors import PowerError, StoreError
+from slurm_power.daemon.naming import expected, names
 from slurm_power.daemon.reflexes import Reflexes
 from slurm_power.daemon.sensors import Sensors
 from slurm_power.ports import Kind, Reading, Telemetry
 from slurm_power.service.desk import Desk
-from slurm_power.service.draws import Element, Feeler
+from slurm_power.service.draws import Feeler
 from slurm_power.service.measuring import take
 
 _log = logging.getLogger("slurm_power.telemetry")
@@ -51,17 +51,19 @@ class Sources:
     def expect(self, site: Site) -> Mapping[str, TelemetrySource]:
         """What these are to tell of is not known from now on until they do. The sources, by name."""
         named = names(site.telemetry or ())
-        feelers = [Feeler(name, source.stale, self._expected(name, source, site)) for name, source in named.items()]
-        self._desk.measured.draws.follow(feelers, site.control)
+        feelers = [self._feeler(name, source, site) for name, source in named.items()]
+        self._desk.measured.draws.follow(feelers, site.control, self._desk.now())
         self._signals = {source.place: name for name, source in named.items() if isinstance(source, Signal)}
         self._stale_s = {name: source.stale for name, source in named.items()}
         return named
 
-    def _expected(self, name: str, source: TelemetrySource, site: Site) -> frozenset[Element]:
-        """By the site file, and by what it has told of before."""
+    def _feeler(self, name: str, source: TelemetrySource, site: Site) -> Feeler:
         topology = site.topology
         there = {Kind.ZONE: topology.zones, Kind.FEED: topology.feeds, Kind.NODE: topology.zone_of_node}
-        return expected(source, site) | {one for one in self._sensors.of(name) if one.name in there[one.kind]}
+        known = {
+            one: told for one, told in self._sensors.of(name).items() if one.element.name in there[one.element.kind]
+        }
+        return Feeler(name, source.stale, source.every, expected(source, site), known)
 
     def follow(self, site: Site) -> None:
         """Those of this site file from now on, in a running loop."""
@@ -127,36 +129,15 @@ class Sources:
             if await self._reflexes.take(name, self._stale_s.get(name, 0), lot):
                 self._soon()
 
-    async def told(self, place: str, readings: Iterable[Reading]) -> None:
-        """Take in what came along with a signal of the facility's. Raises StoreError."""
-        if place in self._signals:
-            await self._take(self._signals[place], lots(readings))
+    async def told(self, place: str, readings: Iterable[Reading]) -> str:
+        """Take in what came along with a signal of the facility's; what of it makes no sense. Raises StoreError."""
+        if place not in self._signals:
+            return ""
+        await self._take(self._signals[place], lots(readings))
+        return self._reflexes.unfit(self._signals[place])
 
     def _say(self, name: str, trouble: str) -> None:
         self._desk.measured.troubles.note(name, trouble, "telemetry", _log)
-
-
-def names(sources: Sequence[TelemetrySource]) -> dict[str, TelemetrySource]:
-    """A name for each, which stays the same as long as the source does."""
-    found: dict[str, TelemetrySource] = {}
-    seen: Counter[str] = Counter()
-    for source in sources:
-        parts = (getattr(source, what, None) for what in ("zone", "feed", "node", "inlet"))
-        name = " ".join([f"{source.type} {source.place}", *(part for part in parts if part is not None)])
-        seen[name] += 1
-        found[name if seen[name] == 1 else f"{name} #{seen[name]}"] = source
-    return found
-
-
-def expected(source: TelemetrySource, site: Site) -> frozenset[Element]:
-    """The elements that a source is to tell of, whether it ever has or not."""
-    if isinstance(source, Prometheus):
-        zones = source.zones or tuple(site.topology.zones) if source.zone_watts is not None else ()
-        feeds = source.feeds or () if source.feed_watts is not None else ()
-        return frozenset([Element(Kind.ZONE, zone) for zone in zones] + [Element(Kind.FEED, feed) for feed in feeds])
-    named = ((kind, getattr(source, kind, None)) for kind in Kind)
-    measures = any(getattr(source, what, None) for what in ("oid", "phases", "energy")) or source.type == "redfish"
-    return frozenset(Element(kind, name) for kind, name in named if name is not None and measures)
 
 
 def _read(source: Telemetry) -> tuple[list[list[Reading]], str]:

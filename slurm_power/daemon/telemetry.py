@@ -6,11 +6,12 @@ from collections.abc import Callable
 from slurm_power.adapters.telemetry.opening import open_source
 from slurm_power.config import Site
 from slurm_power.daemon.derating import Derating
+from slurm_power.daemon.naming import names
 from slurm_power.daemon.reflexes import Reflexes
 from slurm_power.daemon.retrying import until_done
 from slurm_power.daemon.sensors import Sensors
 from slurm_power.daemon.signals import Signals
-from slurm_power.daemon.sources import Sources, names
+from slurm_power.daemon.sources import Sources
 from slurm_power.ports import Slurm
 from slurm_power.service.desk import Desk
 

@@ -14,7 +14,10 @@ LASTING_S = 60
 class Above:
     """A run that draws more than its max."""
 
-    since: int
+    since: float
+    """When it was first measured to draw so much, and …"""
+    at: float
+    """… when last, without a break."""
     watts: int
     max_w: int
 
@@ -26,24 +29,24 @@ class AboveMax:
         self._runs: dict[str, Above] = {}
         self._told: set[str] = set()
 
-    def look(self, key: str, watts: int, max_w: int, now: int) -> Above | None:
-        """It draws so much now; what there is to say of it, if that has lasted."""
+    def look(self, key: str, watts: int, max_w: int, at: float) -> Above | None:
+        """It drew so much when it was measured last, at `at`; what there is to say of it, if that has lasted."""
         if watts * 100 <= max_w * (100 + TOLERATED_PERCENT):
             self._runs.pop(key, None)
             self._told.discard(key)
             return None
-        since = self._runs[key].since if key in self._runs else now
-        self._runs[key] = Above(since, watts, max_w)
-        return self.lasting(key, now)
+        since = self._runs[key].since if key in self._runs else at
+        self._runs[key] = Above(since, at, watts, max_w)
+        return self.lasting(key)
 
-    def lasting(self, key: str, now: int) -> Above | None:
-        """The run of that key, if it has drawn more than its max for a while."""
+    def lasting(self, key: str) -> Above | None:
+        """The run of that key, if it has drawn more than its max for a while, from one reading to another."""
         one = self._runs.get(key)
-        return one if one is not None and now - one.since >= LASTING_S else None
+        return one if one is not None and one.at - one.since >= LASTING_S else None
 
-    def all_lasting(self, now: int) -> list[str]:
+    def all_lasting(self) -> list[str]:
         """The keys of all such runs, in order."""
-        return sorted(key for key in self._runs if self.lasting(key, now) is not None)
+        return sorted(key for key in self._runs if self.lasting(key) is not None)
 
     def untold(self, key: str) -> bool:
         """Whether nobody has been told of it yet; from here on somebody has."""

@@ -11,9 +11,12 @@ from slurm_power.core.preemption import make_room, plan, shed
 from slurm_power.core.reservation import ReservationState
 from slurm_power.core.steps import Steps
 from slurm_power.core.want import lacking_for, over
+from slurm_power.ports import Kind
 from slurm_power.service import cuts_ahead
 from slurm_power.service.candidates import candidate
 from slurm_power.service.desk import Desk
+from slurm_power.service.drawn import drawn, is_measured
+from slurm_power.service.draws import Element
 from slurm_power.service.leaving import leaving, not_started, on_nodes
 from slurm_power.service.shedding import shed_draw
 from slurm_power.service.victims import early_s, elements_of, waits_for_power
@@ -35,7 +38,7 @@ def why_not_needed(desk: Desk, one: Preemption) -> str | None:
             return "the job is gone"
         return None if waits_for_power(desk, entry) else f"the job is {entry.state}"
     if one.trigger is Trigger.MAX:
-        lasting = desk.measured.above.lasting(one.beneficiary, desk.ledger.now)
+        lasting = desk.measured.above.lasting(one.beneficiary)
         return None if lasting is not None else "it draws no more than its max"
     if one.trigger is Trigger.MOVE:
         claims = (desk.ledger.claims.get(victim.key) for victim in one.victims)
@@ -72,6 +75,8 @@ def spared(desk: Desk, one: Preemption) -> Steps[frozenset[str]]:
         made = yield from plan(request, desk.ledger, found, leaving(desk, but=one), ignore=desk.ignored_by(request))
         left = found if made is None else made.victims
     elif one.trigger is Trigger.DRAW:
+        if any(_unknown(desk, name) for name in one.elements):
+            return frozenset()
         due = {name: desk.measured.overdrawn.over_w(name) for name in _elements(desk, one)}
         left = (yield from shed_draw(desk, found, due)).victims
     elif one.trigger is Trigger.CUT:
@@ -94,8 +99,17 @@ def _elements(desk: Desk, one: Preemption) -> list[str]:
     if one.trigger is Trigger.OVER:
         return [name for name in one.elements if name in desk.preempting.cuts and name in desk.ledger.meters]
     if one.trigger is Trigger.DRAW:
-        return [name for name in one.elements if name in desk.measured.overdrawn and name in desk.ledger.meters]
+        over = (name for name in one.elements if name in desk.measured.overdrawn or _unknown(desk, name))
+        return [name for name in over if name in desk.ledger.meters]
     reservation = desk.reserved.get(one.beneficiary)
     if reservation is None or reservation.state is not ReservationState.ACTIVE:
         return []
     return elements_of(desk, reservation)
+
+
+def _unknown(desk: Desk, name: str) -> bool:
+    """Whether nobody knows what a zone or feed draws that is measured: that calls nobody off."""
+    kind = Kind.ZONE if name in desk.site.topology.zones else Kind.FEED
+    there = name in desk.site.topology.zones or name in desk.site.topology.feeds
+    element = Element(kind, name)
+    return there and is_measured(desk, element) and drawn(desk, element) is None

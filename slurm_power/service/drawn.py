@@ -3,7 +3,8 @@
     zone = the highest of: its own sensors; its feeds together, if they feed no other; its nodes together
     feed = its own sensors, else its zones together, each by the part of it that flows there
 
-Where something is silent, what is heard of the rest is a lower bound: at least so much is drawn.
+Where something is silent, what is heard of the rest is a lower bound: at least so much is drawn. How zones divide what
+they draw among several feeds nobody knows: that is shown, and nobody is shed for it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,8 @@ from slurm_power.ports import Kind
 from slurm_power.service.desk import Desk
 from slurm_power.service.draws import Doubt, Element
 
+_AT_ONCE = 25
+"""Zones with their nodes that are looked at before others get their turn."""
 _NODES = "its nodes together"
 """Who says so, in a doubt about that."""
 
@@ -21,8 +24,10 @@ def seen(desk: Desk, element: Element) -> Draw | None:
     """What it draws, or, where that is not `whole`, draws at least; None where nothing fresh is known."""
     own = desk.measured.draws.seen(element, desk.ledger.now)
     if element.kind is Kind.ZONE:
-        return _highest((own, _from_feeds(desk, element.name), _from_nodes(desk, element.name)))
-    if element.kind is Kind.FEED and (own is None or not own.whole):
+        found = _highest((own, _from_feeds(desk, element.name), _from_nodes(desk, element.name)))
+        silent = own is None and desk.measured.draws.measured(element)
+        return found.missing_a_beat() if silent and found is not None else found
+    if element.kind is Kind.FEED and (own is None or own.late or not own.whole):
         return _highest((own, _from_zones(desk, element.name)))
     return own
 
@@ -30,7 +35,7 @@ def seen(desk: Desk, element: Element) -> Draw | None:
 def drawn(desk: Desk, element: Element) -> Draw | None:
     """What it draws; None where not all of it is known."""
     found = seen(desk, element)
-    return found if found is not None and found.complete else None
+    return found if found is not None and found.whole else None
 
 
 def is_measured(desk: Desk, element: Element) -> bool:
@@ -58,7 +63,7 @@ def disagree(desk: Desk, element: Element) -> tuple[int, int] | None:
     least_of_nodes_w = 0
     if element.kind is Kind.ZONE:
         feeds, nodes = _from_feeds(desk, element.name), _from_nodes(desk, element.name)
-        said += [feeds.smooth_w] if feeds is not None and feeds.complete else []
+        said += [feeds.smooth_w] if feeds is not None and feeds.whole and not feeds.late else []
         least_of_nodes_w = nodes.smooth_w if nodes is not None else 0
     if not said:
         return None
@@ -66,11 +71,13 @@ def disagree(desk: Desk, element: Element) -> tuple[int, int] | None:
     return (min(said), most_w) if most_w - min(said) > most_w * desk.site.control.disagreement else None
 
 
-def doubts(desk: Desk) -> Iterator[Doubt]:
-    """Zones of which the nodes together draw less than anybody believes."""
-    for zone in desk.site.topology.zones:
+def doubts(desk: Desk) -> Iterator[Doubt | None]:
+    """Zones of which the nodes together draw less than anybody believes; None is a pause for others."""
+    for number, zone in enumerate(desk.site.topology.zones):
+        if number % _AT_ONCE == 0:
+            yield None
         together, least_w = _of_nodes(desk, zone), desk.measured.expected.least_w(zone)
-        if together is not None and together.complete and together.latest_w < least_w:
+        if together is not None and together.whole and together.latest_w < least_w:
             text = f"is not believed: {together.latest_w} W, where at least {least_w} W is drawn (is the unit kW?)"
             yield Doubt(_NODES, Element(Kind.ZONE, zone), text)
 
@@ -84,20 +91,26 @@ def _highest(found: Iterable[Draw | None]) -> Draw | None:
 
 
 def _own_feeds(desk: Desk, zone: str) -> list[str]:
-    """The power feeds that feed this zone directly, if they feed no other: together they draw what it draws."""
-    topology = desk.site.topology
+    """The power feeds that feed this zone directly, if they feed no other: together they draw what it draws.
+
+    Also those that carry nothing by a derate or an open breaker: a sensor may know better.
+    """
+    topology = desk.declared.topology
     power = [name for name in topology.zones[zone].feeds if topology.kind_of(name) == "feed"]
     alone = all(topology.zones_under[name] == (zone,) for name in power)
     return power if alone else []
 
 
 def _from_feeds(desk: Desk, zone: str) -> Draw | None:
-    return add_up(_of(desk, Kind.FEED, _own_feeds(desk, zone)))
+    feeds = _own_feeds(desk, zone)
+    heard = zip(feeds, _of(desk, Kind.FEED, feeds), strict=True)
+    there = desk.site.topology.zones[zone].feeds
+    return add_up(draw for feed, draw in heard if draw is not None or feed in there)
 
 
 def _from_nodes(desk: Desk, zone: str) -> Draw | None:
     together = _of_nodes(desk, zone)
-    if together is not None and together.complete and together.latest_w < desk.measured.expected.least_w(zone):
+    if together is not None and together.whole and together.latest_w < desk.measured.expected.least_w(zone):
         return None
     return together
 
@@ -111,10 +124,17 @@ def _of_nodes(desk: Desk, zone: str) -> Draw | None:
 
 def _from_zones(desk: Desk, feed: str) -> Draw | None:
     """By what zones drew when they were last looked at."""
-    topology, zones = desk.site.topology, desk.measured.zones
-    flows = topology.flows_under[feed]
-    parts = ((zones.get(zone), tap) for zone, tap in flows)
-    return add_up(draw.part(tap.share_w) if draw is not None else None for draw, tap in parts)
+    zones, since = desk.measured.zones, desk.ledger.now - desk.measured.draws.stale_s
+    found: list[Draw | None] = []
+    for zone, tap in desk.site.topology.flows_under[feed]:
+        draw = zones.get(zone)
+        if draw is None or draw.at < since:
+            found.append(None)
+        elif tap.numerator == tap.denominator:
+            found.append(draw)
+        else:
+            found.append(draw.part(tap.share_w).unproven())
+    return add_up(found)
 
 
 def _of(desk: Desk, kind: Kind, names: Iterable[str]) -> Iterator[Draw | None]:

@@ -4,9 +4,8 @@ A source may measure an element as a whole or an inlet of it. Wholes are alterna
 to one more. While one of them is silent the others are a lower bound.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import field, replace
 from itertools import groupby
 from typing import NamedTuple
 
@@ -15,6 +14,12 @@ from slurm_power.core.gauge import AHEAD_S, Bounds, Draw, Gauge, add_up
 from slurm_power.core.immutable import immutable
 from slurm_power.ports import Kind, Quantity, Reading
 
+_AT_ONCE = 200
+"""Elements that are looked at before others get their turn."""
+ORPHANED_S = 600
+"""So long an element counts as silent whose sources have gone from the site file."""
+REPLACED_S = 86_400
+"""What a source has not told of for so long, while it told of the rest of the same element, is there no more."""
 _WATTS = frozenset({Quantity.POWER, Quantity.ENERGY})
 _PHASES = 3
 
@@ -26,13 +31,32 @@ class Element(NamedTuple):
     name: str
 
 
+class Sensor(NamedTuple):
+    """One inlet of an element; with no part the whole."""
+
+    element: Element
+    part: str = ""
+
+
+class Told(NamedTuple):
+    """When a sensor last told something fit, in s, and of which phases, where it tells of each by itself."""
+
+    at: float
+    phases: frozenset[str] = frozenset()
+
+
 @immutable
 class Feeler:
-    """A source as far as its readings are judged by it; `expects` are the elements that it is to tell of."""
+    """A source as far as its readings are judged by it: asked each `every_s`, stale after `stale_s`.
+
+    `expects` is what it is to tell of by the site file, `remembered` what it has told of before a start.
+    """
 
     name: str
     stale_s: int
-    expects: frozenset[Element] = frozenset()
+    every_s: int
+    expects: frozenset[Sensor] = frozenset()
+    remembered: Mapping[Sensor, Told] = field(default_factory=dict)
 
 
 @immutable
@@ -65,25 +89,56 @@ class Draws:
         self._feelers: dict[str, Feeler] = {}
         self._gauges: dict[Element, dict[_Track, Gauge]] = {}
         self._counters: dict[tuple[Element, _Track], _Count] = {}
-        self._phases: dict[tuple[Element, _Track], frozenset[str]] = {}
-        """The phases that have been told of, where they are told one by one."""
-        self._expected: Counter[Element] = Counter()
+        self._phases: dict[tuple[Element, _Track], Told] = {}
+        """Which phases were last told of, all at once."""
+        self._expected: dict[Element, set[_Track]] = {}
+        self._orphans: dict[Element, float] = {}
+        """What nobody is asked about any more since a change of the sources → until when that counts as silence."""
 
-    def follow(self, feelers: Iterable[Feeler], control: Control) -> None:
+    def follow(self, feelers: Iterable[Feeler], control: Control, now: float = 0) -> None:
         """These sources and no others from now on; what is known from those that stay is kept."""
+        before = list(self.elements())
         self._control = control
         self._feelers = {one.name: one for one in feelers}
-        self._expected = Counter(element for one in self._feelers.values() for element in one.expects)
+        self._expect()
         for element, gauges in list(self._gauges.items()):
             left = {track: gauge for track, gauge in gauges.items() if track.source in self._feelers}
             for track, gauge in left.items():
-                gauge.judge_by(self._feelers[track.source].stale_s, control.smoothing, control.stuck)
+                one = self._feelers[track.source]
+                gauge.judge_by(one.stale_s, one.every_s, control.smoothing, control.stuck)
             if left:
                 self._gauges[element] = left
             else:
                 del self._gauges[element]
         self._counters = {key: one for key, one in self._counters.items() if key[1].source in self._feelers}
-        self._phases = {key: names for key, names in self._phases.items() if key[1].source in self._feelers}
+        self._phases = {key: one for key, one in self._phases.items() if key[1].source in self._feelers}
+        for one in self._feelers.values():
+            for sensor, told in one.remembered.items():
+                self._phases.setdefault((sensor.element, _Track(one.name, sensor.part)), told)
+        lost = [element for element in before if not self.measured(element)]
+        self._orphans |= dict.fromkeys(lost, now + ORPHANED_S)
+
+    def _expect(self) -> None:
+        self._expected = {}
+        for one in self._feelers.values():
+            for sensor in (*one.expects, *one.remembered):
+                self._expected.setdefault(sensor.element, set()).add(_Track(one.name, sensor.part))
+
+    def renew(self, now: float) -> None:
+        """What is silent since its sources are gone is not measured any more after a while."""
+        self._orphans = {element: until for element, until in self._orphans.items() if until > now}
+
+    def forget(self, source: str, sensor: Sensor) -> None:
+        """A sensor that is not in the site file, and has been replaced by others of its element."""
+        one = self._feelers.get(source)
+        if one is None or sensor in one.expects:
+            return
+        left = {each: told for each, told in one.remembered.items() if each != sensor}
+        self._feelers[source] = replace(one, remembered=left)
+        self._expect()
+        track = _Track(source, sensor.part)
+        self._gauges.get(sensor.element, {}).pop(track, None)
+        self._phases.pop((sensor.element, track), None)
 
     @property
     def stale_s(self) -> int:
@@ -118,28 +173,29 @@ class Draws:
             watts = self._from_counter(element, track, phases[0].value, at, now)
             return watts is not None and self._gauge(element, track).take(watts, at, now, believed)
         told = frozenset(one.phase for one in phases)
-        known = self._phases.get((element, track), told)
-        if told < known:  # what these carry says nothing of the others
-            self._gauge(element, track).refuse(f"lacks phase {', '.join(sorted(known - told))}")
+        known = self._phases.get((element, track))
+        if known is not None and told < known.phases and at - known.at <= REPLACED_S:
+            # what these carry says nothing of the others
+            self._gauge(element, track).refuse(f"lacks phase {', '.join(sorted(known.phases - told))}")
             return False
-        self._phases[element, track] = told
+        self._phases[element, track] = Told(at, told)
         values = [one.value for one in phases]
         fullest_w = _PHASES * max(values) if len(values) == _PHASES else 0  # the fullest phase is what trips
         return self._gauge(element, track).take(max(sum(values), fullest_w), at, now, believed)
 
-    def heard(self) -> dict[str, dict[Element, int]]:
-        """Source → element that it has told of → when it last did, in s."""
-        found: dict[str, dict[Element, int]] = {source: {} for source in self._feelers}
+    def heard(self) -> dict[str, dict[Sensor, Told]]:
+        """Source → sensor that has told anything → when it last did."""
+        found: dict[str, dict[Sensor, Told]] = {source: {} for source in self._feelers}
         for element, gauges in self._gauges.items():
             for track, gauge in gauges.items():
                 if gauge.at is not None:
-                    of_source = found[track.source]
-                    of_source[element] = max(of_source.get(element, 0), int(gauge.at))
+                    phases = self._phases.get((element, track), Told(0)).phases
+                    found[track.source][Sensor(element, track.part)] = Told(gauge.at, phases)
         return found
 
     def measured(self, element: Element) -> bool:
         """Whether any source is to tell of it, or has."""
-        return element in self._gauges or element in self._expected
+        return element in self._gauges or element in self._expected or element in self._orphans
 
     def seen(self, element: Element, now: float) -> Draw | None:
         """What it draws, or, where that is not `whole`, draws at least; None where nothing fresh is known."""
@@ -151,31 +207,39 @@ class Draws:
     def draw(self, element: Element, now: float) -> Draw | None:
         """What it draws; None where not all of it is known."""
         found = self.seen(element, now)
-        return found if found is not None and found.complete else None
+        return found if found is not None and found.whole else None
 
     def wholes(self, element: Element, now: float) -> list[Draw]:
         """What each that speaks of all of it says."""
-        return [one for one in self._alternatives(element, now) if one.complete]
+        return [one for one in self._alternatives(element, now) if one.whole and not one.late]
 
     def elements(self) -> Iterable[Element]:
         """All of which anything was ever said, or is to be."""
-        return {**dict.fromkeys(self._gauges), **dict.fromkeys(self._expected)}
+        return dict.fromkeys([*self._gauges, *self._expected, *self._orphans])
 
-    def doubts(self, now: float) -> list[Doubt]:
-        """What is wrong with readings now: unfit, stale, or never come. In order of source and element."""
-        found = []
-        for element, gauges in self._gauges.items():
-            for track, gauge in gauges.items():
+    def doubts(self, now: float) -> Iterator[Doubt | None]:
+        """What is wrong with readings now: unfit, stale, or never come; None is a pause for others."""
+        for number, (element, gauges) in enumerate(list(self._gauges.items())):
+            if number % _AT_ONCE == 0:
+                yield None
+            for track, gauge in list(gauges.items()):
                 age_s = gauge.age_s(now)
                 silent = age_s is None or age_s > gauge.stale_s
                 quiet = "nothing fit has come yet" if age_s is None else f"the last fit reading is {age_s:.0f} s old"
                 text = "; ".join(filter(None, (gauge.trouble, quiet if silent else "")))
                 if text:
-                    found.append(Doubt(track.source, element, text))
-        for one in self._feelers.values():
-            told = {element for element, gauges in self._gauges.items() for track in gauges if track.source == one.name}
-            found += [Doubt(one.name, element, "nothing has come yet") for element in one.expects - told]
-        return sorted(found, key=lambda doubt: (doubt.source, doubt.element))
+                    yield Doubt(track.source, element, text)
+        for one in list(self._feelers.values()):
+            yield None
+            yield from self._unheard(one)
+
+    def _unheard(self, one: Feeler) -> Iterator[Doubt]:
+        """What a source is to tell of and has not."""
+        for sensor in one.expects | one.remembered.keys():
+            there = {track.part for track in self._gauges.get(sensor.element, {}) if track.source == one.name}
+            if sensor.part not in there and (sensor.part or not there):
+                of = f" of inlet {sensor.part}" if sensor.part else ""
+                yield Doubt(one.name, sensor.element, f"nothing has come yet{of}")
 
     def not_later_than(self, now: float) -> None:
         """The clock has been set back."""
@@ -188,14 +252,15 @@ class Draws:
         gauges = self._gauges.setdefault(element, {})
         gauge = gauges.get(track)
         if gauge is None:
-            stale_s = self._feelers[track.source].stale_s
-            gauge = gauges[track] = Gauge(stale_s, self._control.smoothing, self._control.stuck)
+            one = self._feelers[track.source]
+            gauge = gauges[track] = Gauge(one.stale_s, one.every_s, self._control.smoothing, self._control.stuck)
+            self._orphans.pop(element, None)
         return gauge
 
     def _alternatives(self, element: Element, now: float) -> list[Draw]:
         """What each source says of the whole, and what all inlets come to."""
         found: list[Draw] = []
-        inlets: dict[str, Draw | None] = {}
+        inlets: dict[str, Draw | None] = {one.part: None for one in self._expected.get(element, ()) if one.part}
         for track, gauge in self._gauges.get(element, {}).items():
             one = gauge.draw(now)
             if not track.part:

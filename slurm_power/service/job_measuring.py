@@ -1,6 +1,7 @@
 """The draw of jobs on nodes, from what is measured of their nodes, else of their zones."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from slurm_power.core.claim import Claim
 from slurm_power.core.gauge import Draw
@@ -24,6 +25,14 @@ OVER_MAX = "over-max"
 """The action of a line about a run that draws more than its max."""
 
 
+class _Seen(NamedTuple):
+    """What a job draws: W, whether on nodes that are all its own, and when that was measured."""
+
+    watts: int
+    alone: bool
+    at: float
+
+
 def measure_jobs(desk: Desk) -> Steps[None]:
     """Note what each job on nodes draws now; for jobs of which nothing fresh is known nothing is noted."""
     now, measured = desk.now(), desk.measured
@@ -41,22 +50,23 @@ def measure_jobs(desk: Desk) -> Steps[None]:
         if entry is None or claim is None or entry.record is None or entry.record.state is not JobState.RUNNING:
             continue
         found = _by_nodes(desk, entry, claim, on_node) or _by_zones(desk, claim, zones)
-        if found is not None:
-            watts, whole = found
-            ran_s = max(now - claim.window.start, 0)
-            desk.metering.drawn.add(key, watts, min(seconds, ran_s), whole=whole)
-        if found is not None and found[1]:
+        if found is None or found.at <= claim.window.start:
+            continue  # what was measured before it began was drawn by others
+        ran_s = max(now - claim.window.start, 0)
+        desk.metering.drawn.add(key, found.watts, min(seconds, ran_s), whole=found.alone)
+        if found.alone:
             alone.add(key)
-            _beside_its_max(desk, entry, claim, found[0], seconds)
+            _beside_its_max(desk, entry, claim, found, seconds)
     measured.above.keep(alone)
     desk.metering.drawn.keep(desk.book.entries)
 
 
-def _beside_its_max(desk: Desk, entry: Entry, claim: Claim, watts: int, seconds: int) -> None:
+def _beside_its_max(desk: Desk, entry: Entry, claim: Claim, found: _Seen, seconds: int) -> None:
     """A run on nodes of its own that draws more than its max is told of once, and charged what it draws."""
+    watts = found.watts
     if watts > claim.max_w and not _declares(entry):
         return  # its max is an estimate of ours
-    above = desk.measured.above.look(entry.key, watts, claim.max_w, desk.ledger.now)
+    above = desk.measured.above.look(entry.key, watts, claim.max_w, found.at)
     if above is None:
         return
     desk.watches.draws_more(entry, watts, seconds, desk.ledger.now)
@@ -87,25 +97,25 @@ def _sharing(desk: Desk) -> Steps[dict[str, int]]:
     return found
 
 
-def _by_nodes(desk: Desk, entry: Entry, claim: Claim, on_node: Mapping[str, int]) -> tuple[int, bool] | None:
-    """(W, whether all its nodes are its own) by its nodes; None unless all of them are measured."""
+def _by_nodes(desk: Desk, entry: Entry, claim: Claim, on_node: Mapping[str, int]) -> _Seen | None:
+    """By its nodes; None unless all of them are measured."""
     nodes = nodes_of(entry.record.node_list) if entry.record is not None else ()
     if not nodes or any(node not in on_node for node in nodes):
         return None
-    est_w, watts, whole = -(-claim.est_w // len(nodes)), 0, True
+    est_w, watts, own, at = -(-claim.est_w // len(nodes)), 0, True, float("inf")
     for node in nodes:
         draw = desk.measured.draws.draw(Element(Kind.NODE, node), desk.ledger.now)
         if draw is None:
             return None
         alone = on_node[node] <= est_w
         watts += draw.latest_w if alone else ceil_share(draw.latest_w, est_w, on_node[node])
-        whole = whole and alone
-    return watts, whole
+        own, at = own and alone, min(at, draw.at)
+    return _Seen(watts, own, at)
 
 
-def _by_zones(desk: Desk, claim: Claim, known: dict[str, Draw | None]) -> tuple[int, bool] | None:
+def _by_zones(desk: Desk, claim: Claim, known: dict[str, Draw | None]) -> _Seen | None:
     """The same as a part of what its zones draw beside their baselines; that is looked up once a look."""
-    watts = 0
+    watts, at = 0, float("inf")
     for charge in claim.charges:
         zone = desk.site.topology.zones.get(charge.zone)
         if charge.zone not in known:
@@ -115,4 +125,5 @@ def _by_zones(desk: Desk, claim: Claim, known: dict[str, Draw | None]) -> tuple[
         if zone is None or draw is None or all_w < charge.est_w:
             return None
         watts += ceil_share(max(draw.latest_w - zone.baseline_w, 0), charge.est_w, all_w)
-    return watts, False
+        at = min(at, draw.at)
+    return _Seen(watts, alone=False, at=at)

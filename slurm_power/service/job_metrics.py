@@ -91,7 +91,7 @@ def _count(desk: Desk, counts: _Counts, entry: Entry) -> None:
         counts.running_w[tier] += claim.est_w
         held = desk.metering.accrual.held(entry.key)
         counts.yielding_w[tier] += claim.est_w if held is not None and held.yields else 0
-        above = desk.measured.above.lasting(entry.key, desk.ledger.now)
+        above = desk.measured.above.lasting(entry.key)
         if above is not None:
             counts.above_jobs[tier] += 1
             counts.above_w[tier] += max(above.watts - claim.est_w, 0)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 
 from slurm_power.core.meter import Meter
+from slurm_power.core.steps import Steps
 from slurm_power.core.window import format_instant
 from slurm_power.ports import Kind
 from slurm_power.service import drawn
@@ -32,12 +33,15 @@ def source_rows(desk: Desk) -> list[Row]:
     return [{"source": name, "trouble": text} for name, text in sorted(desk.measured.troubles.asked.items())]
 
 
-def doubts_of(desk: Desk) -> Mapping[Element, Sequence[Doubt]]:
+def doubts_of(desk: Desk) -> Steps[Mapping[Element, Sequence[Doubt]]]:
     """What is wrong with readings now, by element."""
     found: dict[Element, list[Doubt]] = {}
     for doubt in chain(desk.measured.draws.doubts(desk.ledger.now), drawn.doubts(desk)):
-        found.setdefault(doubt.element, []).append(doubt)
-    return found
+        if doubt is None:
+            yield
+        else:
+            found.setdefault(doubt.element, []).append(doubt)
+    return {element: sorted(doubts, key=lambda one: (one.source, one.text)) for element, doubts in found.items()}
 
 
 def element_row(desk: Desk, element: Element, doubts: Sequence[Doubt]) -> Row:

@@ -10,6 +10,7 @@ what is committed.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from slurm_power.core.gauge import Bounds, Draw
 from slurm_power.core.steps import Steps
@@ -33,12 +34,21 @@ _GRAINS = 200
 """Strays count in steps of so small a part of the limit, for whatever changes has held jobs looked at again."""
 
 
+@dataclass(slots=True)
+class _Found:
+    """What passes its limit; and what may do so, of which a part has missed a beat: that calls nobody off."""
+
+    breaches: dict[str, Breach] = field(default_factory=dict)
+    doubtful: set[str] = field(default_factory=set)
+
+
 def measure(desk: Desk) -> Steps[None]:
     """Bring strays, blindness and breaches in step with what is known now."""
+    desk.measured.draws.renew(desk.ledger.now)
     expected = desk.measured.expected = yield from _expect(desk)
     ledger = desk.ledger
     strays: dict[str, int] = {}
-    breaches: dict[str, Breach] = {}
+    found = _Found()
     looked_at = 0
     for name in list(ledger.nodes):
         looked_at += 1 + len(desk.site.topology.zones[name].nodes) if name in desk.site.topology.zones else 1
@@ -47,13 +57,13 @@ def measure(desk: Desk) -> Steps[None]:
             yield
         if desk.ledger is not ledger:
             return  # another site file came into force meanwhile
-        strays[name] = _zone(desk, name, expected, breaches)
-    yield from _feeds(desk, expected, strays, breaches)
+        strays[name] = _zone(desk, name, expected, found)
+    yield from _feeds(desk, expected, strays, found)
     if desk.ledger is not ledger:
         return
-    blind = {name for name, meter in ledger.meters.items() if meter.blind}
-    desk.measured.overdrawn.find(breaches if desk.ends_jobs_after_cuts else {}, blind, ledger.now)
-    desk.measured.breaches = breaches
+    unknown = found.doubtful | {name for name, meter in ledger.meters.items() if meter.blind}
+    desk.measured.overdrawn.find(found.breaches if desk.ends_jobs_after_cuts else {}, unknown, ledger.now)
+    desk.measured.breaches = found.breaches
 
 
 def take(desk: Desk, source: str, readings: Iterable[Reading]) -> bool:
@@ -64,7 +74,7 @@ def take(desk: Desk, source: str, readings: Iterable[Reading]) -> bool:
     desk.now()
     fresh = desk.measured.draws.take(source, readings, desk.clock.exact(), lambda element: bounds(desk, element))
     touched = {zone for element in fresh for zone in _zones_of(desk, element)}
-    found: dict[str, Breach] = {}
+    found = _Found()
     for name in touched:
         _zone(desk, name, desk.measured.expected, found)
     for name in {element.name for element in fresh if element.kind is Kind.FEED} | _small_feeds(desk, touched):
@@ -72,7 +82,7 @@ def take(desk: Desk, source: str, readings: Iterable[Reading]) -> bool:
         if draw is not None:
             _note(found, name, draw, desk.ledger.meters[name].limit_w, feed.physical_w)
     known = desk.measured.breaches
-    return any(name not in known or one.over_w > known[name].over_w for name, one in found.items())
+    return any(name not in known or one.over_w > known[name].over_w for name, one in found.breaches.items())
 
 
 def _zones_of(desk: Desk, element: Element) -> Iterable[str]:
@@ -126,7 +136,7 @@ def _of_feed(desk: Desk, name: str) -> Bounds:
 # -- one zone, one feed ----------------------------------------------------------------------------------------------
 
 
-def _zone(desk: Desk, name: str, expected: Expected, breaches: dict[str, Breach]) -> int:
+def _zone(desk: Desk, name: str, expected: Expected, found: _Found) -> int:
     """Note what one zone draws; its stray, in W."""
     element, meter, zone = Element(Kind.ZONE, name), desk.ledger.meters[name], desk.site.topology.zones[name]
     draw = desk.measured.zones[name] = seen(desk, element)
@@ -135,10 +145,10 @@ def _zone(desk: Desk, name: str, expected: Expected, breaches: dict[str, Breach]
         _close_until_heard(desk, name, unheard=not known and name not in desk.measured.heard)
     before_w = meter.stray_w if measured else 0
     stray_w = before_w if draw is None else _stray_w(draw, before_w, zone.baseline_w, expected, name)
-    if draw is not None and not draw.complete:
-        stray_w = max(stray_w, before_w)  # a part says only that there is no less
+    if draw is not None and (draw.late or not draw.whole):
+        stray_w = max(stray_w, before_w)  # what is left of it says only that there is no less
     if draw is not None:
-        _note(breaches, name, draw, meter.limit_w, zone.physical_w)
+        _note(found, name, draw, meter.limit_w, zone.physical_w)
     desk.ledger.set_stray(name, _grained(stray_w, zone.limit_w), blind=measured and not known)
     return stray_w
 
@@ -156,9 +166,7 @@ def _close_until_heard(desk: Desk, zone: str, *, unheard: bool) -> None:
         desk.ledger.close(zone, None)
 
 
-def _feeds(
-    desk: Desk, expected: Expected, strays: Mapping[str, int], breaches: dict[str, Breach]
-) -> Steps[None]:
+def _feeds(desk: Desk, expected: Expected, strays: Mapping[str, int], found: _Found) -> Steps[None]:
     """The same for all feeds."""
     topology, ledger = desk.site.topology, desk.ledger
     charged = topology.on_feeds_w(lambda zone: strays[zone.name])
@@ -177,19 +185,15 @@ def _feeds(
         stray_w = max(charged[name], own_w)
         ledger.set_stray(name, _grained(stray_w, feed.limit_w), blind=blind)
         if draw is not None:
-            _note(breaches, name, draw, ledger.meters[name].limit_w, feed.physical_w)
+            _note(found, name, draw, ledger.meters[name].limit_w, feed.physical_w)
 
 
-def _note(breaches: dict[str, Breach], name: str, draw: Draw, limit_w: int, physical_w: int) -> None:
-    over_w = _over_w(draw, limit_w)
+def _note(found: _Found, name: str, draw: Draw, limit_w: int, physical_w: int) -> None:
+    over_w = draw.proven_w - limit_w
     if over_w > 0:
-        breaches[name] = Breach(over_w, emergency=_over_w(draw, physical_w) > 0)
-
-
-def _over_w(draw: Draw, limit_w: int) -> int:
-    """By how much a limit is passed: by the mean of the window, or by each of two readings in a row."""
-    smooth_w = draw.smooth_w if draw.readings > 1 else 0
-    return max(smooth_w, draw.twice_w) - limit_w
+        found.breaches[name] = Breach(over_w, emergency=draw.proven_w > physical_w)
+    elif draw.late and draw.high_w > limit_w:
+        found.doubtful.add(name)
 
 
 def _stray_w(draw: Draw, before_w: int, baseline_w: int, expected: Expected, zone: str) -> int:

@@ -16,7 +16,7 @@ def told(desk: Desk, key: str) -> str:
     one = state.serving(Trigger.JOB, key)
     if one is not None:
         return _beneficiary(one)
-    above = desk.measured.above.lasting(key, desk.ledger.now)
+    above = desk.measured.above.lasting(key)
     if above is not None:
         return f"it draws {format_watts(above.watts)}, more than its max of {format_watts(above.max_w)}"
     why = state.why_not.get(key, "")

@@ -65,7 +65,7 @@ def for_max(desk: Desk) -> Steps[list[Preemption]]:
     if desk.site.preemption.over_max != "evict":
         return []
     made = []
-    for key in desk.measured.above.all_lasting(desk.now()):
+    for key in desk.measured.above.all_lasting():
         entry = desk.book.get(key)
         if entry is not None and key in desk.ledger.claims and obstacle(desk, entry, over=True) is None:
             made.append(begun(desk, Trigger.MAX, key, "", [candidate(desk, entry)]))

@@ -15,7 +15,8 @@ from slurm_power.config import load_site
 from slurm_power.config.telemetry import Prometheus
 from slurm_power.core.claim import Charge, Claim
 from slurm_power.core.window import Window
-from slurm_power.daemon.sources import expected, lots, names
+from slurm_power.daemon.naming import expected, names
+from slurm_power.daemon.sources import lots
 from slurm_power.ports import Reading
 from slurm_power.service.desk import Desk
 from slurm_power.service.draw_history import note_draws
@@ -66,7 +67,8 @@ telemetry:
 """
     site = load_site(text=text)
     desk = Desk(site, FakeClock(), ListJournal())
-    feelers = [Feeler(name, one.stale, expected(one, site)) for name, one in names(site.telemetry or ()).items()]
+    named = names(site.telemetry or ())
+    feelers = [Feeler(name, one.stale, one.every, expected(one, site)) for name, one in named.items()]
     desk.measured.draws.follow(feelers, site.control)
     window = Window(START - 3_600, START + 86_400)
     desk.ledger.load(

@@ -5,7 +5,7 @@ import logging
 from typing import Any
 
 from slurm_power.ports import Kind, Quantity, Reading
-from slurm_power.service.draws import Element, Feeler
+from slurm_power.service.draws import Element, Feeler, Sensor
 from slurm_power.service.measuring import take
 from tests.cli.conftest import run
 from tests.cli.stage import Stage
@@ -20,7 +20,7 @@ def measure(stage: Stage, source: str, watts: float) -> None:
 
 def follow(stage: Stage) -> None:
     feelers = [
-        Feeler(name, 60, frozenset({element}))
+        Feeler(name, 60, 5, frozenset({Sensor(element)}))
         for name, element in (("pdu", ZONE), ("bmc", ZONE), ("cdu", Element(Kind.FEED, "ups-a")))
     ]
     stage.desk.measured.draws.follow(feelers, stage.desk.site.control)

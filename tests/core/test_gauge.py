@@ -12,7 +12,7 @@ RACK = Bounds(least_w=200, most_w=60_000, expected_w=10_000)
 
 
 def gauge(*watts: float, every: int = 1, start: int = 100) -> Gauge:
-    one = Gauge(stale_s=30, window_s=10, stuck_s=60)
+    one = Gauge(stale_s=30, beat_s=1, window_s=10, stuck_s=60)
     for number, value in enumerate(watts):
         one.take(value, start + number * every, start + number * every, RACK)
     return one
@@ -26,7 +26,7 @@ def draw(one: Gauge, now: float) -> Draw:
 
 def test_the_mean_over_the_window_and_the_last_two() -> None:
     one = gauge(*[10_000] * 10, 12_000)
-    assert draw(one, 110) == Draw(smooth_w=10_200, latest_w=12_000, twice_w=10_000, at=110)
+    assert draw(one, 110) == Draw(smooth_w=10_200, latest_w=12_000, mean_w=10_200, twice_w=10_000, at=110)
     one.take(13_000, 111, 111, RACK)
     assert draw(one, 111).twice_w == 12_000
     assert draw(one, 111).high_w == 13_000
@@ -39,14 +39,14 @@ def test_one_reading_alone_is_not_two_in_a_row() -> None:
 def test_two_readings_with_a_long_silence_between_them_are_not_in_a_row() -> None:
     one = gauge(50_000)
     one.take(50_000, 140, 140, RACK)
-    assert draw(one, 140) == Draw(50_000, 50_000, 0, 140)
+    assert draw(one, 140) == Draw(50_000, 50_000, 0, 0, 140)
 
 
 def test_polled_more_slowly_than_the_window_the_last_reading_is_the_mean() -> None:
-    one = Gauge(stale_s=300, window_s=30, stuck_s=600)
+    one = Gauge(stale_s=300, beat_s=10, window_s=30, stuck_s=600)
     for number, watts in enumerate((10_000, 20_000, 30_000)):
         one.take(watts, number * 60, number * 60, RACK)
-    assert draw(one, 120) == Draw(30_000, 30_000, 20_000, 120)
+    assert draw(one, 120) == Draw(30_000, 30_000, 0, 20_000, 120)
 
 
 def test_silence_grows_stale_and_is_never_zero() -> None:
@@ -82,7 +82,7 @@ def test_unfit_readings_are_left_out_until_they_are_stale(value: float, why: str
 
 def test_a_spike_that_nobody_believes_does_nothing() -> None:
     one = gauge(10_000, 10_000, 1e9, 10_000, 1e9, 1e9)
-    assert draw(one, 105) == Draw(10_000, 10_000, 10_000, 103)
+    assert draw(one, 105) == Draw(10_000, 10_000, 10_000, 10_000, 103)
     one.take(10_000, 106, 106, RACK)
     assert one.trouble == ""
 
@@ -124,14 +124,14 @@ def test_the_clock_is_set_back() -> None:
 
 
 def test_inlets_add_up_and_of_two_sources_the_higher_counts() -> None:
-    a, b = Draw(10, 20, 5, 7.0), Draw(30, 10, 2, 6.0)
-    assert a + b == Draw(40, 30, 7, 6.0)
-    assert a.or_more(b) == Draw(30, 20, 5, 7.0)
+    a, b = Draw(10, 20, 8, 5, 7.0), Draw(30, 10, 9, 2, 6.0)
+    assert a + b == Draw(40, 30, 17, 7, 7.0)
+    assert a.or_more(b) == Draw(30, 20, 9, 5, 7.0)
 
 
 @given(st.lists(st.tuples(st.floats(allow_nan=True), st.integers(0, 60), st.floats(-4_000, 4_000)), max_size=40))
 def test_whatever_comes_what_is_shown_is_within_what_is_believed(told: list[tuple[float, int, float]]) -> None:
-    one, now = Gauge(30, 10, 60), 10_000.0
+    one, now = Gauge(30, 1, 10, 60), 10_000.0
     for value, pause_s, age_s in told:
         now += pause_s
         one.take(value, now - age_s, now, RACK)
@@ -144,35 +144,44 @@ def test_whatever_comes_what_is_shown_is_within_what_is_believed(told: list[tupl
 
 
 def part(watts: int, at: float, beat_s: float = 1) -> Draw:
-    return Draw(watts, watts, watts, at, beat_s=beat_s)
+    return Draw(watts, watts, watts, watts, at, beat_s)
+
+
+def total(*parts: Draw | None) -> Draw:
+    found = add_up(parts)
+    assert found is not None
+    return found
 
 
 def test_parts_of_which_one_is_silent_are_a_lower_bound() -> None:
-    both, one = add_up([part(3_000, 10), part(4_000, 10)]), add_up([part(3_000, 10), None])
-    assert both is not None
-    assert (both.smooth_w, both.complete) == (7_000, True)
-    assert one is not None
+    both, one = total(part(3_000, 10), part(4_000, 10)), total(part(3_000, 10), None)
+    assert (both.smooth_w, both.proven_w, both.whole, both.late) == (7_000, 7_000, True, False)
     assert (one.smooth_w, one.whole) == (3_000, False)
     assert add_up([None, None]) is None
     assert add_up([]) is None
 
 
-def test_a_part_that_has_missed_a_beat_is_not_added() -> None:
+def test_a_part_that_has_missed_a_beat_counts_and_proves_nothing() -> None:
     """Another may carry its load by now. One that always comes more slowly has missed none."""
-    late, slow = add_up([part(3_000, 8), part(6_000, 10)]), add_up([part(3_000, 8, 10), part(6_000, 10)])
-    assert late is not None
-    assert (late.latest_w, late.whole, late.late) == (6_000, True, True)
-    assert slow is not None
-    assert (slow.latest_w, slow.complete) == (9_000, True)
-    alike = add_up([part(3_000, 8), part(6_000, 8)])  # all are late: their source is
-    assert alike is not None
-    assert alike.complete
+    late, slow = total(part(3_000, 8), part(6_000, 10)), total(part(3_000, 8, 10), part(6_000, 10))
+    assert (late.high_w, late.proven_w, late.whole, late.late, late.at) == (9_000, 6_000, True, True, 10)
+    assert (slow.high_w, slow.proven_w, slow.late) == (9_000, 9_000, False)
+    assert not total(part(3_000, 8), part(6_000, 8)).late  # their source is, and nothing else is newer
+    above = total(late, part(1_000, 10))
+    assert (above.proven_w, above.late) == (7_000, True)  # what is made of it is not left out as a whole
 
 
 def test_a_lower_bound_that_is_higher_counts_and_does_not_hide_what_is_whole() -> None:
     whole, least = part(5_000, 10), part(16_000, 10).at_least()
-    assert (whole.or_more(least).smooth_w, whole.or_more(least).complete) == (16_000, True)
+    assert (whole.or_more(least).smooth_w, whole.or_more(least).whole) == (16_000, True)
     assert not least.or_more(least).whole
+    assert whole.or_more(least.missing_a_beat()).late
+
+
+def test_an_estimate_proves_nothing() -> None:
+    half = part(5_000, 10).part(lambda watts: watts // 2)
+    assert (half.smooth_w, half.latest_w, half.proven_w) == (2_500, 2_500, 2_500)
+    assert (half.unproven().high_w, half.unproven().proven_w) == (2_500, 0)
 
 
 def test_the_same_measurement_told_a_little_later_is_not_a_second_one() -> None:

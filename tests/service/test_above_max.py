@@ -55,6 +55,35 @@ def over(rig: Metered, job: int) -> dict[str, object]:
     return told
 
 
+SLOW = NODES.replace("{type: slurm, every: 1s, stale: 20s}", "{type: slurm, every: 30s, stale: 120s}").replace(
+    "timezone: UTC\n", "timezone: UTC\npreemption: {over_max: evict}\n"
+)
+
+
+def test_one_reading_proves_nothing_however_long_it_is_fresh() -> None:
+    rig = Metered(text=SLOW)
+    job = rig.running("bronze", est_w=4_000, more=",max=5kW,zones=a", node_count=1)
+    draws_by_nodes(rig, {"a1": 9_000}, 1)
+    rig.later(1, 110)
+    assert (rig.state(job), rig.lines("over-max")) == (JobState.RUNNING, [])
+    rig.end()
+
+
+def test_what_the_job_before_it_drew_is_nobody_elses() -> None:
+    rig = Metered(text=SLOW)
+    first = rig.running("bronze", est_w=8_000, more=",max=9kW,zones=a", node_count=1)
+    draws_by_nodes(rig, {"a1": 8_000}, 30)
+    rig.slurm.finish(first)
+    rig.later(2, 2)
+    job = rig.running("bronze", est_w=2_000, more=",max=2kW,zones=a", node_count=1)
+    assert rig.job(job).node_list == "a1"
+    rig.later(1, 80)
+    entry = rig.desk.book.of_job(job)
+    assert entry is not None
+    assert (rig.state(job), rig.desk.metering.drawn.get(entry.key)) == (JobState.RUNNING, None)
+    rig.end()
+
+
 def test_more_than_its_max_is_told_and_charged(rig: Metered) -> None:
     job = rig.running("bronze", est_w=4_000, more=",max=5kW,zones=a", node_count=1)
     draws_by_nodes(rig, {"a1": 5_050}, 70)  # within what a sensor is off

@@ -1,12 +1,13 @@
 """What is drawn, put together from what is heard of parts: phases, inlets, nodes, zones behind a feed."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import inf, nan
 
 import pytest
 
 from slurm_power.core.derate import WHOLE, Derate
+from slurm_power.core.steps import finish
 from slurm_power.core.window import FOREVER, Window
 from slurm_power.ports import JobState, Kind, Quantity, Reading, RequeueHold
 from slurm_power.service.drawn import disagree, seen
@@ -64,7 +65,7 @@ def nodes(rig: Metered, seconds: int = 1, **watts: float) -> None:
 
 
 def told(rig: Metered, element: Element = A) -> list[str]:
-    return [doubt.text for doubt in doubts_of(rig.desk).get(element, ())]
+    return [doubt.text for doubt in finish(doubts_of(rig.desk)).get(element, ())]
 
 
 # -- phases and counters ---------------------------------------------------------------------------------------------
@@ -164,6 +165,29 @@ def test_an_inlet_that_is_too_much_alone_is_shed_for_while_the_other_is_silent()
     rig.end()
 
 
+def inlets(rig: Metered, watts: Mapping[str, float], seconds: int = 1) -> None:
+    for _ in range(seconds):
+        for number, inlet in enumerate(("left", "right")):
+            if inlet in watts:
+                take(rig.desk, rig.sources[number], [Reading(A.kind, "a", Quantity.POWER, watts[inlet], part=inlet)])
+        rig.later(1)
+
+
+def test_an_inlet_that_misses_a_beat_now_and_then_calls_nobody_off() -> None:
+    rig = Metered(text=INLETS)
+    silver = rig.running("silver", est_w=15_000, more=",zones=a")
+    inlets(rig, {"left": 7_500, "right": 7_500}, 31)
+    for second in range(640):
+        told = {"left": 13_000.0, "right": 13_000.0}
+        if second % 30 in (10, 11):
+            del told["right" if second % 60 < 30 else "left"]
+        inlets(rig, told)
+        if 3 < second < 590:
+            assert (rig.stages, rig.row()["stale"]) == (["notice"], False), second
+    assert rig.written(RequeueHold) == [str(silver)]
+    rig.end()
+
+
 def test_nodes_that_are_heard_are_a_lower_bound_for_all() -> None:
     rig = Metered(text=NODES)
     job = rig.running("bronze", est_w=16_000, more=",zones=a")
@@ -247,6 +271,54 @@ def test_the_reading_that_passes_the_limit_of_a_loop_is_acted_on_at_once() -> No
     rig.end()
 
 
+def test_a_loop_whose_zones_were_looked_at_long_ago_draws_nobody_knows_what() -> None:
+    rig = Metered(text=LOOP)
+    for number, zone in enumerate(("a", "b")):
+        rig.says(10_000, zone=zone, source=number)
+    rig.later(1)
+    assert rig.numbers("loop")[:2] == (20_000, False)
+    rig.clock.instant += 3_600  # and no round comes, for Slurm is away
+    rig.desk.now()
+    assert rig.numbers("loop")[:2] == (None, True)
+    rig.end()
+
+
+def test_a_zone_of_which_an_inlet_is_late_is_not_left_out_of_its_loop() -> None:
+    text = LOOP.replace(
+        '{type: redfish, url: "http://rack-a", zone: a,', '{type: redfish, url: "http://left", zone: a, inlet: left,'
+    ).replace('{type: snmp, host: pdu, credentials: /x, oid: "1.3", feed: pdu,', "RIGHT")
+    rig = Metered(text=text.replace("RIGHT", '{type: redfish, url: "http://right", zone: a, inlet: right,'))
+
+    def says(left: float | None, right: float, b: float) -> None:
+        for number, (zone, inlet, watts) in enumerate((("a", "left", left), ("b", "", b), ("a", "right", right))):
+            if watts is not None:
+                take(rig.desk, rig.sources[number], [Reading(Kind.ZONE, zone, Quantity.POWER, watts, part=inlet)])
+        rig.later(1)
+
+    for _ in range(12):
+        says(7_000, 7_000, 14_000)
+    assert rig.numbers("loop")[4] == 0
+    for _ in range(12):
+        says(None, 18_000, 14_000)
+    assert rig.numbers("loop")[4] == 2_000
+    rig.end()
+
+
+def test_how_zones_divide_what_they_draw_is_shown_and_sheds_nobody() -> None:
+    """pdu has a sensor, pdu2 has none: half of the zone would be too much for it, and nobody knows what it carries."""
+    rig = Metered(text=LOOP.replace("feeds: [pdu, loop]", "feeds: [pdu, pdu2, loop]").replace(
+        "  pdu: {limit: 30kW}", "  pdu: {limit: 30kW}\n  pdu2: {limit: 9kW}"
+    ))  # fmt: skip
+    job = rig.running("bronze", est_w=16_000, more=",zones=a")
+    for _ in range(40):
+        rig.says(20_000)
+        rig.says(13_000, zone="pdu", kind=Kind.FEED, source=2)
+        rig.later(1)
+    assert (rig.numbers("pdu2")[0], rig.numbers("pdu2")[4]) == (10_000, 0)
+    assert rig.state(job) is JobState.RUNNING
+    rig.end()
+
+
 def test_of_a_loop_of_which_one_zone_is_silent_the_rest_is_a_lower_bound() -> None:
     rig = Metered(text=LOOP.replace("limit: 30kW}\nzones", "limit: 15kW}\nzones"))
     job = rig.running("bronze", est_w=8_000, more=",zones=a")
@@ -274,6 +346,48 @@ def test_under_2n_each_side_carries_half_until_the_other_is_lost() -> None:
     rig.desk.follow_derates()
     says(3)
     assert (rig.numbers("pdu-b")[0], rig.numbers("pdu-b")[4]) == (32_000, 2_000)
+    rig.end()
+
+
+OWN = """\
+timezone: UTC
+defaults: {margin: 0%, max_factor: 1, redundancy: 2N}
+feeds:
+  pdu-a: {side: A, limit: 20kW}
+  pdu-b: {side: B, limit: 20kW}
+zones:
+  a: {nodes: "a[1-4]", limit: 20kW, feeds: [pdu-a, pdu-b]}
+  b: {nodes: "b[1-4]", limit: 20kW, redundancy: N}
+partitions:
+  main: {node_watts: 5kW}
+control: {smoothing: 10s, ramp: 30s}
+telemetry:
+  - {type: snmp, host: pdu-a, credentials: /x, oid: "1.3", feed: pdu-a, every: 1s, stale: 20s}
+  - {type: snmp, host: pdu-b, credentials: /x, oid: "1.3", feed: pdu-b, every: 1s, stale: 20s}
+"""
+
+
+def test_a_feed_that_is_out_on_paper_and_carries_still_counts() -> None:
+    rig = Metered(text=OWN)
+
+    def says(seconds: int, *feeds: str) -> None:
+        for _ in range(seconds):
+            for number, feed in enumerate(("pdu-a", "pdu-b")):
+                if feed in feeds:
+                    rig.says(9_000, zone=feed, kind=Kind.FEED, source=number)
+            rig.later(1)
+
+    says(3, "pdu-a", "pdu-b")
+    assert rig.numbers()[:4] == (18_000, False, 18_000, 2_000)
+    rig.desk.derates.replace([Derate("d", "pdu-a", Window(0, FOREVER), "work on it", 0, 0, percent=WHOLE)])
+    rig.desk.follow_derates()
+    says(3, "pdu-a", "pdu-b")
+    assert rig.numbers()[:4] == (18_000, False, 18_000, 2_000)
+    job = rig.submit("gold", est_w=9_000, more=",zones=a")
+    rig.later(1, 2)
+    assert rig.state(job) is JobState.PENDING
+    says(40, "pdu-b")  # its sensor is out as well: it carries nothing
+    assert rig.numbers()[:2] == (9_000, False)
     rig.end()
 
 
@@ -351,6 +465,24 @@ def test_a_zone_and_its_nodes_disagree_where_the_zone_says_less() -> None:
     assert says(18_000, 4_000) is None  # switches and fans
     assert says(5_000, 4_000) == (5_000, 16_000)
     assert rig.row()["measured_w"] == 16_000
+    rig.end()
+
+
+def test_what_the_nodes_draw_is_not_all_while_the_zones_own_sensor_is_silent() -> None:
+    rig = Metered(text=NODES.replace("zone: b", "zone: a"))
+
+    def says(seconds: int, *, own: bool) -> None:
+        for _ in range(seconds):
+            if own:
+                rig.says(16_000, source=1)
+            nodes(rig, a1=3_000, a2=3_000, a3=3_000, a4=3_000)
+
+    says(12, own=True)
+    assert rig.numbers()[:4] == (16_000, False, 16_000, 4_000)
+    says(40, own=False)
+    assert rig.numbers()[:4] == (12_000, False, 16_000, 4_000)
+    says(12, own=True)
+    assert rig.numbers()[:4] == (16_000, False, 16_000, 4_000)
     rig.end()
 
 

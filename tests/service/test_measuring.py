@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from slurm_power.daemon.sources import expected, names
+from slurm_power.daemon.naming import expected, names
 from slurm_power.ports import JobState, Kind, Quantity, Reading, RequeueHold
 from slurm_power.service import views
 from slurm_power.service.draws import Element, Feeler
@@ -27,7 +27,8 @@ class Metered(Rig):
     def start(self) -> None:
         super().start()
         site = self.site
-        feelers = [Feeler(name, one.stale, expected(one, site)) for name, one in names(site.telemetry or ()).items()]
+        named = names(site.telemetry or ())
+        feelers = [Feeler(name, one.stale, one.every, expected(one, site)) for name, one in named.items()]
         self.desk.measured.draws.follow(feelers, site.control)
         self.sources = [feeler.name for feeler in feelers]
         self.desk.measured.heard.update(site.topology.zones)  # it has been up for a while
@@ -153,7 +154,7 @@ def test_a_sensor_that_talks_nonsense_is_as_good_as_silent(rig: Metered, watts: 
     rig.draws(watts, 22)
     assert rig.numbers()[:2] == (None, True)
     assert rig.state(job) is JobState.RUNNING
-    [doubt] = rig.desk.measured.draws.doubts(rig.desk.now())
+    [doubt] = filter(None, rig.desk.measured.draws.doubts(rig.desk.now()))
     assert doubt.element == Element(Kind.ZONE, "a")
     assert "old" in doubt.text
     assert differences(rig.desk.ledger) == []
@@ -397,6 +398,25 @@ def test_silence_calls_nobody_off(rig: Metered) -> None:
     assert len(rig.live) == 1
     rig.later(300, 2)
     assert rig.written(RequeueHold) == [str(silver)]
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_a_restart_calls_nobody_off_before_anything_is_heard(heard: bool) -> None:
+    rig = Metered(text=METERED)
+    silver = rig.running("silver", est_w=10_000, more=",zones=a")
+    rig.draws(10_000, 31)
+    rig.draws(24_000, 5)
+    assert rig.signalled() == [str(silver)]
+    rig.crash()
+    rig.later(1, 3)
+    assert rig.stages == ["notice"]
+    if heard:
+        rig.draws(12_000, 12)
+        assert rig.live == []
+    else:
+        rig.later(60, 11)
+        assert rig.written(RequeueHold) == [str(silver)]
+    rig.end()
 
 
 def test_one_reading_alone_sheds_nobody_however_slowly_it_is_polled(rig: Metered) -> None:

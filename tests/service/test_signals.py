@@ -29,12 +29,14 @@ class Grid:
 
     def __post_init__(self) -> None:
         self.woken = 0
+        self.unfit = ""
         self.measured: list[tuple[str, Sequence[Reading]]] = []
         self.signals = Signals(self.rig.desk, self.rig.rounds.derating, self._wake, self._take)
 
-    async def _take(self, place: str, readings: Sequence[Reading]) -> None:
+    async def _take(self, place: str, readings: Sequence[Reading]) -> str:
         if readings:
             self.measured.append((place, readings))
+        return self.unfit
 
     def _wake(self) -> None:
         self.woken += 1
@@ -78,6 +80,12 @@ def test_it_holds_as_long_as_it_is_asked_for(grid: Grid) -> None:
     assert grid.rig.writer.flush(10)
     lines = [(line.action, line.actor, line.cause[:13]) for line in grid.rig.lines() if "derate" in line.action]
     assert lines == [("derate", None, "grid event 17"), ("derate-cleared", None, "grid event 17")]
+
+
+def test_what_of_its_readings_makes_no_sense_is_told(grid: Grid) -> None:
+    grid.unfit = "the temperature of zone a makes no sense and is left out"
+    grid.write(QUARTER)
+    assert (grid.look(), grid.trouble) == (15_000, grid.unfit)
 
 
 def test_times_are_kept(grid: Grid) -> None:

@@ -28,6 +28,8 @@ from slurm_power.ports import Kind, Quantity, Reading, Told
 
 _log = logging.getLogger("slurm_power.telemetry")
 _PATH = "/api/v1/query"
+_REMARK = "PromQL"
+"""What a warning begins with that speaks of the query and not of its answer."""
 _DOMAIN = re.compile(r"[:.]")
 _OLD = (
     "%s: does not know lookback_delta, as Prometheus does from 2.43 on: samples may be five minutes old, unless it "
@@ -181,6 +183,7 @@ class PrometheusSource:
             "query": query.text,
             "lookback_delta": f"{self._config.stale}s",
             "timeout": f"{self._config.timeout}s",
+            "partial_response": "false",  # of Thanos, which else leaves out what it cannot reach
         }
         try:
             answer = self._web.json(_PATH, asked)
@@ -188,6 +191,9 @@ class PrometheusSource:
             raise TelemetryError(_told(error.body) or str(error)) from None
         if not isinstance(answer, dict) or "data" not in answer:
             raise TelemetryError("the answer is none of Prometheus's: it has no 'data'")
+        lack = _lack(answer.get("warnings"))
+        if lack:  # nobody sees of a sum that a part of it is missing
+            raise TelemetryError(f"the server warns that its answer is not whole: {shown(lack)}")
         return answer["data"]
 
     def _look_at_lookback(self) -> None:
@@ -238,6 +244,12 @@ def _element(query: _Query, metric: Mapping[str, str]) -> str:
             f"keep it in the query, for example sum by ({query.label}) (…)"
         )
     return name
+
+
+def _lack(warnings: object) -> str:
+    """What a server could not look up, by its warnings; empty for nothing."""
+    told = map(str, warnings) if isinstance(warnings, list) else iter(())
+    return next((text for text in told if not text.startswith(_REMARK)), "")
 
 
 def _number(series: _Series) -> float:

@@ -336,7 +336,7 @@ def test_a_replay_of_real_nodes_and_its_end(prometheus: str, exporter: Hostile, 
 
 
 def vector(*result: object) -> Behaviour:
-    return shows({"status": "success", "data": {"resultType": "vector", "result": result}, "warnings": ["well"]})
+    return shows({"status": "success", "data": {"resultType": "vector", "result": result}, "warnings": ["PromQL info: well"]})
 
 
 def test_what_is_asked(caplog: pytest.LogCaptureFixture) -> None:
@@ -376,6 +376,13 @@ def test_whether_it_knows_how_far_to_look_back_never_costs_readings(caplog: pyte
     assert caplog.text == ""
 
 
+@pytest.mark.parametrize("warnings", [[], None, 7, ["PromQL warning: metric might not be a counter"]])
+def test_remarks_on_a_query_cost_nothing(warnings: object) -> None:
+    result = [{"metric": {"zone": "a"}, "value": [1, "7"]}]
+    with Hostile(shows({"data": {"resultType": "vector", "result": result}, "warnings": warnings})) as server:
+        assert [one.value for one in configured(server.url, zone_watts="x").read().readings] == [7]
+
+
 @pytest.mark.parametrize(
     ("does", "says"),
     [
@@ -386,6 +393,7 @@ def test_whether_it_knows_how_far_to_look_back_never_costs_readings(caplog: pyte
         (shows([]), "zone_watts: the answer is none of Prometheus's: it has no 'data'"),
         (shows({"status": "success"}), "it has no 'data'"),
         (shows({"data": None}), "zone_watts: the answer is none of Prometheus's"),
+        (shows({"data": {}, "warnings": ["No StoreAPIs matched"]}), "its answer is not whole: No StoreAPIs matched"),
         (shows({"data": {"resultType": "vector"}}), "data.result: Field required"),
         (shows({"data": {"resultType": "vector", "result": {}}}), "data.result: "),
         (vector({"metric": {"zone": "a"}, "histogram": []}), "data.result.0.value: Field required"),
