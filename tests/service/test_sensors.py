@@ -1,6 +1,7 @@
 """What sources have told of is remembered over a restart: their silence after it is silence still."""
 
 import json
+import random
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -212,3 +213,25 @@ def test_what_no_version_has_written_is_told(rig: Kept, text: str) -> None:
     rig.store.set_setting("sensors", text)
     with pytest.raises(StoreError, match="what the database knows of sensors cannot be read"):
         Sensors(rig.desk, rig.writer).load(rig.store)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_silence_and_no_restart_gives_back_what_is_drawn(rig: Kept, seed: int) -> None:
+    """Two inlets draw 8 kW each; their sensors fall silent, miss beats and come back; the daemon crashes, or reloads."""
+    chance = random.Random(seed)
+    rig.says({"left": 8_000, "right": 8_000}, 2)
+    silent_until = {"left": 0, "right": 0}
+    for _ in range(300):
+        for inlet in silent_until:
+            if chance.random() < 0.05:
+                silent_until[inlet] = rig.clock.instant + chance.choice((1, 2, 5, 30, 300))
+        rig.says({inlet: 8_000 for inlet, until in silent_until.items() if until <= rig.clock.instant})
+        rig.sensors.keep()
+        if chance.random() < 0.03:
+            rig.crash()
+            rig.later(0)
+        if chance.random() < 0.03:
+            rig.reload("b[1-4]", "b[1-4]")
+            rig.expect()
+        meter = rig.desk.ledger.meters["a"]
+        assert meter.committed_w + meter.stray_w >= 16_000

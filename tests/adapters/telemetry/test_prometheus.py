@@ -336,7 +336,8 @@ def test_a_replay_of_real_nodes_and_its_end(prometheus: str, exporter: Hostile, 
 
 
 def vector(*result: object) -> Behaviour:
-    return shows({"status": "success", "data": {"resultType": "vector", "result": result}, "warnings": ["PromQL info: well"]})
+    data = {"resultType": "vector", "result": result}
+    return shows({"status": "success", "data": data, "warnings": ["PromQL info: well"]})
 
 
 def test_what_is_asked(caplog: pytest.LogCaptureFixture) -> None:
@@ -344,7 +345,7 @@ def test_what_is_asked(caplog: pytest.LogCaptureFixture) -> None:
         source = configured(server.url + "/prometheus/", zone_watts="x + y", zone_celsius="z")
         assert [one.value for one in source.read().readings] == [7, 7]
         targets = [question.target for question in server.questions]
-    bounds = "lookback_delta=2s&timeout=1s"
+    bounds = "lookback_delta=2s&timeout=1s&partial_response=false"
     assert targets == [
         f"/prometheus/api/v1/query?query=x+%2B+y&{bounds}",
         f"/prometheus/api/v1/query?query=z&{bounds}",
