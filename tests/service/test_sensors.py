@@ -217,7 +217,7 @@ def test_what_no_version_has_written_is_told(rig: Kept, text: str) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_no_silence_and_no_restart_gives_back_what_is_drawn(rig: Kept, seed: int) -> None:
-    """Two inlets draw 8 kW each; their sensors fall silent, miss beats and come back; the daemon crashes, or reloads."""
+    """Two inlets draw 8 kW each; sensors fall silent, miss beats and come back; the daemon crashes, or reloads."""
     chance = random.Random(seed)
     rig.says({"left": 8_000, "right": 8_000}, 2)
     silent_until = {"left": 0, "right": 0}
