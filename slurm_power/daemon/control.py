@@ -23,9 +23,9 @@ from slurm_power.ports import LINES, Decision, Store, Viewer, Wanted
 from slurm_power.service import views
 from slurm_power.service.asking import Ask, interpret
 from slurm_power.service.desk import Desk
+from slurm_power.service.drawn import on_floor
 from slurm_power.service.later import foresee, remark_at
 from slurm_power.service.measured_views import doubts_of, element_row, source_rows
-from slurm_power.service.measuring import bounds
 from slurm_power.service.metering import RUN
 from slurm_power.service.run_views import ended
 
@@ -101,7 +101,7 @@ class ControlHandler:
         desk = self._desk
         desk.now()
         doubts = await in_steps(doubts_of(desk))
-        elements = sorted({one for one in desk.measured.draws.elements() if bounds(desk, one) is not None})
+        elements = sorted({one for one in desk.measured.draws.elements() if on_floor(desk, one)})
         rows = [element_row(desk, one, doubts.get(one, ())) async for one in in_turns(elements)]
         return {"schema": views.SCHEMA, "sources": source_rows(desk), "elements": rows}
 

@@ -109,7 +109,5 @@ def _elements(desk: Desk, one: Preemption) -> list[str]:
 
 def _unknown(desk: Desk, name: str) -> bool:
     """Whether nobody knows what a zone or feed draws that is measured: that calls nobody off."""
-    kind = Kind.ZONE if name in desk.site.topology.zones else Kind.FEED
-    there = name in desk.site.topology.zones or name in desk.site.topology.feeds
-    element = Element(kind, name)
-    return there and is_measured(desk, element) and drawn(desk, element) is None
+    element = Element(Kind.ZONE if name in desk.site.topology.zones else Kind.FEED, name)
+    return is_measured(desk, element) and drawn(desk, element) is None

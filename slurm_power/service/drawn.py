@@ -7,7 +7,7 @@ Where something is silent, what is heard of the rest is a lower bound: at least 
 they draw among several feeds nobody knows: that is shown, and nobody is shed for it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from slurm_power.core.gauge import Draw, add_up
 from slurm_power.ports import Kind
@@ -20,8 +20,19 @@ _NODES = "its nodes together"
 """Who says so, in a doubt about that."""
 
 
+def on_floor(desk: Desk, element: Element) -> bool:
+    """Whether the site file has it; a source may tell of more."""
+    topology = desk.site.topology
+    there: Mapping[Kind, Container[str]] = {
+        Kind.ZONE: topology.zones, Kind.FEED: topology.feeds, Kind.NODE: topology.zone_of_node,
+    }  # fmt: skip
+    return element.name in there[element.kind]
+
+
 def seen(desk: Desk, element: Element) -> Draw | None:
     """What it draws, or, where that is not `whole`, draws at least; None where nothing fresh is known."""
+    if not on_floor(desk, element):
+        return None
     own = desk.measured.draws.seen(element, desk.ledger.now)
     if element.kind is Kind.ZONE:
         found = _highest((own, _from_feeds(desk, element.name), _from_nodes(desk, element.name)))
@@ -41,6 +52,8 @@ def drawn(desk: Desk, element: Element) -> Draw | None:
 def is_measured(desk: Desk, element: Element) -> bool:
     """Whether it is to be measured, in whichever way."""
     draws, topology = desk.measured.draws, desk.site.topology
+    if not on_floor(desk, element):
+        return False
     if draws.measured(element):
         return True
     if element.kind is Kind.FEED:

@@ -319,6 +319,28 @@ def test_how_zones_divide_what_they_draw_is_shown_and_sheds_nobody() -> None:
     rig.end()
 
 
+def test_what_a_reload_takes_off_the_floor_is_no_trouble() -> None:
+    """Its source goes on telling of it."""
+    rig = Metered(text=LOOP[: LOOP.index("telemetry:")] + """\
+telemetry:
+  - {type: file, path: /run/facility.json, every: 1s, stale: 20s}
+""")  # fmt: skip
+
+    def says() -> None:
+        for kind, name in ((Kind.ZONE, "b"), (Kind.FEED, "pdu"), (Kind.FEED, "loop"), (Kind.NODE, "b1")):
+            rig.says(5_000, zone=name, kind=kind)
+        rig.later(6)
+
+    says()
+    text = rig.text
+    floor = 'zones:\n  a: {nodes: "a[1-4]", limit: 20kW}\npartitions:\n'
+    rig.reload(text[text.index("feeds:") : text.index("  main:")], floor)
+    for _ in range(4):
+        says()  # which ends in a round that finds no fault
+    assert seen(rig.desk, Element(Kind.ZONE, "b")) is None
+    rig.end()
+
+
 def test_of_a_loop_of_which_one_zone_is_silent_the_rest_is_a_lower_bound() -> None:
     rig = Metered(text=LOOP.replace("limit: 30kW}\nzones", "limit: 15kW}\nzones"))
     job = rig.running("bronze", est_w=8_000, more=",zones=a")
