@@ -101,7 +101,7 @@ class ControlHandler:
         desk = self._desk
         desk.now()
         doubts = await in_steps(doubts_of(desk))
-        elements = sorted({one for one in desk.measured.draws.elements() if on_floor(desk, one)})
+        elements = sorted({one for one in desk.measured.draws.elements() if on_floor(desk.site.topology, one)})
         rows = [element_row(desk, one, doubts.get(one, ())) async for one in in_turns(elements)]
         return {"schema": views.SCHEMA, "sources": source_rows(desk), "elements": rows}
 

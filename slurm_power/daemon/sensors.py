@@ -11,7 +11,7 @@ from slurm_power.adapters.store import StoreWriter
 from slurm_power.core.errors import StoreError
 from slurm_power.ports import Kind, Store
 from slurm_power.service.desk import Desk
-from slurm_power.service.draws import REPLACED_S, Element, Sensor, Told
+from slurm_power.service.draws import REPLACED_S, Element, LastTold, Sensor
 
 _SETTING = "sensors"
 _KEEP_S = 60
@@ -21,7 +21,7 @@ _REMEMBER_S = 7 * 86_400
 _AGAIN_S = 86_400
 """Times of telling are written down anew after so long."""
 
-Heard = dict[str, dict[Sensor, Told]]
+Heard = dict[str, dict[Sensor, LastTold]]
 """Source → sensor → when it last told anything, in s since 1970, and of which phases."""
 
 
@@ -51,7 +51,7 @@ class Sensors:
             if name in self._desk.ledger.meters:
                 self._desk.ledger.set_stray(name, stray_w, blind=True)
 
-    def of(self, source: str) -> Mapping[Sensor, Told]:
+    def of(self, source: str) -> Mapping[Sensor, LastTold]:
         """What a source has told of."""
         return self._heard.get(source, {})
 
@@ -71,7 +71,7 @@ class Sensors:
         self._heard, self._strays = heard, strays
         self._writer.put(lambda store: store.set_setting(_SETTING, _to_text(heard, strays)))
 
-    def _there(self, source: str, told: Mapping[Sensor, Told]) -> dict[Sensor, Told]:
+    def _there(self, source: str, told: Mapping[Sensor, LastTold]) -> dict[Sensor, LastTold]:
         """What a source has told of, but for what was replaced: other inlets of the same element are heard since."""
         known = {**self._heard.get(source, {}), **told}
         newest: dict[Element, float] = {}
@@ -108,7 +108,7 @@ def _from_text(text: str) -> tuple[Heard, dict[str, int]]:
     found: dict[str, Any] = json.loads(text)
     heard: Heard = {
         source: {
-            Sensor(Element(Kind(kind), str(name)), str(part)): Told(int(at), frozenset(map(str, phases)))
+            Sensor(Element(Kind(kind), str(name)), str(part)): LastTold(int(at), frozenset(map(str, phases)))
             for kind, name, part, phases, at in sensors
         }
         for source, sensors in found["heard"].items()

@@ -16,8 +16,9 @@ from slurm_power.core.errors import PowerError, StoreError
 from slurm_power.daemon.naming import expected, names
 from slurm_power.daemon.reflexes import Reflexes
 from slurm_power.daemon.sensors import Sensors
-from slurm_power.ports import Kind, Reading, Telemetry
+from slurm_power.ports import Reading, Telemetry
 from slurm_power.service.desk import Desk
+from slurm_power.service.drawn import on_floor
 from slurm_power.service.draws import Feeler
 from slurm_power.service.measuring import take
 
@@ -58,11 +59,8 @@ class Sources:
         return named
 
     def _feeler(self, name: str, source: TelemetrySource, site: Site) -> Feeler:
-        topology = site.topology
-        there = {Kind.ZONE: topology.zones, Kind.FEED: topology.feeds, Kind.NODE: topology.zone_of_node}
-        known = {
-            one: told for one, told in self._sensors.of(name).items() if one.element.name in there[one.element.kind]
-        }
+        heard = self._sensors.of(name).items()
+        known = {one: told for one, told in heard if on_floor(site.topology, one.element)}
         return Feeler(name, source.stale, source.every, expected(source, site), known)
 
     def follow(self, site: Site) -> None:

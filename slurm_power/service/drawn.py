@@ -10,6 +10,7 @@ they draw among several feeds nobody knows: that is shown, and nobody is shed fo
 from collections.abc import Container, Iterable, Iterator, Mapping
 
 from slurm_power.core.gauge import Draw, add_up
+from slurm_power.core.topology import Topology
 from slurm_power.ports import Kind
 from slurm_power.service.desk import Desk
 from slurm_power.service.draws import Doubt, Element
@@ -20,9 +21,8 @@ _NODES = "its nodes together"
 """Who says so, in a doubt about that."""
 
 
-def on_floor(desk: Desk, element: Element) -> bool:
+def on_floor(topology: Topology, element: Element) -> bool:
     """Whether the site file has it; a source may tell of more."""
-    topology = desk.site.topology
     there: Mapping[Kind, Container[str]] = {
         Kind.ZONE: topology.zones, Kind.FEED: topology.feeds, Kind.NODE: topology.zone_of_node,
     }  # fmt: skip
@@ -31,7 +31,7 @@ def on_floor(desk: Desk, element: Element) -> bool:
 
 def seen(desk: Desk, element: Element) -> Draw | None:
     """What it draws, or, where that is not `whole`, draws at least; None where nothing fresh is known."""
-    if not on_floor(desk, element):
+    if not on_floor(desk.site.topology, element):
         return None
     own = desk.measured.draws.seen(element, desk.ledger.now)
     if element.kind is Kind.ZONE:
@@ -52,7 +52,7 @@ def drawn(desk: Desk, element: Element) -> Draw | None:
 def is_measured(desk: Desk, element: Element) -> bool:
     """Whether it is to be measured, in whichever way."""
     draws, topology = desk.measured.draws, desk.site.topology
-    if not on_floor(desk, element):
+    if not on_floor(desk.site.topology, element):
         return False
     if draws.measured(element):
         return True

@@ -38,7 +38,7 @@ class Sensor(NamedTuple):
     part: str = ""
 
 
-class Told(NamedTuple):
+class LastTold(NamedTuple):
     """When a sensor last told something fit, in s, and of which phases, where it tells of each by itself."""
 
     at: float
@@ -56,7 +56,7 @@ class Feeler:
     stale_s: int
     every_s: int
     expects: frozenset[Sensor] = frozenset()
-    remembered: Mapping[Sensor, Told] = field(default_factory=dict)
+    remembered: Mapping[Sensor, LastTold] = field(default_factory=dict)
 
 
 @immutable
@@ -89,7 +89,7 @@ class Draws:
         self._feelers: dict[str, Feeler] = {}
         self._gauges: dict[Element, dict[_Track, Gauge]] = {}
         self._counters: dict[tuple[Element, _Track], _Count] = {}
-        self._phases: dict[tuple[Element, _Track], Told] = {}
+        self._phases: dict[tuple[Element, _Track], LastTold] = {}
         """Which phases were last told of, all at once."""
         self._expected: dict[Element, set[_Track]] = {}
         self._orphans: dict[Element, float] = {}
@@ -178,19 +178,19 @@ class Draws:
             # what these carry says nothing of the others
             self._gauge(element, track).refuse(f"lacks phase {', '.join(sorted(known.phases - told))}")
             return False
-        self._phases[element, track] = Told(at, told)
+        self._phases[element, track] = LastTold(at, told)
         values = [one.value for one in phases]
         fullest_w = _PHASES * max(values) if len(values) == _PHASES else 0  # the fullest phase is what trips
         return self._gauge(element, track).take(max(sum(values), fullest_w), at, now, believed)
 
-    def heard(self) -> dict[str, dict[Sensor, Told]]:
+    def heard(self) -> dict[str, dict[Sensor, LastTold]]:
         """Source → sensor that has told anything → when it last did."""
-        found: dict[str, dict[Sensor, Told]] = {source: {} for source in self._feelers}
+        found: dict[str, dict[Sensor, LastTold]] = {source: {} for source in self._feelers}
         for element, gauges in self._gauges.items():
             for track, gauge in gauges.items():
                 if gauge.at is not None:
-                    phases = self._phases.get((element, track), Told(0)).phases
-                    found[track.source][Sensor(element, track.part)] = Told(gauge.at, phases)
+                    phases = self._phases.get((element, track), LastTold(0)).phases
+                    found[track.source][Sensor(element, track.part)] = LastTold(gauge.at, phases)
         return found
 
     def measured(self, element: Element) -> bool:

@@ -1,7 +1,11 @@
 """Rows to store."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from fractions import Fraction
 
+from slurm_power.core.showback import Month, Priced, Tariff
+from slurm_power.core.window import Window
 from slurm_power.ports import Decision, HoldKind, Intent, StoredJob, StoredProfile, StoredReservation, Usage
 
 
@@ -67,3 +71,17 @@ def used(
 def learnt(seen_at: int, name: str = "train", *, gpus: int = 8, runs: int = 3) -> StoredProfile:
     detail = {"runs": runs, "sketch": {"counts": {"900": 60}, "peak_w": 9_000}}
     return StoredProfile("research", name, "main", gpus, seen_at, detail)
+
+
+MONTH = Month(
+    "2026-04",
+    Window(1_000, 2_000),
+    (
+        Tariff(0, "EUR", Fraction(21, 100), Fraction(1, 20), {"gold": Fraction(3, 2)}, Fraction(1, 2)),
+        Tariff(1_500, "EUR", Fraction(1, 3)),
+    ),
+    (
+        Priced(replace(used(1_000, reserved_ws=1 << 60), runs=3, missed=1), "EUR", Fraction(1, 3)),
+        Priced(used(1_000, tier="bronze", jobs_ws=7)),
+    ),
+)

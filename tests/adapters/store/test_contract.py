@@ -1,7 +1,8 @@
-"""The contract, over the fake and over each database."""
+"""The contracts, over the fake and over each database."""
 
 from tests.adapters.store.contract import StoreContract
+from tests.adapters.store.contract_usage import UsageContract
 
 
-class TestStores(StoreContract):
-    """Runs the contract."""
+class TestStores(StoreContract, UsageContract):
+    """Runs them."""

@@ -1,5 +1,6 @@
-"""Simulated PDUs for whoever asks them by SNMP."""
+"""Simulated PDUs for whoever asks them by SNMP; what telemetry logs, whoever logs it."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,3 +43,8 @@ def opens(simulator: Simulator, tmp_path: Path) -> Opens:
         return SnmpSource(config.model_copy(update={"timeout": timeout_s}))
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def _what_the_log_says(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "slurm_power.telemetry")
