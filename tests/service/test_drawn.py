@@ -137,6 +137,14 @@ def test_a_counter_in_coarse_steps_stands_still_between_them(rig: Metered) -> No
 # -- a part that is silent -------------------------------------------------------------------------------------------
 
 
+def inlets(rig: Metered, watts: Mapping[str, float], seconds: int = 1) -> None:
+    for _ in range(seconds):
+        for number, inlet in enumerate(("left", "right")):
+            if inlet in watts:
+                take(rig.desk, rig.sources[number], [Reading(A.kind, "a", Quantity.POWER, watts[inlet], part=inlet)])
+        rig.later(1)
+
+
 def test_an_inlet_that_is_too_much_alone_is_shed_for_while_the_other_is_silent() -> None:
     """A PDU that loses its input loses its management card: the other carries all then.
 
@@ -144,31 +152,14 @@ def test_an_inlet_that_is_too_much_alone_is_shed_for_while_the_other_is_silent()
     """
     rig = Metered(text=INLETS)
     job = rig.running("bronze", est_w=15_000, more=",zones=a")
-
-    def says(seconds: int, **watts: float) -> None:
-        for _ in range(seconds):
-            for number, inlet in enumerate(("left", "right")):
-                if inlet in watts:
-                    reading = Reading(Kind.ZONE, "a", Quantity.POWER, watts[inlet], part=inlet)
-                    take(rig.desk, rig.sources[number], [reading])
-            rig.later(1)
-
-    says(31, left=7_500, right=7_500)
-    says(30, right=15_000)
+    inlets(rig, {"left": 7_500, "right": 7_500}, 31)
+    inlets(rig, {"right": 15_000}, 30)
     assert rig.numbers() == (15_000, True, 7_500, -2_500, 0)
     assert rig.state(job) is JobState.RUNNING
     assert rig.desk.ledger.meters["a"].blind
-    says(3, right=26_000)
+    inlets(rig, {"right": 26_000}, 3)
     assert (rig.numbers()[4], rig.written(RequeueHold)) == (6_000, [str(job)])
     rig.end()
-
-
-def inlets(rig: Metered, watts: Mapping[str, float], seconds: int = 1) -> None:
-    for _ in range(seconds):
-        for number, inlet in enumerate(("left", "right")):
-            if inlet in watts:
-                take(rig.desk, rig.sources[number], [Reading(A.kind, "a", Quantity.POWER, watts[inlet], part=inlet)])
-        rig.later(1)
 
 
 def test_an_inlet_that_misses_a_beat_now_and_then_calls_nobody_off() -> None:
@@ -353,8 +344,6 @@ def test_readings_of_one_measurement_are_one_however_the_clock_runs(rig: Metered
         rig.later(1)
     assert rig.numbers()[4] == 0
     assert rig.state(job) is JobState.RUNNING
-
-
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -300,7 +300,6 @@ class TestRumours:
         assert told(lab, "power:est=1W,max=1W,zones=rack01").verdict == "admit"
 
 
-
 class TestNoneOfOurBusiness:
     def test_nodes_outside_all_zones_are_free(self, lab: Lab) -> None:
         reply = told(lab, partition="outside")
